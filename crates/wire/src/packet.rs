@@ -89,8 +89,8 @@ pub struct Sizes {
     pub block_size: u32,
 }
 
-/// What a node's metadata says of its data, for the decision at connect (drbd/REFERENCE.md 3.7).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a node's metadata says of its data, for the decision at connect, as in DRBD.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Uuids {
     /// Generation of the data held.
     pub current: Uuid,
@@ -115,6 +115,9 @@ pub struct UuidFlags {
     pub lost_power: bool,
     /// Had a session with the receiver in this up-time of the process.
     pub reconnect: bool,
+    /// `history[0]` names the same data as `bitmap`: the receiver may have either, because a resync
+    /// to it was cut off at its end.
+    pub bitmap_alias: bool,
     /// Protocol of `last_session` was A.
     pub last_session_async: bool,
     /// Protocol of `last_session` was B.
@@ -142,6 +145,24 @@ pub enum Change {
     Disconnect = 2,
 }
 
+/// What a node decided for a volume at connect, as it tells it to its peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Verdict {
+    /// Nothing to copy.
+    NoSync = 0,
+    /// The sender is source.
+    Source = 1,
+    /// The sender is target.
+    Target = 2,
+    /// Split brain.
+    SplitBrain = 3,
+    /// No common generation.
+    Unrelated = 4,
+    /// The volume cannot be connected for another reason.
+    Refused = 5,
+}
+
 /// Answer to a prepare.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -167,8 +188,11 @@ pub enum Packet {
     Uuids(VolumeNumber, Uuids),
     /// States; for the handshake the last word on a volume.
     State(VolumeNumber, State),
-    /// From source to target before the bitmaps: the generation the target's data get for the time of
-    /// the resync, so that an interrupted one goes on in the same direction.
+    /// What the sender decided for a volume at connect; both sides must mirror each other, and
+    /// neither acts before it knows that the other has seen its report.
+    Verdict(VolumeNumber, Verdict),
+    /// From source to target before the bitmaps: the generation the target's data get for the time
+    /// of the resync, so that an interrupted one goes on in the same direction.
     SyncUuid(VolumeNumber, Uuid),
     /// A run-length coded piece of the sender's bitmap.
     Bitmap {
@@ -181,7 +205,7 @@ pub enum Packet {
         /// Runs as `bitmap` codes them.
         runs: Bytes,
     },
-    /// From target to source: nothing is out of sync, this is on disk; it is the generation reached.
+    /// From target to source: nothing is out of sync, all is on disk; the generation reached.
     SyncDone(VolumeNumber, Uuid),
     /// A change is asked for.
     Prepare {
@@ -301,6 +325,43 @@ pub enum Packet {
 }
 
 impl Packet {
+    /// Its name, for messages.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Protocol(..) => "Protocol",
+            Self::Sizes(..) => "Sizes",
+            Self::Uuids(..) => "Uuids",
+            Self::State(..) => "State",
+            Self::Verdict(..) => "Verdict",
+            Self::SyncUuid(..) => "SyncUuid",
+            Self::Bitmap { .. } => "Bitmap",
+            Self::SyncDone(..) => "SyncDone",
+            Self::Prepare { .. } => "Prepare",
+            Self::PrepareReply { .. } => "PrepareReply",
+            Self::Commit { .. } => "Commit",
+            Self::Abort { .. } => "Abort",
+            Self::Write(..) => "Write",
+            Self::Flush { .. } => "Flush",
+            Self::Barrier(..) => "Barrier",
+            Self::OutOfSync(..) => "OutOfSync",
+            Self::DataRequest { .. } => "DataRequest",
+            Self::DataReply { .. } => "DataReply",
+            Self::NegDataReply { .. } => "NegDataReply",
+            Self::RsDataRequest { .. } => "RsDataRequest",
+            Self::RsDataReply { .. } => "RsDataReply",
+            Self::NegRsDataReply { .. } => "NegRsDataReply",
+            Self::RsWriteAck { .. } => "RsWriteAck",
+            Self::RecvAck { .. } => "RecvAck",
+            Self::WriteAck { .. } => "WriteAck",
+            Self::NegAck { .. } => "NegAck",
+            Self::FlushAck { .. } => "FlushAck",
+            Self::NegFlushAck { .. } => "NegFlushAck",
+            Self::BarrierAck(..) => "BarrierAck",
+            Self::Ping => "Ping",
+            Self::PingAck => "PingAck",
+        }
+    }
+
     /// The queue this packet waits in.
     pub fn lane(&self) -> Lane {
         match self {
@@ -317,6 +378,7 @@ impl Packet {
             | Self::Sizes(..)
             | Self::Uuids(..)
             | Self::State(..)
+            | Self::Verdict(..)
             | Self::SyncUuid(..)
             | Self::Bitmap { .. }
             | Self::SyncDone(..)

@@ -1,7 +1,7 @@
 //! The words both nodes share: numbers of nodes and volumes, byte ranges, generation UUIDs, states.
 //!
 //! They stand here, below everything else, because they travel on the link. Names and order are
-//! DRBD's (drbd/REFERENCE.md 1.5, 3.5, 3.6); `Ord` on [`DiskState`] is from bad to good.
+//! DRBD's; `Ord` on [`DiskState`] is from bad to good.
 
 use std::fmt;
 
@@ -80,7 +80,7 @@ impl fmt::Display for ByteRange {
     }
 }
 
-/// Generation identifier of a volume's data (drbd/REFERENCE.md 3.6): 64 random bits.
+/// Generation identifier of a volume's data, as DRBD has it: 64 random bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Uuid(pub u64);
 
@@ -122,7 +122,7 @@ pub enum Role {
     Secondary = 2,
 }
 
-/// What a node's backing disk is worth; ordered from bad to good (drbd/REFERENCE.md 3.5).
+/// What a node's backing disk is worth; ordered from bad to good, as in DRBD.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum DiskState {
@@ -146,7 +146,7 @@ pub enum DiskState {
     UpToDate = 8,
 }
 
-/// Replication state of one volume towards one peer (drbd/REFERENCE.md 1.5).
+/// Replication state of one volume towards one peer, by DRBD's names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum ReplicationState {
@@ -164,7 +164,7 @@ pub enum ReplicationState {
     SyncTarget = 8,
 }
 
-/// When a write is complete to the application (drbd/REFERENCE.md 3.2).
+/// When a write is complete to the application, as in DRBD.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Protocol {
