@@ -1,0 +1,278 @@
+//! The transmission phase of one connection: requests in, parts of I/O out, replies back.
+//!
+//! [`Transmission`] owns the position in the client's stream, the table of requests in flight and
+//! the queue of finished replies. It never holds payload that goes to the disk and never copies
+//! data; buffers are the shell's.
+//!
+//! Four kinds of methods, as the shell's turn goes:
+//! 1. [`next`](Transmission::next) while [`wants_input`](Transmission::wants_input), until it says
+//!    [`Step::NeedBytes`], [`Step::Full`] or [`Step::Stop`]; [`filled`](Transmission::filled) in
+//!    answer to [`Step::Fill`].
+//! 2. [`complete`](Transmission::complete) once for each [`Step::Part`], in any order.
+//! 3. [`poll_reply`](Transmission::poll_reply) as far as replies can be sent. A reply not polled
+//!    counts as in flight: leaving it here is what makes a client that does not read wait.
+//! 4. [`hang_up`](Transmission::hang_up) when the socket is gone.
+//!
+//! A WRITE is all or nothing: its parts come out only after its last payload byte came in.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use crate::error::{ReplyError, StopReason};
+use crate::export::ExportInfo;
+use crate::limits::Limits;
+use crate::slab::{Key, Slab};
+
+mod intake;
+mod part;
+mod reply;
+
+pub use part::{Part, PartId, PartOp};
+pub use reply::{Payload, Pieces, Reply};
+
+use intake::Intake;
+use part::{PartSlot, Stage};
+
+/// The requests of one connection. See the module for how to drive it.
+#[derive(Debug)]
+pub struct Transmission {
+    export: ExportInfo,
+    limits: Limits,
+    intake: Intake,
+    requests: Slab<Request>,
+    parts: Slab<PartSlot>,
+    /// Requests whose reply is ready, oldest first.
+    finished: VecDeque<Key>,
+    bytes_in_flight: u64,
+    hung_up: bool,
+}
+
+/// What the next bytes of the stream mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// All bytes are consumed; come back with more.
+    NeedBytes,
+    /// Too much is in flight: come back when [`Transmission::wants_input`] says so.
+    Full,
+    /// Execute this and [`Transmission::complete`] it. For a WRITE the data are those that
+    /// [`Step::Fill`] put into the buffer of the same part.
+    Part(Part),
+    /// The next `len` bytes of the stream belong into the buffer of this WRITE part, from byte `at`
+    /// on. Obtain a buffer of `part.len` bytes when `at` is 0, move some or all of the bytes (by
+    /// copy from the stream or by receiving straight into the buffer) and report how many by
+    /// [`Transmission::filled`]. Do not execute the part: it may never come.
+    Fill {
+        /// The part; comes again as [`Step::Part`] when its whole request has arrived.
+        part: Part,
+        /// Bytes of the buffer that are filled.
+        at: u32,
+        /// Bytes that are missing, at least 1.
+        len: u32,
+    },
+    /// Take no more from the stream. If the reason [owes replies](StopReason::owes_replies), close
+    /// after [`Transmission::in_flight`] has come down to 0, else at once.
+    Stop(StopReason),
+}
+
+/// A request that has been taken from the stream and not been replied to.
+#[derive(Debug)]
+struct Request {
+    cookie: u64,
+    /// Parts not completed, plus one while the intake is still at this request.
+    pending: u32,
+    error: Option<ReplyError>,
+    /// This request's share of `bytes_in_flight`.
+    charge_bytes: u32,
+    parts: Option<Chain>,
+}
+
+/// The parts of a request in order of offset, linked through their slots.
+#[derive(Debug, Clone, Copy)]
+struct Chain {
+    first: Key,
+    last: Key,
+}
+
+impl Transmission {
+    /// Starts after the handshake. Feed it the handshake's `rest` first.
+    ///
+    /// # Panics
+    /// If a limit is 0 or the export's block size is not a power of two up to 4096.
+    #[must_use]
+    pub fn new(export: ExportInfo, limits: Limits) -> Self {
+        assert!(limits.requests_in_flight_max > 0 && limits.bytes_in_flight_max > 0);
+        assert!(export.block_size.is_power_of_two() && export.block_size <= 4096);
+        Self {
+            export,
+            limits,
+            intake: Intake::START,
+            requests: Slab::new(),
+            parts: Slab::new(),
+            finished: VecDeque::new(),
+            bytes_in_flight: 0,
+            hung_up: false,
+        }
+    }
+
+    /// Takes from `stream`, the bytes received and not consumed yet, what makes one step. Returns
+    /// how many bytes were consumed and the step. Steps can come without bytes: call it again,
+    /// with an empty slice if need be, until it needs bytes, is full or stops.
+    pub fn next(&mut self, stream: &[u8]) -> (usize, Step) {
+        let mut consumed = 0;
+        loop {
+            let (taken, step) = self.take_step(&stream[consumed..]);
+            consumed += taken;
+            if let Some(step) = step {
+                return (consumed, step);
+            }
+        }
+    }
+
+    /// Says that the next `n` bytes of the stream are in the buffer of the part that
+    /// [`Step::Fill`] named. The caller skips them in its stream.
+    ///
+    /// # Panics
+    /// If no part is being filled or it has less than `n` bytes missing.
+    pub fn filled(&mut self, n: u32) {
+        let Intake::Filling { request, cut, part, at } = self.intake else {
+            panic!("no part is being filled");
+        };
+        self.intake = self.fill(request, cut, part, at, n);
+    }
+
+    /// Ends a part that came as [`Step::Part`]: the data of a READ, nothing for any other, or the
+    /// error. When the last part of a request ends, its one reply becomes ready; the request fails
+    /// with the first error among its parts.
+    ///
+    /// # Panics
+    /// If the part is not being executed, or its data have not the length of the part.
+    pub fn complete(&mut self, id: PartId, result: Result<Option<Bytes>, ReplyError>) {
+        let slot = &mut self.parts[id.0];
+        assert!(matches!(slot.stage, Stage::Executing), "part {id:?} is not being executed");
+        let (piece, key) = (slot.piece, slot.request);
+        let request = &mut self.requests[key];
+        match result {
+            Ok(data) => {
+                let expected = matches!(piece.op, PartOp::Read).then_some(piece.len as usize);
+                assert_eq!(data.as_ref().map(Bytes::len), expected, "data of {piece:?}");
+                slot.stage = Stage::Done(data);
+            }
+            Err(error) => {
+                slot.stage = Stage::Done(None);
+                request.error.get_or_insert(error);
+            }
+        }
+        if matches!(piece.op, PartOp::Write) {
+            // The payload buffer is free again; that of a READ is not before its reply is polled.
+            request.charge_bytes -= piece.len;
+            self.bytes_in_flight -= u64::from(piece.len);
+        }
+        self.settle(key);
+    }
+
+    /// The oldest reply that is ready. Send what you poll, in the order of polling.
+    pub fn poll_reply(&mut self) -> Option<Reply> {
+        let key = self.finished.pop_front()?;
+        let request = &self.requests[key];
+        let (cookie, error) = (request.cookie, request.error);
+        let payload = self.remove(key);
+        Some(Reply::new(cookie, error, payload))
+    }
+
+    /// The socket is gone, nothing can be read or sent. A request that has not arrived in full is
+    /// forgotten, and so are the buffers that [`Step::Fill`] asked for without a [`Step::Part`]
+    /// having followed. Requests that have arrived are finished: call [`Self::next`] until it stops
+    /// and complete their parts as ever; their replies are dropped here.
+    pub fn hang_up(&mut self) {
+        self.hung_up = true;
+        match self.intake {
+            Intake::Filling { request, .. } | Intake::Skipping { request, .. } => {
+                self.remove(request);
+                self.intake = Intake::Stopped(StopReason::HungUp);
+            }
+            Intake::Header(_) | Intake::Held { .. } => {
+                self.intake = Intake::Stopped(StopReason::HungUp);
+            }
+            Intake::Cutting { .. } | Intake::Releasing { .. } | Intake::Stopped(_) => {}
+        }
+        while self.poll_reply().is_some() {}
+    }
+
+    /// Whether [`Self::next`] would do anything but say [`Step::Full`] or [`Step::Stop`].
+    #[must_use]
+    pub fn wants_input(&self) -> bool {
+        match &self.intake {
+            Intake::Header(_) => self.has_slot(),
+            Intake::Held { charge_bytes, .. } => self.fits(*charge_bytes),
+            Intake::Cutting { .. }
+            | Intake::Filling { .. }
+            | Intake::Releasing { .. }
+            | Intake::Skipping { .. } => true,
+            Intake::Stopped(_) => false,
+        }
+    }
+
+    /// Requests taken from the stream whose reply has not been polled.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.requests.len()
+    }
+
+    /// WRITE payload of parts not completed and READ data whose reply has not been polled, counted
+    /// from the request's header on.
+    #[must_use]
+    pub fn bytes_in_flight(&self) -> u64 {
+        self.bytes_in_flight
+    }
+
+    /// The export that the requests are for.
+    #[must_use]
+    pub fn export(&self) -> &ExportInfo {
+        &self.export
+    }
+
+    /// Takes one off what a request waits for; the last one makes its reply ready.
+    fn settle(&mut self, key: Key) {
+        let request = &mut self.requests[key];
+        request.pending -= 1;
+        if request.pending > 0 {
+            return;
+        }
+        if self.hung_up {
+            self.remove(key);
+            return;
+        }
+        if request.error.is_some() {
+            // No data go with an error: do not keep them until the client reads its reply.
+            let charge_bytes = std::mem::take(&mut request.charge_bytes);
+            self.bytes_in_flight -= u64::from(charge_bytes);
+            self.remove_parts(key);
+        }
+        self.finished.push_back(key);
+    }
+
+    /// Forgets a request and returns the data that its parts have read.
+    fn remove(&mut self, key: Key) -> Payload {
+        let payload = self.remove_parts(key);
+        let request = self.requests.remove(key);
+        self.bytes_in_flight -= u64::from(request.charge_bytes);
+        payload
+    }
+
+    fn remove_parts(&mut self, key: Key) -> Payload {
+        let mut payload = Payload::Empty;
+        let mut next = self.requests[key].parts.take().map(|chain| chain.first);
+        while let Some(part) = next {
+            let slot = self.parts.remove(part);
+            next = slot.next;
+            if let Stage::Done(Some(data)) = slot.stage {
+                payload.push(data);
+            }
+        }
+        payload
+    }
+}
+
+#[cfg(test)]
+mod tests;

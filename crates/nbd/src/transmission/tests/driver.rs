@@ -1,0 +1,179 @@
+//! A shell in miniature: it drives a [`Transmission`] as the documentation says and remembers what
+//! happened. Its disk holds [`pattern`] at every offset and keeps writes apart.
+
+use std::collections::BTreeMap;
+
+use crate::wire::{REQUEST_HEADER_BYTES, RequestHeader, SIMPLE_REPLY_MAGIC, command};
+use bytes::Buf;
+
+use super::super::*;
+
+/// What the disk holds: bytes that tell their offset.
+pub(super) fn pattern(offset: u64, len: usize) -> Vec<u8> {
+    let byte = |at: u64| (at ^ (at >> 8) ^ (at >> 16)).to_le_bytes()[0];
+    (offset..).take(len).map(byte).collect()
+}
+
+/// A reply as a client decodes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Answer {
+    pub(super) cookie: u64,
+    pub(super) error: u32,
+    pub(super) data: Vec<u8>,
+}
+
+#[derive(Debug)]
+pub(super) struct Shell {
+    pub(super) machine: Transmission,
+    /// Bytes received that the machine has not consumed.
+    stream: Vec<u8>,
+    /// Bytes that the machine has consumed in all.
+    pub(super) consumed: usize,
+    /// Buffers of WRITE parts, from the first [`Step::Fill`] to completion.
+    pub(super) buffers: BTreeMap<usize, Vec<u8>>,
+    /// Parts being executed, in the order they came.
+    pub(super) executing: Vec<Part>,
+    /// Writes handed out: offset, data, and how much of the stream had been consumed then.
+    pub(super) writes: Vec<(u64, Vec<u8>, usize)>,
+    pub(super) stopped: Option<StopReason>,
+}
+
+impl Shell {
+    pub(super) fn new(export: ExportInfo, limits: Limits) -> Self {
+        Self {
+            machine: Transmission::new(export, limits),
+            stream: Vec::new(),
+            consumed: 0,
+            buffers: BTreeMap::new(),
+            executing: Vec::new(),
+            writes: Vec::new(),
+            stopped: None,
+        }
+    }
+
+    /// Receives bytes and takes all the steps that there are.
+    pub(super) fn receive(&mut self, bytes: &[u8]) {
+        self.stream.extend_from_slice(bytes);
+        loop {
+            let wanted = self.machine.wants_input();
+            let (n, step) = self.machine.next(&self.stream);
+            self.consume(n);
+            match step {
+                Step::NeedBytes => {
+                    assert!(self.stream.is_empty(), "it needs bytes and has left some");
+                    return;
+                }
+                Step::Full => {
+                    assert!(!self.machine.wants_input());
+                    return;
+                }
+                Step::Part(part) => self.execute(part),
+                Step::Fill { part, at, len } => {
+                    assert!(wanted || n > 0);
+                    if self.fill(part, at, len) == 0 {
+                        return;
+                    }
+                }
+                Step::Stop(reason) => {
+                    assert!(self.stopped.is_none_or(|earlier| earlier == reason));
+                    self.stopped = Some(reason);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn consume(&mut self, n: usize) {
+        self.consumed += n;
+        self.stream.drain(..n);
+    }
+
+    fn fill(&mut self, part: Part, at: u32, len: u32) -> u32 {
+        assert_eq!((part.op, at + len), (PartOp::Write, part.len));
+        assert!(len > 0 && part.len <= crate::limits::PART_BYTES_MAX);
+        let buffer = self.buffers.entry(part.id.index()).or_default();
+        assert_eq!(buffer.len(), at as usize, "a buffer is new when `at` is 0");
+        let n = u32::try_from(self.stream.len()).unwrap().min(len);
+        buffer.extend_from_slice(&self.stream[..n as usize]);
+        self.machine.filled(n);
+        self.consume(n as usize);
+        n
+    }
+
+    fn execute(&mut self, part: Part) {
+        if part.op == PartOp::Write {
+            let data = self.buffers[&part.id.index()].clone();
+            assert_eq!(data.len(), part.len as usize);
+            self.writes.push((part.offset, data, self.consumed));
+        }
+        self.executing.push(part);
+    }
+
+    /// Completes one of the parts being executed.
+    pub(super) fn complete(&mut self, index: usize, error: Option<ReplyError>) {
+        let part = self.executing.remove(index);
+        self.buffers.remove(&part.id.index());
+        let data =
+            (part.op == PartOp::Read).then(|| Bytes::from(pattern(part.offset, part.len as usize)));
+        self.machine.complete(part.id, error.map_or(Ok(data), Err));
+    }
+
+    /// Completes all parts that there are, the last first.
+    pub(super) fn complete_all(&mut self) {
+        for index in (0..self.executing.len()).rev() {
+            self.complete(index, None);
+        }
+    }
+
+    pub(super) fn poll(&mut self) -> Option<Answer> {
+        let reply = self.machine.poll_reply()?;
+        let mut header = &reply.header[..];
+        assert_eq!(header.get_u32(), SIMPLE_REPLY_MAGIC);
+        let (error, cookie) = (header.get_u32(), header.get_u64());
+        let len_bytes = reply.payload.len_bytes();
+        let data: Vec<u8> = reply.payload.into_iter().flatten().collect();
+        assert_eq!(data.len(), len_bytes);
+        Some(Answer { cookie, error, data })
+    }
+
+    pub(super) fn poll_all(&mut self) -> Vec<Answer> {
+        std::iter::from_fn(|| self.poll()).collect()
+    }
+
+    /// Receives, completes and polls until nothing moves; returns the replies.
+    pub(super) fn run(&mut self, bytes: &[u8]) -> Vec<Answer> {
+        let mut answers = Vec::new();
+        self.receive(bytes);
+        loop {
+            self.complete_all();
+            let polled = self.poll_all();
+            self.receive(&[]);
+            if polled.is_empty() && self.executing.is_empty() {
+                return answers;
+            }
+            answers.extend(polled);
+        }
+    }
+
+    /// Demands that nothing is left over.
+    pub(super) fn assert_idle(&self) {
+        assert_eq!((self.machine.in_flight(), self.machine.bytes_in_flight()), (0, 0));
+        assert_eq!((self.machine.requests.len(), self.machine.parts.len()), (0, 0));
+        assert!(self.executing.is_empty() && self.machine.finished.is_empty());
+    }
+}
+
+/// A request header without flags, cookie 1.
+pub(super) fn header(command: u16, offset: u64, len: u32) -> RequestHeader {
+    RequestHeader { flags: 0, command, cookie: 1, offset, len }
+}
+
+/// A request as bytes; a WRITE brings as many bytes of 0xAA as it says.
+pub(super) fn request(header: RequestHeader) -> Vec<u8> {
+    let mut bytes = header.encode().to_vec();
+    assert_eq!(bytes.len(), REQUEST_HEADER_BYTES);
+    if header.command == command::WRITE {
+        bytes.resize(bytes.len() + header.len as usize, 0xaa);
+    }
+    bytes
+}
