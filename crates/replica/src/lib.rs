@@ -1,1 +1,57 @@
-//! Placeholder.
+//! Everything that decides: the core of a replicated volume, without I/O.
+//!
+//! [`Resource`] is one resource on one node. It takes inputs (`handle_*`, commands, client
+//! openings), changes its state, and emits [`Action`]s; it never waits, and knows neither clocks
+//! nor files nor sockets. The daemon and the simulator run this very code. After every input the
+//! caller drains [`Resource::poll_action`] until `None`, then asks [`Resource::poll_timeout`] when
+//! to call [`Resource::handle_timeout`].
+
+pub mod action;
+pub mod bitmap;
+pub mod config;
+pub mod decision;
+pub mod error;
+pub mod limits;
+pub mod meta;
+pub mod range_lock;
+pub mod resource;
+pub mod status;
+pub mod time;
+
+mod attach;
+mod command;
+mod connection;
+mod dispatch;
+mod entropy;
+mod exchange;
+mod flush;
+mod generation;
+mod handshake;
+mod leave;
+mod outbound;
+mod peer_device;
+mod peer_request;
+mod peers;
+mod read;
+mod report;
+mod resync;
+mod role;
+mod slab;
+mod store;
+mod timers;
+mod volume;
+mod write;
+
+pub use action::{
+    Action, AttachGeneration, ClientId, Command, CommandId, Cookie, DiskCompletion, DiskOp,
+    DiskOpKind, DiskToken, Event, LinkDown, LinkEvent, LinkSession, OpenedDisk, Request, RequestOp,
+    Severity,
+};
+pub use config::{Config, NetConfig, PeerConfig, VolumeConfig};
+pub use error::{CommandError, DiskError, PeerError, RequestError};
+pub use resource::{Export, Resource};
+pub use status::{
+    ConnectionState, ConnectionStatus, PeerDeviceStatus, ResourceStatus, SyncState, VolumeStatus,
+};
+pub use tandem_wire as wire;
+pub use time::Instant;

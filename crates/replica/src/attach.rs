@@ -1,0 +1,498 @@
+//! Taking a backing disk into use, and giving it up: by command, or because it failed.
+//!
+//! Attach: open, read both superblock copies, check whose they are and that they suit the device,
+//! read the bitmaps' indexes and then their mixed pages. A node that crashed as Primary may have
+//! had writes in flight anywhere: every block counts as out of sync, durably, before the disk is
+//! used. (What narrows that to the regions that were being written is the activity log, whose
+//! region the format reserves.)
+
+use bytes::Bytes;
+use tandem_wire::{DiskState, Role};
+
+use crate::action::{Action, CommandId, DiskOpKind, OpenedDisk, Severity};
+use crate::bitmap::Bitmap;
+use crate::error::{CommandError, DiskError};
+use crate::meta::{
+    Area, BitmapIndex, CopyIndex, Identity, Layout, META_BLOCK_BYTES, MetaError, Placement,
+    SlotIndex, Superblock, choose, superblock_offsets,
+};
+use crate::peer_device::Replication;
+use crate::peers::{List, PeerIndex, VolumeIndex};
+use crate::resource::Resource;
+use crate::store::{Store, Ticket};
+use crate::volume::{Attached, Disk, Purpose};
+
+/// An attach under way, once the device is open.
+#[derive(Debug)]
+pub(crate) struct AttachRead {
+    command: CommandId,
+    opened: OpenedDisk,
+    copies: [Option<Result<Superblock, MetaError>>; 2],
+    maps: Option<Maps>,
+}
+
+/// The bitmaps being read.
+#[derive(Debug)]
+struct Maps {
+    layout: Layout,
+    superblock: Superblock,
+    slots: List<SlotIndex>,
+    indexes: List<BitmapIndex>,
+    bitmaps: List<Bitmap>,
+    /// The reads of the running step: whose, and what. Ended ones are counted in `ended`.
+    reads: Vec<(PeerIndex, Area)>,
+    ended: usize,
+    pages: bool,
+    damaged: u32,
+}
+
+impl Resource {
+    pub(crate) fn begin_attach(
+        &mut self,
+        command: CommandId,
+        volume: VolumeIndex,
+    ) -> Result<(), CommandError> {
+        let state = &mut self.volumes[volume];
+        if !matches!(state.disk, Disk::Diskless) {
+            let text = format!("volume {} is {} already", state.number, state.disk_state());
+            return Err(CommandError::Refused(text));
+        }
+        state.generation.0 += 1;
+        state.disk = Disk::Opening(command);
+        let (volume, generation) = (state.number, state.generation);
+        self.push(Action::OpenDisk { volume, generation });
+        Ok(())
+    }
+
+    /// The device is open, or not.
+    pub(crate) fn disk_opened(&mut self, volume: VolumeIndex, result: Result<OpenedDisk, String>) {
+        let state = &mut self.volumes[volume];
+        let number = state.number;
+        let Disk::Opening(command) = state.disk else {
+            return;
+        };
+        let opened = match result {
+            Ok(opened) => opened,
+            Err(reason) => {
+                state.disk = Disk::Diskless;
+                self.unsettled = true;
+                return self.done(command, Err(CommandError::OpenDisk { volume: number, reason }));
+            }
+        };
+        let read = AttachRead { command, opened, copies: [None, None], maps: None };
+        state.disk = Disk::Reading(Box::new(read));
+        let placement = self.placement(volume, opened);
+        let device = match placement {
+            Placement::Internal => opened.data_bytes,
+            Placement::External { meta_bytes } => meta_bytes,
+        };
+        let Some(offsets) = superblock_offsets(device, placement) else {
+            return self.attach_failed(volume, "the device is too small to hold metadata");
+        };
+        for (copy, offset) in offsets.into_iter().enumerate() {
+            let kind = DiskOpKind::MetaRead {
+                offset,
+                len: u32::try_from(META_BLOCK_BYTES).expect("4096"),
+            };
+            self.disk_op(volume, Purpose::ReadSuperblock(copy), kind);
+        }
+    }
+
+    fn placement(&self, volume: VolumeIndex, opened: OpenedDisk) -> Placement {
+        if self.volumes[volume].external_metadata {
+            return Placement::External { meta_bytes: opened.meta_bytes };
+        }
+        Placement::Internal
+    }
+
+    fn reading(&mut self, volume: VolumeIndex) -> Option<&mut AttachRead> {
+        match &mut self.volumes[volume].disk {
+            Disk::Reading(read) => Some(read),
+            Disk::Diskless | Disk::Opening(_) | Disk::Attached(_) | Disk::Closing { .. } => None,
+        }
+    }
+
+    /// A superblock copy has been read.
+    pub(crate) fn superblock_read(
+        &mut self,
+        volume: VolumeIndex,
+        copy: usize,
+        result: Result<Bytes, DiskError>,
+    ) {
+        let Some(read) = self.reading(volume) else {
+            return;
+        };
+        let decoded = match result {
+            Ok(block) => Superblock::decode(&block, CopyIndex::ALL[copy]),
+            Err(_) => Err(MetaError::Unreadable),
+        };
+        read.copies[copy] = Some(decoded);
+        let [Some(copy_a), Some(copy_b)] = &read.copies else {
+            return;
+        };
+        let (copy_a, copy_b) = (copy_a.clone(), copy_b.clone());
+        match choose(copy_a, copy_b) {
+            Ok(chosen) => self.plan_maps(volume, chosen.superblock),
+            Err(error) => {
+                let advice = if error == MetaError::NotFound { "; run create-md" } else { "" };
+                self.attach_failed(volume, &format!("{error}{advice}"));
+            }
+        }
+    }
+
+    /// The superblock is good: checks that it suits, and reads the bitmaps' indexes.
+    fn plan_maps(&mut self, volume: VolumeIndex, mut superblock: Superblock) {
+        let opened = self.reading(volume).expect("reading goes on").opened;
+        let placement = self.placement(volume, opened);
+        let number = self.volumes[volume].number;
+        let identity = Identity::new(&self.config.name, number, self.config.node_id);
+        let checked = identity.and_then(|identity| superblock.check_identity(&identity));
+        if let Err(error) = checked {
+            return self.attach_failed(volume, &error.to_string());
+        }
+        let layout = match Layout::from_superblock(&superblock, opened.data_bytes, placement) {
+            Ok(layout) => layout,
+            Err(error) => return self.attach_failed(volume, &error.to_string()),
+        };
+        let slots: Result<Vec<SlotIndex>, MetaError> = self
+            .connections
+            .iter()
+            .map(|connection| superblock.allocate_slot(connection.config.node_id))
+            .collect();
+        let slots = match slots {
+            Ok(slots) => slots,
+            Err(error) => return self.attach_failed(volume, &error.to_string()),
+        };
+        let size = match superblock.effective_bytes {
+            0 => layout.data_bytes(),
+            agreed => agreed,
+        };
+        let indexes: List<BitmapIndex> = slots
+            .iter()
+            .map(|slot| {
+                let area = layout.bitmap(*slot).expect("a layout has an area for every slot");
+                BitmapIndex::unread(superblock.device_uuid, area)
+            })
+            .collect();
+        let maps = Maps {
+            layout,
+            superblock,
+            bitmaps: slots.iter().map(|_| Bitmap::new(size)).collect(),
+            slots: slots.into_iter().collect(),
+            indexes,
+            reads: Vec::new(),
+            ended: 0,
+            pages: false,
+            damaged: 0,
+        };
+        self.reading(volume).expect("reading goes on").maps = Some(maps);
+        self.read_maps(volume);
+    }
+
+    /// Issues the reads of the next step: all indexes, then all mixed pages.
+    fn read_maps(&mut self, volume: VolumeIndex) {
+        let peers: Vec<PeerIndex> = self.peer_indexes().collect();
+        let maps = self.maps(volume);
+        maps.ended = 0;
+        maps.reads.clear();
+        for peer in peers {
+            let areas = if maps.pages {
+                maps.indexes[peer].plan_page_reads(&maps.bitmaps[peer])
+            } else {
+                maps.indexes[peer].plan_index_read()
+            };
+            maps.reads.extend(areas.into_iter().map(|area| (peer, area)));
+        }
+        let reads = maps.reads.clone();
+        if reads.is_empty() {
+            return self.maps_read(volume);
+        }
+        for (piece, (_, area)) in reads.into_iter().enumerate() {
+            let len = u32::try_from(area.len).expect("planned in pieces of a MiB");
+            let kind = DiskOpKind::MetaRead { offset: area.offset, len };
+            self.disk_op(volume, Purpose::ReadBitmap(piece), kind);
+        }
+    }
+
+    fn maps(&mut self, volume: VolumeIndex) -> &mut Maps {
+        let read = self.reading(volume).expect("reading goes on");
+        read.maps.as_mut().expect("planned before")
+    }
+
+    /// A piece of the bitmaps has been read.
+    pub(crate) fn bitmap_read(
+        &mut self,
+        volume: VolumeIndex,
+        piece: usize,
+        result: &Result<Bytes, DiskError>,
+    ) {
+        if self.reading(volume).is_none() {
+            return;
+        }
+        let maps = self.maps(volume);
+        let (peer, area) = maps.reads[piece];
+        let bytes = result.as_ref().ok().map(|bytes| bytes.as_ref());
+        let (index, bitmap) = (&mut maps.indexes[peer], &mut maps.bitmaps[peer]);
+        maps.damaged += if maps.pages {
+            index.load_pages(area, bytes, bitmap)
+        } else {
+            index.load_index(area, bytes, bitmap)
+        };
+        maps.ended += 1;
+        if maps.ended == maps.reads.len() {
+            self.maps_read(volume);
+        }
+    }
+
+    fn maps_read(&mut self, volume: VolumeIndex) {
+        let maps = self.maps(volume);
+        if !maps.pages {
+            maps.pages = true;
+            return self.read_maps(volume);
+        }
+        self.attach(volume);
+    }
+
+    /// Everything has been read: the disk is attached, with what its metadata say it is worth.
+    fn attach(&mut self, volume: VolumeIndex) {
+        let disk = std::mem::replace(&mut self.volumes[volume].disk, Disk::Diskless);
+        let Disk::Reading(read) = disk else { unreachable!("reading goes on") };
+        let AttachRead { command, opened, maps, .. } = *read;
+        let Maps { layout, mut superblock, slots, indexes, mut bitmaps, damaged, .. } =
+            maps.expect("planned before");
+        let crashed = superblock.flags.primary_indicator;
+        let current = superblock.current_uuid;
+        let alone = superblock
+            .peers
+            .iter()
+            .flatten()
+            .any(|slot| !slot.bitmap_uuid.is_none() && slot.bitmap_uuid != current);
+        for (bitmap, slot) in bitmaps.iter_mut().zip(slots.iter()) {
+            let slot = superblock.peers[slot.index()].as_mut().expect("allocated at attach");
+            if crashed || std::mem::take(&mut slot.flags.full_sync) {
+                bitmap.set_all();
+            }
+        }
+        superblock.flags.crashed_primary |= crashed;
+        // A Primary that went on without this disk: what the disk holds is old.
+        let is_primary = self.role == Role::Primary;
+        superblock.flags.primary_indicator = is_primary;
+        let state = match (superblock.flags.consistent, superblock.flags.was_up_to_date) {
+            (false, _) => DiskState::Inconsistent,
+            (true, false) => DiskState::Outdated,
+            // Newest when last known. Where no peer can have written since, it still is.
+            (true, true) if is_primary => DiskState::Outdated,
+            (true, true) if alone || self.config.peers.is_empty() => DiskState::UpToDate,
+            (true, true) => DiskState::Consistent,
+        };
+        // What the peers agreed on meanwhile stands where this disk says nothing.
+        let size = match superblock.effective_bytes {
+            0 => self.volumes[volume].size_bytes,
+            agreed => agreed,
+        };
+        let store = Store::new(layout, superblock, slots, indexes);
+        let attached = Attached { state, opened, store, bitmaps, attaching: None };
+        let number = self.volumes[volume].number;
+        self.volumes[volume].size_bytes = size;
+        self.volumes[volume].disk = Disk::Attached(Box::new(attached));
+        let ticket = self.commit(volume, true);
+        let attached = self.volumes[volume].attached_mut().expect("attached above");
+        attached.attaching = Some((command, ticket));
+        let mut text = format!("volume {number} attached: {state}");
+        if crashed {
+            text += "; this node crashed as Primary, every block counts as out of sync";
+        }
+        if damaged > 0 {
+            text += &format!("; {damaged} damaged bitmap blocks count as out of sync");
+        }
+        self.note(Some(volume), None, Severity::Info, text);
+    }
+
+    /// A peer's disk of one volume is gone while the session goes on: this node has the data alone.
+    pub(crate) fn peer_disk_told(
+        &mut self,
+        peer: PeerIndex,
+        volume: VolumeIndex,
+        before: DiskState,
+    ) {
+        let device = &self.connections[peer].devices[volume];
+        let lost = before >= DiskState::Inconsistent && device.disk < DiskState::Inconsistent;
+        if !lost || !self.is_replicating(peer, volume) {
+            return;
+        }
+        if device.replication != Replication::Established {
+            return self.renegotiate(peer, "the peer's disk is gone");
+        }
+        self.note(
+            Some(volume),
+            Some(peer),
+            Severity::Warning,
+            "the peer's disk is gone".to_owned(),
+        );
+        self.log_peer_lost(peer, Some(volume));
+    }
+
+    /// Ends attaches whose metadata have become durable: the disk may be used.
+    pub(crate) fn advance_attach(&mut self, volume: VolumeIndex) {
+        let Some(attached) = self.volumes[volume].attached_mut() else {
+            return;
+        };
+        let Some((command, ticket)) = attached.attaching else {
+            return;
+        };
+        if !attached.store.is_durable(ticket) {
+            return;
+        }
+        attached.attaching = None;
+        self.done(command, Ok(()));
+        for peer in self.peer_indexes() {
+            if !self.connections[peer].is_settling() {
+                self.renegotiate(peer, "a disk was attached");
+            }
+        }
+        self.unsettled = true;
+    }
+
+    fn attach_failed(&mut self, volume: VolumeIndex, reason: &str) {
+        let number = self.volumes[volume].number;
+        let disk = std::mem::replace(
+            &mut self.volumes[volume].disk,
+            Disk::Closing { failed: false, detaching: Vec::new() },
+        );
+        let Disk::Reading(read) = disk else { unreachable!("reading goes on") };
+        let error = CommandError::Metadata { volume: number, reason: reason.to_owned() };
+        self.done(read.command, Err(error));
+        self.unsettled = true;
+    }
+
+    pub(crate) fn begin_detach(
+        &mut self,
+        command: CommandId,
+        volume: VolumeIndex,
+        force: bool,
+    ) -> Result<(), CommandError> {
+        let number = self.volumes[volume].number;
+        match &mut self.volumes[volume].disk {
+            Disk::Diskless => {
+                self.done(command, Ok(()));
+                return Ok(());
+            }
+            Disk::Closing { detaching, .. } => {
+                detaching.push(command);
+                return Ok(());
+            }
+            Disk::Opening(_) | Disk::Reading(_) => return Err(CommandError::Concurrent),
+            Disk::Attached(_) => {}
+        }
+        let served_elsewhere = self.peer_indexes().any(|peer| {
+            self.is_replicating(peer, volume)
+                && self.connections[peer].devices[volume].disk == DiskState::UpToDate
+        });
+        let needed = self.clients.values().any(|open| *open == volume);
+        if needed && !served_elsewhere && !force {
+            let disk = self.volumes[volume].disk_state();
+            let advice = "clients use it and no connected peer has UpToDate data".to_owned();
+            return Err(CommandError::NeedUpToDate { volume: number, disk, advice });
+        }
+        let ticket = self.commit(volume, true);
+        self.detaching.push((volume, ticket, Some(command)));
+        self.unsettled = true;
+        Ok(())
+    }
+
+    /// Part of `down`: nobody uses the disk any more.
+    pub(crate) fn detach_for_down(&mut self, volume: VolumeIndex) {
+        let under_way = self.detaching.iter().any(|(detaching, ..)| *detaching == volume);
+        if self.volumes[volume].is_attached() && !under_way {
+            let ticket = self.commit(volume, true);
+            self.detaching.push((volume, ticket, None));
+        }
+    }
+
+    /// Detaches whose metadata are durable, and disks that nothing uses any more.
+    pub(crate) fn advance_detach(&mut self) {
+        let (ready, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut self.detaching)
+            .into_iter()
+            .partition(|(volume, ticket, _)| self.all_durable(&[(*volume, *ticket)]));
+        self.detaching = waiting;
+        for (volume, _, command) in ready {
+            self.give_up_disk(volume, false, command, "a disk was detached");
+        }
+        for volume in self.volume_indexes() {
+            let state = &mut self.volumes[volume];
+            if state.ops_in_flight() > 0 {
+                continue;
+            }
+            if let Disk::Closing { detaching, .. } = &mut state.disk {
+                let commands = std::mem::take(detaching);
+                state.disk = Disk::Diskless;
+                let (number, generation) = (state.number, state.generation);
+                self.push(Action::CloseDisk { volume: number, generation });
+                for command in commands {
+                    self.done(command, Ok(()));
+                }
+                self.unsettled = true;
+            }
+        }
+    }
+
+    /// No new operation goes to the disk; it is closed when the last one has ended.
+    fn give_up_disk(
+        &mut self,
+        volume: VolumeIndex,
+        failed: bool,
+        command: Option<CommandId>,
+        reason: &str,
+    ) {
+        let detaching: Vec<CommandId> = command.into_iter().collect();
+        if let Disk::Closing { detaching: waiting, .. } = &mut self.volumes[volume].disk {
+            waiting.extend(detaching);
+            return;
+        }
+        let closing = Disk::Closing { failed, detaching };
+        let was = std::mem::replace(&mut self.volumes[volume].disk, closing);
+        if let Disk::Attached(attached) = was
+            && let Some((command, _)) = attached.attaching
+        {
+            let number = self.volumes[volume].number;
+            self.done(command, Err(CommandError::Io { volume: number }));
+        }
+        self.volumes[volume].rotation = None;
+        for peer in self.peer_indexes() {
+            let device = &self.connections[peer].devices[volume];
+            // A peer that has everything goes on alone; any other state is decided anew.
+            let goes_on = self.is_replicating(peer, volume)
+                && device.replication == Replication::Established
+                && device.disk == DiskState::UpToDate;
+            if goes_on {
+                self.send_state(peer, volume);
+            } else {
+                self.renegotiate(peer, reason);
+            }
+            self.release_held(peer);
+        }
+        self.generation_settled(volume);
+        self.flushes_generation_settled(volume);
+        self.unsettled = true;
+    }
+
+    /// An operation on the disk failed: it is not used any more (on-io-error detach). Acted upon
+    /// when the present input has been dealt with.
+    pub(crate) fn disk_failed(&mut self, volume: VolumeIndex, doing: &str, error: DiskError) {
+        if self.volumes[volume].is_attached() && self.volumes[volume].failure.is_none() {
+            let text = format!("{error} {doing}: the disk is detached");
+            self.volumes[volume].failure = Some(text);
+            self.unsettled = true;
+        }
+    }
+
+    pub(crate) fn advance_failure(&mut self, volume: VolumeIndex) {
+        if let Some(text) = self.volumes[volume].failure.take() {
+            self.note(Some(volume), None, Severity::Error, text);
+            self.give_up_disk(volume, true, None, "the backing disk failed");
+        }
+    }
+}
+
+/// A disk being given up: which, what must be durable before, for which command.
+pub(crate) type Detaching = (VolumeIndex, Ticket, Option<CommandId>);

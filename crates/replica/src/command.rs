@@ -1,0 +1,218 @@
+//! What operators ask for, and its end.
+
+use tandem_wire::{DiskState, NodeId, Role, VolumeNumber};
+
+use crate::action::{Action, Command, CommandId};
+use crate::connection::Link;
+use crate::error::CommandError;
+use crate::limits::COMMANDS_MAX;
+use crate::peers::{PeerIndex, VolumeIndex};
+use crate::resource::Resource;
+use crate::store::Ticket;
+
+/// A command that waits for metadata to be durable and then needs a new decision about a peer.
+#[derive(Debug)]
+pub(crate) struct Invalidation {
+    command: CommandId,
+    volume: VolumeIndex,
+    peer: PeerIndex,
+    ticket: Ticket,
+}
+
+impl Resource {
+    /// Starts a command.
+    pub(crate) fn begin_command(&mut self, id: CommandId, command: Command) {
+        if self.invalidations.len() >= COMMANDS_MAX {
+            return self.done(id, Err(CommandError::Concurrent));
+        }
+        if let Err(error) = self.dispatch_command(id, command) {
+            self.done(id, Err(error));
+        }
+    }
+
+    fn dispatch_command(&mut self, id: CommandId, command: Command) -> Result<(), CommandError> {
+        match command {
+            Command::Attach { volume } => self.begin_attach(id, self.find_volume(volume)?),
+            Command::Detach { volume, force } => {
+                self.begin_detach(id, self.find_volume(volume)?, force)
+            }
+            Command::Connect { peer, discard_my_data } => {
+                self.begin_connect(id, self.find_peer(peer)?, discard_my_data)
+            }
+            Command::Disconnect { peer, force } => {
+                self.begin_leaving(self.find_peer(peer)?, Some(id), force);
+                Ok(())
+            }
+            Command::Primary { force } => {
+                self.begin_promotion(id, force);
+                Ok(())
+            }
+            Command::Secondary { force } => {
+                self.begin_demotion(Some(id), force);
+                Ok(())
+            }
+            Command::Invalidate { volume } => self.begin_invalidate(id, self.find_volume(volume)?),
+            Command::InvalidateRemote { volume, peer } => {
+                self.begin_invalidate_remote(id, self.find_volume(volume)?, self.find_peer(peer)?)
+            }
+            Command::Down { force } => self.begin_down(id, force),
+        }
+    }
+
+    fn find_volume(&self, number: VolumeNumber) -> Result<VolumeIndex, CommandError> {
+        let found = self.volume_indexes().find(|volume| self.volumes[*volume].number == number);
+        found.ok_or(CommandError::UnknownVolume(number))
+    }
+
+    fn find_peer(&self, node: NodeId) -> Result<PeerIndex, CommandError> {
+        self.peer_by_node(node).ok_or(CommandError::UnknownPeer(node.0))
+    }
+
+    fn begin_connect(
+        &mut self,
+        id: CommandId,
+        peer: PeerIndex,
+        discard_my_data: bool,
+    ) -> Result<(), CommandError> {
+        if discard_my_data && self.role == Role::Primary {
+            let text = "a Primary cannot discard its data: make this node Secondary first";
+            return Err(CommandError::Refused(text.to_owned()));
+        }
+        let now = self.now;
+        let connection = &mut self.connections[peer];
+        match connection.link {
+            Link::StandAlone | Link::Waiting(_) => {
+                connection.discard_my_data = discard_my_data;
+                connection.pause = crate::limits::CONNECT_PAUSE_FIRST;
+                connection.link = Link::Waiting(now);
+                connection.reason = None;
+            }
+            Link::Attempting => connection.discard_my_data = discard_my_data,
+            Link::Up(_) => {}
+        }
+        self.unsettled = true;
+        self.done(id, Ok(()));
+        Ok(())
+    }
+
+    /// All local data are wrong. Needs a connected peer that has them right.
+    fn begin_invalidate(&mut self, id: CommandId, volume: VolumeIndex) -> Result<(), CommandError> {
+        let source = self.peer_indexes().find(|peer| {
+            self.is_replicating(*peer, volume)
+                && self.connections[*peer].devices[volume].disk == DiskState::UpToDate
+        });
+        let Some(peer) = source else {
+            let text = "no connected peer has UpToDate data to copy from; connect one first";
+            return Err(CommandError::Refused(text.to_owned()));
+        };
+        let Some(attached) = self.volumes[volume].attached_mut() else {
+            return Err(CommandError::Refused("the volume has no disk to invalidate".to_owned()));
+        };
+        attached.state = DiskState::Inconsistent;
+        attached.store.set_disk_state(DiskState::Inconsistent);
+        attached.bitmaps[peer].set_all();
+        let ticket = self.commit(volume, true);
+        self.invalidations.push(Invalidation { command: id, volume, peer, ticket });
+        Ok(())
+    }
+
+    /// All of a peer's data are wrong.
+    fn begin_invalidate_remote(
+        &mut self,
+        id: CommandId,
+        volume: VolumeIndex,
+        peer: PeerIndex,
+    ) -> Result<(), CommandError> {
+        let connection = &self.connections[peer];
+        let name = connection.config.name.clone();
+        if !self.replicates(peer, volume) {
+            let text = format!("{name} is not connected with a disk");
+            return Err(CommandError::Refused(text));
+        }
+        if connection.peer_role == Role::Primary {
+            return Err(CommandError::PeerIsPrimary { peer: name });
+        }
+        let disk = self.volumes[volume].disk_state();
+        let number = self.volumes[volume].number;
+        let Some(attached) =
+            self.volumes[volume].attached_mut().filter(|a| a.state == DiskState::UpToDate)
+        else {
+            let advice = "the data to copy must be good".to_owned();
+            return Err(CommandError::NeedUpToDate { volume: number, disk, advice });
+        };
+        attached.bitmaps[peer].set_all();
+        let ticket = self.commit(volume, true);
+        self.invalidations.push(Invalidation { command: id, volume, peer, ticket });
+        Ok(())
+    }
+
+    /// Invalidations that have become durable start their resync.
+    pub(crate) fn advance_invalidations(&mut self) {
+        let (ready, waiting) = std::mem::take(&mut self.invalidations)
+            .into_iter()
+            .partition(|entry: &Invalidation| self.all_durable(&[(entry.volume, entry.ticket)]));
+        self.invalidations = waiting;
+        for Invalidation { command, peer, .. } in ready {
+            self.renegotiate(peer, "data were invalidated by the operator");
+            self.done(command, Ok(()));
+        }
+    }
+
+    fn begin_down(&mut self, id: CommandId, force: bool) -> Result<(), CommandError> {
+        if self.down.is_some() {
+            return Err(CommandError::Concurrent);
+        }
+        if !self.clients.is_empty() && !force {
+            return Err(CommandError::InUse { clients: self.clients.len() });
+        }
+        self.down = Some(id);
+        self.unsettled = true;
+        Ok(())
+    }
+
+    /// Takes `down` on: demote, disconnect, detach.
+    pub(crate) fn advance_down(&mut self) {
+        let Some(command) = self.down else { return };
+        if self.role == Role::Primary {
+            if self.role_change.is_none() {
+                self.begin_demotion(None, true);
+            }
+            return;
+        }
+        if self.role_change.is_some() {
+            return;
+        }
+        for peer in self.peer_indexes() {
+            match &self.connections[peer].link {
+                Link::StandAlone => {}
+                Link::Up(session) if session.leaving.is_some() => return,
+                Link::Up(_) | Link::Waiting(_) | Link::Attempting => {
+                    return self.begin_leaving(peer, None, false);
+                }
+            }
+        }
+        let drained = self.connections.iter().all(|c| c.inbound.is_idle() && c.pieces.is_empty());
+        if !drained {
+            return;
+        }
+        for volume in self.volume_indexes() {
+            self.detach_for_down(volume);
+        }
+        if self.volumes.iter().all(|volume| volume.is_diskless()) {
+            self.down = None;
+            self.done(command, Ok(()));
+        }
+    }
+
+    /// A command has ended.
+    pub(crate) fn done(&mut self, id: CommandId, result: Result<(), CommandError>) {
+        self.push(Action::CommandDone { id, result });
+    }
+
+    /// A command, or a step of one that nobody waits for, has ended.
+    pub(crate) fn end_command(&mut self, id: Option<CommandId>, result: Result<(), CommandError>) {
+        if let Some(id) = id {
+            self.done(id, result);
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! What a resource is told when it is made. Checked by whoever reads configuration files; plain
+//! here.
+
+use std::time::Duration;
+
+use tandem_wire::{NodeId, Protocol, VolumeNumber};
+
+/// One resource as seen from one node.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Resource name, 1 to 128 bytes.
+    pub name: String,
+    /// This node's number.
+    pub node_id: NodeId,
+    /// Its volumes, by ascending number, at least one.
+    pub volumes: Vec<VolumeConfig>,
+    /// The other nodes.
+    pub peers: Vec<PeerConfig>,
+    /// Names this boot of the kernel: a node that finds another one in its metadata has lost power.
+    pub boot_id: [u8; 16],
+    /// Seed of every random number drawn (generation UUIDs); different at each start.
+    pub entropy: u64,
+    /// How long `primary` waits for a Primary peer that may be vanishing
+    /// (DRBD `auto-promote-timeout`).
+    pub promote_timeout: Duration,
+}
+
+/// One volume.
+#[derive(Clone, Copy, Debug)]
+pub struct VolumeConfig {
+    /// Its number.
+    pub number: VolumeNumber,
+    /// Its metadata lie on a device of their own, not at the end of the backing disk.
+    pub external_metadata: bool,
+}
+
+/// One peer and the connection to it.
+#[derive(Clone, Debug)]
+pub struct PeerConfig {
+    /// Its number.
+    pub node_id: NodeId,
+    /// Its name, for messages.
+    pub name: String,
+    /// When writes are complete; both sides must say the same.
+    pub protocol: Protocol,
+    /// Times and limits of the connection.
+    pub net: NetConfig,
+}
+
+/// Times and limits of a connection, by DRBD's names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NetConfig {
+    /// `timeout`: a reply is due within this; with `ko_count` the limit for a request.
+    pub timeout: Duration,
+    /// `ko-count`: a request without ack for `timeout` times this ends the connection; 0 = never.
+    pub ko_count: u32,
+    /// `ping-int`: a link silent for this long is pinged.
+    pub ping_int: Duration,
+    /// `ping-timeout`: the answer to a ping is due within this.
+    pub ping_timeout: Duration,
+    /// `connect-int`: longest pause between two attempts to connect.
+    pub connect_int: Duration,
+    /// `max-epoch-size`: writes after which a barrier is sent.
+    pub max_epoch_size: u32,
+    /// Bytes of resync data asked for and not yet written.
+    pub resync_window_bytes: u32,
+}
+
+impl Default for NetConfig {
+    /// DRBD's defaults; the resync window is tandem's own.
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(6),
+            ko_count: 7,
+            ping_int: Duration::from_secs(10),
+            ping_timeout: Duration::from_millis(500),
+            connect_int: Duration::from_secs(10),
+            max_epoch_size: 2048,
+            resync_window_bytes: 16 << 20,
+        }
+    }
+}

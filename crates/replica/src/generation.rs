@@ -1,0 +1,113 @@
+//! Generations: when the data of this node and of an absent peer begin to differ, this node's data
+//! get a new current UUID, durable before the first such write is issued, as in DRBD.
+//!
+//! Whether that is due is not remembered but seen: a peer that does not get the writes and whose
+//! bitmap UUID is still empty has not been told apart yet.
+
+use tandem_wire::{ByteRange, DiskState, Role, Uuid};
+
+use crate::error::DiskError;
+use crate::flush::FlushWaiter;
+use crate::peers::{PeerIndex, VolumeIndex};
+use crate::resource::Resource;
+use crate::volume::Rotation;
+
+impl Resource {
+    /// Whether a write may be issued as far as generations go; starts the rotation it waits for.
+    pub(crate) fn generation_allows_write(&mut self, volume: VolumeIndex) -> bool {
+        self.rotate_generation(volume);
+        !self.volumes[volume].is_rotating()
+    }
+
+    /// Starts a new generation if some peer does not get the writes any more and was not told
+    /// apart.
+    pub(crate) fn rotate_generation(&mut self, volume: VolumeIndex) {
+        if self.volumes[volume].is_rotating() || !self.volumes[volume].is_attached() {
+            return;
+        }
+        if !self.is_untold(volume) {
+            return;
+        }
+        self.volumes[volume].rotation = Some(Rotation::Flushing);
+        self.flush_disk(volume, FlushWaiter::Rotation);
+    }
+
+    /// What is older than the new generation is durable: make it.
+    pub(crate) fn rotation_flushed(&mut self, volume: VolumeIndex, result: Result<(), DiskError>) {
+        if self.volumes[volume].rotation != Some(Rotation::Flushing) || result.is_err() {
+            return; // a disk that fails takes its rotation with it
+        }
+        let role = self.role;
+        let fresh = self.entropy.uuid();
+        let behind: Vec<PeerIndex> =
+            self.peer_indexes().filter(|peer| !self.replicates(*peer, volume)).collect();
+        let Some(attached) = self.volumes[volume].attached_mut() else {
+            return;
+        };
+        let superblock = attached.store.superblock_mut();
+        let old = std::mem::replace(&mut superblock.current_uuid, fresh);
+        for peer in behind {
+            let slot = attached.store.peer_mut(peer);
+            if slot.bitmap_uuid.is_none() || slot.bitmap_uuid == old {
+                slot.bitmap_uuid = old;
+                // Only a Primary's bits are sure to be found again after a crash.
+                slot.flags.full_sync = role != Role::Primary;
+            }
+        }
+        let ticket = self.commit(volume, false);
+        self.volumes[volume].rotation = Some(Rotation::Saving(ticket));
+    }
+
+    /// Whether some peer is behind and still holds what counts as the same generation.
+    fn is_untold(&self, volume: VolumeIndex) -> bool {
+        let Some(attached) = self.volumes[volume].attached() else {
+            return false;
+        };
+        let current = attached.store.superblock().current_uuid;
+        current.is_real()
+            && attached.state == DiskState::UpToDate
+            && self.peer_indexes().any(|peer| {
+                let bitmap_uuid = attached.store.peer(peer).bitmap_uuid;
+                // Equal to the current one: the peer may have taken it over at the end of a resync.
+                (bitmap_uuid.is_none() || bitmap_uuid == current) && !self.replicates(peer, volume)
+            })
+    }
+
+    /// Rotations that have become durable let their writes and replies go.
+    pub(crate) fn advance_rotation(&mut self, volume: VolumeIndex) {
+        let Some(Rotation::Saving(ticket)) = self.volumes[volume].rotation else {
+            return;
+        };
+        let attached = self.volumes[volume].attached();
+        if attached.is_some_and(|attached| !attached.store.is_durable(ticket)) {
+            return;
+        }
+        self.volumes[volume].rotation = None;
+        self.generation_settled(volume);
+        self.flushes_generation_settled(volume);
+        self.release_peer_writes(volume);
+    }
+
+    /// Marks a range as different on a peer. What a resync has under way there is not in sync by
+    /// it.
+    pub(crate) fn set_out_of_sync(
+        &mut self,
+        volume: VolumeIndex,
+        peer: PeerIndex,
+        range: ByteRange,
+    ) {
+        self.touch_resync(peer, volume, range);
+        if let Some(attached) = self.volumes[volume].attached_mut() {
+            attached.bitmaps[peer].set(range.offset, u64::from(range.len));
+        }
+    }
+
+    /// The generation that the target of a resync gets for as long as it runs: one that the source
+    /// holds as its bitmap UUID, so that an interrupted resync goes on in the same direction.
+    pub(crate) fn choose_sync_uuid(&mut self, source_current: Uuid, target_current: Uuid) -> Uuid {
+        if target_current.is_real() && target_current != source_current {
+            return target_current;
+        }
+        self.entropy.uuid()
+    }
+}

@@ -1,0 +1,149 @@
+//! Ending a connection in good order: whoever is left behind by a Primary is Outdated first,
+//! durably, so that it cannot be taken for the newest data later, as in DRBD.
+
+use tandem_wire::{Change, DiskState, Packet, RequestId, Role, Vote};
+
+use crate::action::CommandId;
+use crate::connection::Link;
+use crate::error::CommandError;
+use crate::peers::{PeerIndex, VolumeIndex};
+use crate::resource::Resource;
+use crate::store::Ticket;
+use crate::time::Instant;
+
+/// This node's leaving, or its consent to the peer's.
+#[derive(Debug)]
+pub(crate) enum Leaving {
+    /// The peer is asked.
+    Asking { command: Option<CommandId>, id: RequestId, until: Instant },
+    /// The peer agreed; this node outdates itself.
+    Outdating { command: Option<CommandId>, tickets: Vec<(VolumeIndex, Ticket)> },
+    /// The peer leaves; this node outdates itself before it agrees.
+    Consenting { id: RequestId, tickets: Vec<(VolumeIndex, Ticket)> },
+}
+
+impl Resource {
+    /// The operator wants the connection ended.
+    pub(crate) fn begin_leaving(
+        &mut self,
+        peer: PeerIndex,
+        command: Option<CommandId>,
+        force: bool,
+    ) {
+        let connection = &self.connections[peer];
+        match &connection.link {
+            Link::Up(session) if connection.is_running() && !force => {
+                if session.leaving.is_some() {
+                    return self.end_command(command, Err(CommandError::Concurrent));
+                }
+            }
+            Link::Up(_) | Link::StandAlone | Link::Waiting(_) | Link::Attempting => {
+                self.drop_to_standalone(peer, "disconnected by the operator");
+                return self.end_command(command, Ok(()));
+            }
+        }
+        self.next_request += 1;
+        let id = RequestId(self.next_request);
+        let until = self.now + self.connections[peer].config.net.timeout;
+        self.set_leaving(peer, Leaving::Asking { command, id, until });
+        self.send(peer, Packet::Prepare { id, change: Change::Disconnect });
+    }
+
+    fn set_leaving(&mut self, peer: PeerIndex, leaving: Leaving) {
+        let session = self.connections[peer].session_mut().expect("leaving is of a session");
+        session.leaving = Some(leaving);
+        self.unsettled = true;
+    }
+
+    /// The peer wants to leave.
+    pub(crate) fn consent_to_leaving(&mut self, peer: PeerIndex, id: RequestId) {
+        let session = self.connections[peer].session().expect("packets come on a session");
+        if session.leaving.is_some() {
+            // Both leave: each does for itself what is to be done.
+            return self.send(peer, Packet::PrepareReply { id, vote: Vote::Yes });
+        }
+        let tickets = if self.connections[peer].peer_role == Role::Primary {
+            self.outdate_all()
+        } else {
+            Vec::new()
+        };
+        self.set_leaving(peer, Leaving::Consenting { id, tickets });
+    }
+
+    /// The peer's answer to this node's leaving. False where nothing of that name is open.
+    pub(crate) fn leaving_vote(&mut self, peer: PeerIndex, id: RequestId, _vote: Vote) -> bool {
+        let session = self.connections[peer].session_mut().expect("packets come on a session");
+        let Some(Leaving::Asking { command, id: open, .. }) = session.leaving else {
+            return false;
+        };
+        if open != id {
+            return false;
+        }
+        let tickets = if self.connections[peer].peer_role == Role::Primary {
+            self.outdate_all()
+        } else {
+            Vec::new()
+        };
+        self.set_leaving(peer, Leaving::Outdating { command, tickets });
+        true
+    }
+
+    /// Marks every good disk of this node as older than the Primary's.
+    fn outdate_all(&mut self) -> Vec<(VolumeIndex, Ticket)> {
+        let mut tickets = Vec::new();
+        for volume in self.volume_indexes() {
+            let Some(attached) = self.volumes[volume].attached_mut() else {
+                continue;
+            };
+            if attached.state <= DiskState::Outdated {
+                continue;
+            }
+            attached.state = DiskState::Outdated;
+            attached.store.set_disk_state(DiskState::Outdated);
+            tickets.push((volume, self.commit(volume, false)));
+        }
+        tickets
+    }
+
+    pub(crate) fn advance_leaving(&mut self, peer: PeerIndex) {
+        let Some(session) = self.connections[peer].session() else {
+            return;
+        };
+        match &session.leaving {
+            Some(Leaving::Asking { command, until, .. }) if *until <= self.now => {
+                let command = *command;
+                if command.is_none() {
+                    // `down` does not wait for a peer that does not answer.
+                    return self.drop_to_standalone(peer, "disconnected by the operator");
+                }
+                let name = self.connections[peer].config.name.clone();
+                self.connections[peer].session_mut().expect("seen above").leaving = None;
+                self.end_command(command, Err(CommandError::Timeout { peer: name }));
+                // The peer may have outdated itself for nothing: that is put right by meeting anew.
+                self.renegotiate(peer, "the peer did not answer in time");
+            }
+            Some(Leaving::Outdating { tickets, .. }) if self.all_durable(tickets) => {
+                self.drop_to_standalone(peer, "disconnected by the operator");
+            }
+            Some(Leaving::Consenting { id, tickets }) if self.all_durable(tickets) => {
+                let id = *id;
+                self.connections[peer].session_mut().expect("seen above").leaving = None;
+                for volume in self.volume_indexes() {
+                    self.send_state(peer, volume);
+                }
+                self.send(peer, Packet::PrepareReply { id, vote: Vote::Yes });
+            }
+            Some(
+                Leaving::Asking { .. } | Leaving::Outdating { .. } | Leaving::Consenting { .. },
+            )
+            | None => {}
+        }
+    }
+
+    pub(crate) fn leaving_deadline(&self, peer: PeerIndex) -> Option<Instant> {
+        match self.connections[peer].session()?.leaving {
+            Some(Leaving::Asking { until, .. }) => Some(until),
+            Some(Leaving::Outdating { .. } | Leaving::Consenting { .. }) | None => None,
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! Every limit of the core, with its reason.
+
+use std::time::Duration;
+
+/// Longest read or write of data handed in at once: one pooled buffer, and one frame on the link.
+pub const REQUEST_BYTES_MAX: u32 = 1 << 20;
+
+/// Longest trim or zeroing: one range of a lock and one `fallocate`; NBD lengths are 32 bits.
+pub const ZEROES_BYTES_MAX: u32 = u32::MAX;
+
+/// Unit of the bitmap and of everything that is agreed between nodes.
+pub const BLOCK_BYTES: u32 = 4096;
+
+/// Bytes sent to a peer and not yet covered by a barrier ack, above which new writes wait. Bounds
+/// memory on both nodes and the time a resync after a lost link takes.
+pub const UNBARRIERED_BYTES_MAX: u64 = 64 << 20;
+
+/// Bytes after which a barrier is sent: an eighth of what may be open, so acks come before it
+/// fills.
+pub const BARRIER_BYTES: u64 = 8 << 20;
+
+/// A write waits at most this long for a barrier behind it.
+pub const BARRIER_DELAY: Duration = Duration::from_millis(500);
+
+/// Requests of a peer under way at once, above which it is not keeping its own limits: more than
+/// `UNBARRIERED_BYTES_MAX` in the smallest blocks plus a resync window.
+pub const PEER_REQUESTS_MAX: usize = 1 << 18;
+
+/// Bytes of one resync request.
+pub const RESYNC_REQUEST_BYTES: u32 = 256 << 10;
+
+/// Bytes of resync written on the target before it flushes and acks them.
+pub const RESYNC_FLUSH_BYTES: u64 = 4 << 20;
+
+/// Bytes of one piece of a bitmap on the link.
+pub const BITMAP_PIECE_BYTES: usize = 64 << 10;
+
+/// First pause before connecting again; doubles up to `connect-int`.
+pub const CONNECT_PAUSE_FIRST: Duration = Duration::from_millis(100);
+
+/// A greeting and the handshake behind it must end within this many `timeout`s.
+pub const HANDSHAKE_TIMEOUTS: u32 = 1;
+
+/// Commands under way at once.
+pub const COMMANDS_MAX: usize = 64;

@@ -1,0 +1,99 @@
+//! One volume towards one peer: what both nodes have agreed on, and what the peer has told.
+//!
+//! In a handshake each volume is prepared on its own ([`Replication::Preparing`]); in a running
+//! session it is Established, or one side copies from the other. Without a session it is Off.
+//! `exchange` takes the preparation on, `resync` ends the copying; `connection` forgets all of it
+//! when the session ends.
+
+use tandem_wire::{DiskState, ReplicationState, Verdict};
+
+use crate::resync::Resync;
+
+/// Preparation of one volume after the verdicts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Replication {
+    Off,
+    /// Bitmaps are exchanged or metadata written; becomes `goal`.
+    Preparing {
+        goal: Goal,
+        step: Step,
+    },
+    Established,
+    SyncSource,
+    SyncTarget,
+}
+
+/// What a volume becomes when it is prepared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Goal {
+    InSync,
+    Source,
+    Target,
+}
+
+/// What a volume's preparation waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// The source's bitmap UUID must be durable before the target hears of it.
+    SaveSyncUuid(crate::store::Ticket),
+    /// The target waits for the source's word.
+    AwaitSyncUuid,
+    /// The peer's bitmap is coming.
+    AwaitBitmap,
+    /// What was agreed is being made durable.
+    Save(crate::store::Ticket),
+}
+
+/// One volume towards one peer.
+#[derive(Debug)]
+pub(crate) struct PeerDevice {
+    pub(crate) replication: Replication,
+    /// The peer's disk as it last told.
+    pub(crate) disk: DiskState,
+    /// The peer's side is ready for writes.
+    pub(crate) peer_ready: bool,
+    pub(crate) verdict: Option<Verdict>,
+    pub(crate) peer_verdict: Option<Verdict>,
+    /// The peer's generation as reported.
+    pub(crate) peer_current: tandem_wire::Uuid,
+    pub(crate) resync: Resync,
+    pub(crate) sent_bytes: u64,
+    pub(crate) received_bytes: u64,
+}
+
+impl PeerDevice {
+    pub(crate) fn new() -> Self {
+        Self {
+            replication: Replication::Off,
+            disk: DiskState::DUnknown,
+            peer_ready: false,
+            verdict: None,
+            peer_verdict: None,
+            peer_current: tandem_wire::Uuid::NONE,
+            resync: Resync::default(),
+            sent_bytes: 0,
+            received_bytes: 0,
+        }
+    }
+
+    /// As DRBD names it.
+    pub(crate) fn replication_state(&self) -> ReplicationState {
+        match self.replication {
+            Replication::Off => ReplicationState::Off,
+            Replication::Preparing { goal: Goal::Source, .. } => ReplicationState::WFBitMapS,
+            Replication::Preparing { goal: Goal::Target, .. } => ReplicationState::WFBitMapT,
+            Replication::Preparing { goal: Goal::InSync, .. } => ReplicationState::Off,
+            Replication::Established => ReplicationState::Established,
+            Replication::SyncSource => ReplicationState::SyncSource,
+            Replication::SyncTarget => ReplicationState::SyncTarget,
+        }
+    }
+
+    /// Ready on this side.
+    pub(crate) fn is_ready(&self) -> bool {
+        match self.replication {
+            Replication::Off | Replication::Preparing { .. } => false,
+            Replication::Established | Replication::SyncSource | Replication::SyncTarget => true,
+        }
+    }
+}

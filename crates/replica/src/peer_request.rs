@@ -1,0 +1,457 @@
+//! Requests received from a peer: mirrored writes, barriers, flushes, reads.
+//!
+//! Order (SEMANTICS rule 3): ranges are locked in the order of arrival; a write of a later epoch is
+//! issued only when every write and flush of earlier epochs has completed. A barrier or flush
+//! covers what arrived before it: when that has completed the disks are flushed, then it is acked.
+//!
+//! What was accepted is carried out even if the link dies meanwhile (protocol B's promise); only
+//! the acks have nowhere to go. The next session's handshake waits for that.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use tandem_wire::{
+    BarrierNumber, ByteRange, Epoch, Packet, PeerWrite, Protocol, RequestId, WriteKind,
+};
+
+use crate::action::{AttachGeneration, DiskOpKind};
+use crate::error::{DiskError, PeerError};
+use crate::flush::FlushWaiter;
+use crate::limits::PEER_REQUESTS_MAX;
+use crate::peers::{PeerIndex, VolumeIndex};
+use crate::range_lock::{LockId, LockKind};
+use crate::resource::Resource;
+use crate::slab::{Key, Slab};
+use crate::volume::{LockOwner, Purpose};
+use crate::write::write_op;
+
+/// A mirrored write under way.
+#[derive(Debug)]
+struct Incoming {
+    volume: VolumeIndex,
+    range: ByteRange,
+    kind: Option<WriteKind>,
+    id: RequestId,
+    epoch: Epoch,
+    fua: bool,
+    segment: u64,
+    /// The opening of the disk that it arrived for. A disk attached later lacks what came between.
+    disk: Option<AttachGeneration>,
+    lock: Option<LockId>,
+    granted: bool,
+}
+
+/// What asks for durability behind a segment of the stream.
+#[derive(Clone, Copy, Debug)]
+enum Mark {
+    Barrier(BarrierNumber),
+    Flush { id: RequestId, epoch: Epoch },
+}
+
+/// The stream between two marks.
+#[derive(Debug)]
+struct Segment {
+    number: u64,
+    incomplete: u32,
+    mark: Option<Mark>,
+}
+
+/// Disks being flushed for marks.
+#[derive(Debug)]
+struct FlushJob {
+    marks: Vec<Mark>,
+    disks_left: usize,
+    failed: bool,
+}
+
+/// A read for a peer.
+#[derive(Debug)]
+struct PeerRead {
+    volume: VolumeIndex,
+    range: ByteRange,
+    id: RequestId,
+    for_resync: bool,
+    lock: Option<LockId>,
+}
+
+/// All that one peer has sent and that is not finished.
+#[derive(Debug)]
+pub(crate) struct Inbound {
+    writes: Slab<Incoming>,
+    reads: Slab<PeerRead>,
+    flushes: Slab<FlushJob>,
+    /// Unfinished writes and flushes of each epoch in order; only the first may be issued.
+    epochs: VecDeque<(Epoch, u32)>,
+    /// Locked writes of later epochs, and those that wait for a generation.
+    held: VecDeque<Key>,
+    segments: VecDeque<Segment>,
+    flushing: bool,
+    /// The link they came by still stands.
+    linked: bool,
+}
+
+impl Default for Inbound {
+    fn default() -> Self {
+        Self {
+            writes: Slab::default(),
+            reads: Slab::default(),
+            flushes: Slab::default(),
+            epochs: VecDeque::new(),
+            held: VecDeque::new(),
+            segments: VecDeque::from([Segment { number: 0, incomplete: 0, mark: None }]),
+            flushing: false,
+            linked: true,
+        }
+    }
+}
+
+impl Inbound {
+    /// Whether all of it has been carried out.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.writes.is_empty() && self.reads.is_empty() && self.flushes.is_empty()
+    }
+
+    /// Nobody waits for acks any more, so barriers are pointless. Flushes are not: later epochs
+    /// wait for them, and what was received behind a flush must not become durable before it.
+    pub(crate) fn link_lost(&mut self) {
+        self.linked = false;
+        for segment in &mut self.segments {
+            segment.mark = segment.mark.take().filter(|mark| matches!(mark, Mark::Flush { .. }));
+        }
+    }
+
+    pub(crate) fn in_flight(&self) -> usize {
+        self.writes.len() + self.reads.len()
+    }
+
+    fn open_segment(&mut self) -> &mut Segment {
+        self.segments.back_mut().expect("the open segment is always there")
+    }
+
+    fn epoch_enters(&mut self, epoch: Epoch) {
+        match self.epochs.back_mut() {
+            Some((last, count)) if *last == epoch => *count += 1,
+            Some(_) | None => self.epochs.push_back((epoch, 1)),
+        }
+        self.drop_finished_epochs();
+    }
+
+    fn drop_finished_epochs(&mut self) {
+        while self.epochs.len() > 1 && self.epochs[0].1 == 0 {
+            self.epochs.pop_front();
+        }
+    }
+
+    /// One of `epoch` has completed; true where a later epoch may begin.
+    fn epoch_leaves(&mut self, epoch: Epoch) -> bool {
+        let entry = self.epochs.iter_mut().find(|(known, _)| *known == epoch);
+        entry.expect("entered before").1 -= 1;
+        let before = self.epochs.len();
+        self.drop_finished_epochs();
+        self.epochs.len() < before
+    }
+
+    fn is_current(&self, epoch: Epoch) -> bool {
+        self.epochs.front().is_some_and(|(first, _)| *first == epoch)
+    }
+}
+
+impl Resource {
+    /// A mirrored write has arrived.
+    pub(crate) fn peer_write(
+        &mut self,
+        peer: PeerIndex,
+        write: PeerWrite,
+    ) -> Result<(), PeerError> {
+        let volume = self.volume_of_peer(write.volume)?;
+        self.check_peer_range(volume, write.range, "Write")?;
+        let connection = &mut self.connections[peer];
+        let len = u64::from(write.range.len);
+        connection.devices[volume].received_bytes += len;
+        let inbound = &mut connection.inbound;
+        if inbound.in_flight() >= PEER_REQUESTS_MAX {
+            return Err(PeerError::TooMany { limit: PEER_REQUESTS_MAX });
+        }
+        inbound.epoch_enters(write.epoch);
+        let segment = inbound.open_segment();
+        segment.incomplete += 1;
+        let segment = segment.number;
+        let key = inbound.writes.insert(Incoming {
+            volume,
+            range: write.range,
+            kind: Some(write.kind),
+            id: write.id,
+            epoch: write.epoch,
+            fua: write.fua,
+            segment,
+            disk: self.volumes[volume].usable_generation(),
+            lock: None,
+            granted: false,
+        });
+        if connection.session_protocol() == Protocol::B {
+            self.send(peer, Packet::RecvAck { id: write.id });
+        }
+        // Who does not get it differs from here on: the sender too, where it has no disk.
+        for other in self.peer_indexes() {
+            if !self.replicates(other, volume) {
+                self.set_out_of_sync(volume, other, write.range);
+            }
+        }
+        self.rotate_generation(volume);
+        let owner = LockOwner::PeerWrite(peer, key);
+        let (lock, granted) = self.volumes[volume].lock(LockKind::PeerWrite, write.range, owner);
+        self.incoming(peer, key).lock = Some(lock);
+        if granted {
+            self.peer_write_locked(peer, key);
+        }
+        Ok(())
+    }
+
+    /// Its range is its own.
+    pub(crate) fn peer_write_locked(&mut self, peer: PeerIndex, key: Key) {
+        self.incoming(peer, key).granted = true;
+        if !self.issue_peer_write(peer, key) {
+            self.connections[peer].inbound.held.push_back(key);
+        }
+    }
+
+    /// Issues a locked write if its epoch and the generation allow.
+    fn issue_peer_write(&mut self, peer: PeerIndex, key: Key) -> bool {
+        let incoming = self.incoming(peer, key);
+        let (epoch, volume, range, fua, disk) =
+            (incoming.epoch, incoming.volume, incoming.range, incoming.fua, incoming.disk);
+        if !self.connections[peer].inbound.is_current(epoch) {
+            return false;
+        }
+        let same_disk = disk.is_some() && disk == self.volumes[volume].usable_generation();
+        if !same_disk {
+            self.finish_peer_write(peer, key, Err(DiskError::Io));
+            return true;
+        }
+        if self.volumes[volume].is_rotating() {
+            return false;
+        }
+        let kind = self.incoming(peer, key).kind.take().expect("a write is issued once");
+        self.volumes[volume].counters.written_bytes += u64::from(range.len);
+        self.disk_op(volume, Purpose::PeerWrite(peer, key), write_op(range, kind, fua));
+        true
+    }
+
+    /// Issues what was held, as far as epochs and generations allow.
+    pub(crate) fn release_held(&mut self, peer: PeerIndex) {
+        let mut rounds = self.connections[peer].inbound.held.len();
+        while rounds > 0 {
+            rounds -= 1;
+            let Some(key) = self.connections[peer].inbound.held.pop_front() else {
+                return;
+            };
+            if !self.issue_peer_write(peer, key) {
+                self.connections[peer].inbound.held.push_back(key);
+            }
+        }
+    }
+
+    /// A generation has become durable: peer writes that waited for it go on.
+    pub(crate) fn release_peer_writes(&mut self, _volume: VolumeIndex) {
+        for peer in self.peer_indexes() {
+            self.release_held(peer);
+        }
+    }
+
+    /// The disk has ended a mirrored write.
+    pub(crate) fn peer_write_ended(
+        &mut self,
+        peer: PeerIndex,
+        key: Key,
+        result: Result<Bytes, DiskError>,
+    ) {
+        if let Err(error) = result {
+            let volume = self.incoming(peer, key).volume;
+            self.disk_failed(volume, "writing the peer's data", error);
+        }
+        self.finish_peer_write(peer, key, result.map(|_| ()));
+    }
+
+    fn finish_peer_write(&mut self, peer: PeerIndex, key: Key, result: Result<(), DiskError>) {
+        let inbound = &mut self.connections[peer].inbound;
+        let incoming = inbound.writes.remove(key).expect("a write ends once");
+        let segment = inbound
+            .segments
+            .iter_mut()
+            .find(|segment| segment.number == incoming.segment)
+            .expect("a segment stays while it is incomplete");
+        segment.incomplete -= 1;
+        let next_epoch = inbound.epoch_leaves(incoming.epoch);
+        if inbound.linked {
+            let id = incoming.id;
+            match result {
+                Err(_) => self.send(peer, Packet::NegAck { id }),
+                Ok(()) if self.connections[peer].session_protocol() == Protocol::C => {
+                    self.send(peer, Packet::WriteAck { id });
+                }
+                Ok(()) => {}
+            }
+        }
+        self.unlock(incoming.volume, incoming.lock.expect("locked before it was issued"));
+        self.unsettled |= !self.connections[peer].inbound.linked;
+        if next_epoch {
+            self.release_held(peer);
+        }
+        self.pump_marks(peer);
+    }
+
+    /// A barrier or flush has arrived: it closes the open segment.
+    fn close_segment(&mut self, peer: PeerIndex, mark: Mark) {
+        let inbound = &mut self.connections[peer].inbound;
+        if let Mark::Flush { epoch, .. } = mark {
+            inbound.epoch_enters(epoch);
+        }
+        let open = inbound.open_segment();
+        open.mark = Some(mark);
+        let number = open.number + 1;
+        inbound.segments.push_back(Segment { number, incomplete: 0, mark: None });
+        self.pump_marks(peer);
+    }
+
+    pub(crate) fn peer_barrier(&mut self, peer: PeerIndex, number: BarrierNumber) {
+        self.close_segment(peer, Mark::Barrier(number));
+    }
+
+    pub(crate) fn peer_flush(&mut self, peer: PeerIndex, id: RequestId, epoch: Epoch) {
+        self.close_segment(peer, Mark::Flush { id, epoch });
+    }
+
+    /// Starts one flush for all marks whose segments have completed.
+    fn pump_marks(&mut self, peer: PeerIndex) {
+        let inbound = &mut self.connections[peer].inbound;
+        if inbound.flushing {
+            return;
+        }
+        let mut marks = Vec::new();
+        while inbound.segments.len() > 1 && inbound.segments[0].incomplete == 0 {
+            let segment = inbound.segments.pop_front().expect("its length was seen");
+            marks.extend(segment.mark);
+        }
+        if marks.is_empty() {
+            return;
+        }
+        inbound.flushing = true;
+        let disks_left = self.volumes.len();
+        let job = FlushJob { marks, disks_left, failed: false };
+        let key = self.connections[peer].inbound.flushes.insert(job);
+        for volume in self.volume_indexes() {
+            self.flush_disk(volume, FlushWaiter::Peer(peer, key));
+        }
+    }
+
+    /// One disk has been flushed for a peer's marks.
+    pub(crate) fn peer_flush_done(
+        &mut self,
+        peer: PeerIndex,
+        key: Key,
+        result: Result<(), DiskError>,
+    ) {
+        let inbound = &mut self.connections[peer].inbound;
+        let job = inbound.flushes.get_mut(key).expect("a job ends with its last disk");
+        job.failed |= result.is_err();
+        job.disks_left -= 1;
+        if job.disks_left > 0 {
+            return;
+        }
+        let job = inbound.flushes.remove(key).expect("it was there");
+        inbound.flushing = false;
+        let linked = inbound.linked;
+        let mut next_epoch = false;
+        for mark in job.marks {
+            if let Mark::Flush { epoch, .. } = mark {
+                next_epoch |= self.connections[peer].inbound.epoch_leaves(epoch);
+            }
+            let packet = match (mark, job.failed) {
+                (Mark::Barrier(number), false) => Packet::BarrierAck(number),
+                (Mark::Flush { id, .. }, false) => Packet::FlushAck { id },
+                (Mark::Flush { id, .. }, true) => Packet::NegFlushAck { id },
+                (Mark::Barrier(_), true) => continue, // the failed disk ends the session
+            };
+            if linked {
+                self.send(peer, packet);
+            }
+        }
+        if next_epoch {
+            self.release_held(peer);
+        }
+        self.pump_marks(peer);
+    }
+
+    /// A peer wants data, for its application or its resync.
+    pub(crate) fn peer_read(
+        &mut self,
+        peer: PeerIndex,
+        volume: VolumeIndex,
+        range: ByteRange,
+        id: RequestId,
+        for_resync: bool,
+    ) -> Result<(), PeerError> {
+        if self.connections[peer].inbound.in_flight() >= PEER_REQUESTS_MAX {
+            return Err(PeerError::TooMany { limit: PEER_REQUESTS_MAX });
+        }
+        let read = PeerRead { volume, range, id, for_resync, lock: None };
+        let key = self.connections[peer].inbound.reads.insert(read);
+        let owner = LockOwner::PeerRead(peer, key);
+        let (lock, granted) = self.volumes[volume].lock(LockKind::ResyncRead, range, owner);
+        self.peer_read_mut(peer, key).lock = Some(lock);
+        if granted {
+            self.peer_read_locked(peer, key);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn peer_read_locked(&mut self, peer: PeerIndex, key: Key) {
+        let read = self.peer_read_mut(peer, key);
+        let (volume, range) = (read.volume, read.range);
+        if !self.local_is_good(volume, range) {
+            return self.peer_read_done(peer, key, Err(DiskError::Io));
+        }
+        self.disk_op(volume, Purpose::PeerRead(peer, key), DiskOpKind::Read(range));
+    }
+
+    pub(crate) fn peer_read_ended(
+        &mut self,
+        peer: PeerIndex,
+        key: Key,
+        result: Result<Bytes, DiskError>,
+    ) {
+        if let Err(error) = result {
+            let volume = self.peer_read_mut(peer, key).volume;
+            self.disk_failed(volume, "reading for the peer", error);
+            return self.peer_read_done(peer, key, Err(error));
+        }
+        self.peer_read_done(peer, key, result);
+    }
+
+    fn peer_read_done(&mut self, peer: PeerIndex, key: Key, result: Result<Bytes, DiskError>) {
+        let inbound = &mut self.connections[peer].inbound;
+        let read = inbound.reads.remove(key).expect("a read ends once");
+        if inbound.linked {
+            let id = read.id;
+            let packet = match (result, read.for_resync) {
+                (Ok(data), false) => Packet::DataReply { id, data },
+                (Ok(data), true) => Packet::RsDataReply { id, data },
+                (Err(_), false) => Packet::NegDataReply { id },
+                (Err(_), true) => Packet::NegRsDataReply { id },
+            };
+            self.connections[peer].devices[read.volume].sent_bytes += u64::from(read.range.len);
+            self.send(peer, packet);
+        }
+        self.unlock(read.volume, read.lock.expect("locked before it was read"));
+    }
+
+    fn incoming(&mut self, peer: PeerIndex, key: Key) -> &mut Incoming {
+        let writes = &mut self.connections[peer].inbound.writes;
+        writes.get_mut(key).expect("events of a write come before its end")
+    }
+
+    fn peer_read_mut(&mut self, peer: PeerIndex, key: Key) -> &mut PeerRead {
+        let reads = &mut self.connections[peer].inbound.reads;
+        reads.get_mut(key).expect("events of a read come before its end")
+    }
+}

@@ -1,0 +1,96 @@
+//! Indexes of peers and volumes inside a resource, and sets of peers.
+
+use std::ops::{Index, IndexMut};
+
+use tandem_wire::NodeId;
+
+/// A connection's place among the resource's connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct PeerIndex(pub(crate) u8);
+
+/// A volume's place among the resource's volumes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct VolumeIndex(pub(crate) u16);
+
+/// A list that only its own kind of index opens.
+#[derive(Debug)]
+pub(crate) struct List<T>(Vec<T>);
+
+impl<T> FromIterator<T> for List<T> {
+    fn from_iter<I: IntoIterator<Item = T>>(iter: I) -> Self {
+        Self(iter.into_iter().collect())
+    }
+}
+
+impl<T> List<T> {
+    pub(crate) fn iter(&self) -> std::slice::Iter<'_, T> {
+        self.0.iter()
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> std::slice::IterMut<'_, T> {
+        self.0.iter_mut()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl<T> Index<PeerIndex> for List<T> {
+    type Output = T;
+
+    fn index(&self, index: PeerIndex) -> &T {
+        &self.0[usize::from(index.0)]
+    }
+}
+
+impl<T> IndexMut<PeerIndex> for List<T> {
+    fn index_mut(&mut self, index: PeerIndex) -> &mut T {
+        &mut self.0[usize::from(index.0)]
+    }
+}
+
+impl<T> Index<VolumeIndex> for List<T> {
+    type Output = T;
+
+    fn index(&self, index: VolumeIndex) -> &T {
+        &self.0[usize::from(index.0)]
+    }
+}
+
+impl<T> IndexMut<VolumeIndex> for List<T> {
+    fn index_mut(&mut self, index: VolumeIndex) -> &mut T {
+        &mut self.0[usize::from(index.0)]
+    }
+}
+
+/// A set of peers, one bit each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct PeerSet(u32);
+
+const _: () = assert!(NodeId::COUNT_MAX as u32 <= u32::BITS);
+
+impl PeerSet {
+    pub(crate) fn insert(&mut self, peer: PeerIndex) {
+        self.0 |= 1 << peer.0;
+    }
+
+    /// Whether it was in.
+    pub(crate) fn remove(&mut self, peer: PeerIndex) -> bool {
+        let was = self.contains(peer);
+        self.0 &= !(1 << peer.0);
+        was
+    }
+
+    pub(crate) fn contains(self, peer: PeerIndex) -> bool {
+        self.0 & 1 << peer.0 != 0
+    }
+
+    pub(crate) fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    pub(crate) fn iter(self) -> impl Iterator<Item = PeerIndex> {
+        (0..NodeId::COUNT_MAX).map(PeerIndex).filter(move |peer| self.contains(*peer))
+    }
+}

@@ -1,0 +1,194 @@
+//! The life of one read of the application, or of the base of an unaligned write.
+//!
+//! Served from the local disk where its blocks are good, else from a peer whose disk is UpToDate;
+//! where a source fails the next one is tried, and only when none is left the application sees an
+//! error.
+
+use bytes::Bytes;
+use tandem_wire::{ByteRange, DiskState, Packet, RequestId};
+
+use crate::action::{Action, ClientId, Cookie, DiskOpKind};
+use crate::connection::Connection;
+use crate::error::{DiskError, RequestError};
+use crate::peers::{PeerIndex, PeerSet, VolumeIndex};
+use crate::resource::Resource;
+use crate::slab::Key;
+use crate::volume::Purpose;
+
+/// Who wants the data.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum ReadFor {
+    /// A client, for this part of the blocks read.
+    Client { client: ClientId, cookie: Cookie, asked: ByteRange },
+    /// A write that covers only part of its blocks.
+    Base(Key),
+}
+
+/// Where a read is being served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    /// Nowhere yet: a handshake will show where.
+    Waiting,
+    Local,
+    Peer(PeerIndex),
+}
+
+/// A read under way.
+#[derive(Debug)]
+pub(crate) struct Read {
+    volume: VolumeIndex,
+    range: ByteRange,
+    wanted_by: ReadFor,
+    source: Source,
+    local_failed: bool,
+    peers_failed: PeerSet,
+}
+
+impl Resource {
+    /// Reads whole blocks for `wanted_by`.
+    pub(crate) fn begin_read(&mut self, volume: VolumeIndex, range: ByteRange, wanted_by: ReadFor) {
+        let key = self.reads.insert(Read {
+            volume,
+            range,
+            wanted_by,
+            source: Source::Waiting,
+            local_failed: false,
+            peers_failed: PeerSet::default(),
+        });
+        self.volumes[volume].counters.upper_pending += 1;
+        self.serve_read(key);
+    }
+
+    /// Finds a source for a read; fails it where there is none and none is to come.
+    fn serve_read(&mut self, key: Key) {
+        let read = self.reads.get(key).expect("served before its end");
+        let (volume, range) = (read.volume, read.range);
+        if !read.local_failed && self.local_is_good(volume, range) {
+            self.read_mut(key).source = Source::Local;
+            self.volumes[volume].counters.read_bytes += u64::from(range.len);
+            return self.disk_op(volume, Purpose::Read(key), DiskOpKind::Read(range));
+        }
+        let peer = self.peer_indexes().find(|peer| {
+            !read.peers_failed.contains(*peer)
+                && self.is_replicating(*peer, volume)
+                && self.connections[*peer].devices[volume].disk == DiskState::UpToDate
+        });
+        if let Some(peer) = peer {
+            self.read_mut(key).source = Source::Peer(peer);
+            let packet = Packet::DataRequest {
+                volume: self.volumes[volume].number,
+                range,
+                id: RequestId(key.to_bits()),
+            };
+            self.connections[peer].expect_answer(self.now);
+            return self.send(peer, packet);
+        }
+        if self.connections.iter().any(Connection::holds_requests) {
+            self.read_mut(key).source = Source::Waiting;
+            return;
+        }
+        self.end_read(key, Err(RequestError::Io));
+    }
+
+    /// Whether there are good data to serve: here, or at a peer that replicates.
+    pub(crate) fn has_data(&self, volume: VolumeIndex) -> bool {
+        self.volumes[volume].disk_state() == DiskState::UpToDate
+            || self.peer_indexes().any(|peer| {
+                self.is_replicating(peer, volume)
+                    && self.connections[peer].devices[volume].disk == DiskState::UpToDate
+            })
+    }
+
+    /// Whether the local disk has the newest data of these blocks.
+    pub(crate) fn local_is_good(&self, volume: VolumeIndex, range: ByteRange) -> bool {
+        let Some(attached) = self.volumes[volume].attached() else {
+            return false;
+        };
+        if attached.state == DiskState::UpToDate {
+            return true;
+        }
+        attached.state == DiskState::Inconsistent
+            && self.peer_indexes().any(|peer| {
+                self.is_sync_target(peer, volume)
+                    && !attached.bitmaps[peer].any(range.offset, u64::from(range.len))
+            })
+    }
+
+    /// The local disk has answered.
+    pub(crate) fn local_read_done(&mut self, key: Key, result: Result<Bytes, DiskError>) {
+        match result {
+            Ok(data) => self.end_read(key, Ok(data)),
+            Err(error) => {
+                let volume = self.read_mut(key).volume;
+                self.read_mut(key).local_failed = true;
+                self.disk_failed(volume, "reading data", error);
+                self.serve_read(key);
+            }
+        }
+    }
+
+    /// A peer has answered; `None` where it could not read. False for an answer to nothing.
+    pub(crate) fn remote_read_done(
+        &mut self,
+        peer: PeerIndex,
+        id: RequestId,
+        data: Option<Bytes>,
+    ) -> bool {
+        let key = Key::from_bits(id.0);
+        let Some(read) = self.reads.get_mut(key) else {
+            return false;
+        };
+        let fits = data.as_ref().is_none_or(|data| data.len() == read.range.len as usize);
+        if read.source != Source::Peer(peer) || !fits {
+            return false;
+        }
+        self.connections[peer].answered(self.now);
+        match data {
+            Some(data) => self.end_read(key, Ok(data)),
+            None => {
+                self.read_mut(key).peers_failed.insert(peer);
+                self.serve_read(key);
+            }
+        }
+        true
+    }
+
+    /// Reads that wait for a source, or for a peer that is gone, look for another one.
+    pub(crate) fn retry_reads(&mut self, lost: Option<PeerIndex>) {
+        let keys: Vec<Key> = self
+            .reads
+            .iter()
+            .filter(|(_, read)| match read.source {
+                Source::Waiting => true,
+                Source::Peer(peer) => Some(peer) == lost,
+                Source::Local => false,
+            })
+            .map(|(key, _)| key)
+            .collect();
+        for key in keys {
+            if self.reads.get(key).is_some() {
+                self.serve_read(key);
+            }
+        }
+    }
+
+    fn end_read(&mut self, key: Key, result: Result<Bytes, RequestError>) {
+        let read = self.reads.remove(key).expect("a read ends once");
+        self.volumes[read.volume].counters.upper_pending -= 1;
+        match read.wanted_by {
+            ReadFor::Base(write) => self.base_read(write, result),
+            ReadFor::Client { client, cookie, asked } => {
+                let result = result.map(|data| {
+                    let start = usize::try_from(asked.offset - read.range.offset)
+                        .expect("less than a block");
+                    Some(data.slice(start..start + asked.len as usize))
+                });
+                self.push(Action::Reply { client, cookie, result });
+            }
+        }
+    }
+
+    fn read_mut(&mut self, key: Key) -> &mut Read {
+        self.reads.get_mut(key).expect("events of a read come before its end")
+    }
+}

@@ -1,0 +1,100 @@
+//! The state of a resource, told to people and scripts.
+
+use tandem_wire::{DiskState, ReplicationState, Role};
+
+use crate::connection::{Connection, Link};
+use crate::limits::BLOCK_BYTES;
+use crate::peers::{PeerIndex, VolumeIndex};
+use crate::resource::Resource;
+use crate::status::{
+    ConnectionState, ConnectionStatus, PeerDeviceStatus, ResourceStatus, VolumeStatus,
+};
+use crate::time::Instant;
+
+impl Resource {
+    /// The state of everything, for people and scripts.
+    pub fn status(&self, now: Instant) -> ResourceStatus {
+        ResourceStatus {
+            role: self.role,
+            volumes: self.volume_indexes().map(|volume| self.volume_status(volume)).collect(),
+            connections: self
+                .peer_indexes()
+                .map(|peer| self.connection_status(peer, now))
+                .collect(),
+        }
+    }
+
+    fn volume_status(&self, index: VolumeIndex) -> VolumeStatus {
+        let volume = &self.volumes[index];
+        let remote = self.peer_indexes().any(|peer| {
+            self.is_replicating(peer, index)
+                && self.connections[peer].devices[index].disk == DiskState::UpToDate
+        });
+        VolumeStatus {
+            number: volume.number,
+            disk: volume.disk_state(),
+            data_accessible: volume.disk_state() == DiskState::UpToDate || remote,
+            open: self.clients.values().any(|open| *open == index),
+            size_bytes: volume.size_bytes,
+            read_bytes: volume.counters.read_bytes,
+            written_bytes: volume.counters.written_bytes,
+            al_writes: 0,
+            bm_writes: volume.counters.bm_writes,
+            upper_pending: volume.counters.upper_pending,
+            lower_pending: volume.ops_in_flight() as u64,
+        }
+    }
+
+    fn connection_status(&self, peer: PeerIndex, now: Instant) -> ConnectionStatus {
+        let connection = &self.connections[peer];
+        let devices = self.volume_indexes().map(|volume| self.device_status(peer, volume, now));
+        ConnectionStatus {
+            peer: connection.config.node_id,
+            name: connection.config.name.clone(),
+            state: connection_state(connection),
+            protocol: connection.session_protocol(),
+            peer_role: if connection.is_running() { connection.peer_role } else { Role::Unknown },
+            sync_state: connection.sync_state.clone(),
+            reason: connection.reason.clone(),
+            ap_in_flight_bytes: connection.outbound.open_bytes(),
+            rs_in_flight_bytes: connection.devices.iter().map(|d| d.resync.in_flight_bytes).sum(),
+            peer_devices: devices.collect(),
+        }
+    }
+
+    fn device_status(
+        &self,
+        peer: PeerIndex,
+        volume: VolumeIndex,
+        now: Instant,
+    ) -> PeerDeviceStatus {
+        let connection = &self.connections[peer];
+        let device = &connection.devices[volume];
+        let running = connection.is_running();
+        PeerDeviceStatus {
+            volume: self.volumes[volume].number,
+            replication: if running || connection.in_handshake() {
+                device.replication_state()
+            } else {
+                ReplicationState::Off
+            },
+            peer_disk: if running { device.disk } else { DiskState::DUnknown },
+            out_of_sync_bytes: self.dirty_blocks(peer, volume) * u64::from(BLOCK_BYTES),
+            resync_total_bytes: device.resync.total_blocks * u64::from(BLOCK_BYTES),
+            resync_elapsed: device.resync.began_at.map(|began| now.since(began)),
+            received_bytes: device.received_bytes,
+            sent_bytes: device.sent_bytes,
+            pending: u64::from(connection.answers_owed()),
+            unacked: connection.inbound.in_flight() as u64,
+        }
+    }
+}
+
+fn connection_state(connection: &Connection) -> ConnectionState {
+    match &connection.link {
+        Link::StandAlone => ConnectionState::StandAlone,
+        Link::Up(session) if session.leaving.is_some() => ConnectionState::Disconnecting,
+        Link::Up(_) if connection.is_running() => ConnectionState::Connected,
+        Link::Up(_) | Link::Attempting | Link::Waiting(_) => ConnectionState::Connecting,
+    }
+}

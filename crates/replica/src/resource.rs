@@ -1,0 +1,493 @@
+//! One resource on one node: the inputs, and the loop that settles what they set going.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use tandem_wire::{ByteRange, NodeId, Packet, Role, VolumeNumber, WriteKind};
+
+use crate::action::{
+    Action, AttachGeneration, ClientId, Command, CommandId, DiskCompletion, DiskOp, DiskOpKind,
+    Event, LinkDown, LinkEvent, LinkSession, OpenedDisk, Request, RequestOp, Severity,
+};
+use crate::attach::Detaching;
+use crate::command::Invalidation;
+use crate::config::{Config, PeerConfig};
+use crate::connection::Connection;
+use crate::entropy::Entropy;
+use crate::error::{CommandError, PeerError, RequestError};
+use crate::flush::ClientFlush;
+use crate::limits::{BLOCK_BYTES, REQUEST_BYTES_MAX};
+use crate::peers::{List, PeerIndex, VolumeIndex};
+use crate::range_lock::LockId;
+use crate::read::{Read, ReadFor};
+use crate::role::RoleChange;
+use crate::slab::{Key, Slab};
+use crate::time::Instant;
+use crate::volume::{LockOwner, Purpose, Volume};
+use crate::write::{NewWrite, Write};
+
+/// What an NBD server says of a volume to a client that may use it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Export {
+    /// Size in bytes.
+    pub size_bytes: u64,
+    /// Smallest unit served without read-modify-write, in bytes: what is replicated is whole
+    /// blocks, whatever the disks of the nodes could do.
+    pub block_size: u32,
+}
+
+/// One resource on one node: roles, disks, connections, requests.
+#[derive(Debug)]
+pub struct Resource {
+    pub(crate) config: Config,
+    pub(crate) now: Instant,
+    pub(crate) role: Role,
+    pub(crate) role_change: Option<RoleChange>,
+    /// A forced promotion changed what the handshake decided on.
+    pub(crate) decide_anew: bool,
+    pub(crate) volumes: List<Volume>,
+    pub(crate) connections: List<Connection>,
+    pub(crate) clients: BTreeMap<ClientId, VolumeIndex>,
+    pub(crate) writes: Slab<Write>,
+    pub(crate) reads: Slab<Read>,
+    pub(crate) flushes: Slab<ClientFlush>,
+    /// Issued writes in order, until every peer has them durably: the transfer log.
+    pub(crate) log: VecDeque<Key>,
+    pub(crate) log_seq: u64,
+    /// Writes that wait at the gate.
+    pub(crate) gated: VecDeque<Key>,
+    pub(crate) invalidations: Vec<Invalidation>,
+    pub(crate) detaching: Vec<Detaching>,
+    pub(crate) down: Option<CommandId>,
+    /// Names of prepares.
+    pub(crate) next_request: u64,
+    pub(crate) entropy: Entropy,
+    /// Something happened that steps of longer procedures may wait for.
+    pub(crate) unsettled: bool,
+    pub(crate) scratch: Vec<Key>,
+    granted: Vec<(VolumeIndex, LockOwner)>,
+    granting: bool,
+    actions: VecDeque<Action>,
+}
+
+impl Resource {
+    /// A resource with nothing attached and nothing connected.
+    pub fn new(config: Config, now: Instant) -> Self {
+        let volumes: List<Volume> = config.volumes.iter().map(|v| Volume::new(*v)).collect();
+        let connections = config
+            .peers
+            .iter()
+            .map(|peer| Connection::new(peer.clone(), volumes.len(), now))
+            .collect();
+        Self {
+            entropy: Entropy::new(config.entropy),
+            config,
+            now,
+            role: Role::Secondary,
+            role_change: None,
+            decide_anew: false,
+            volumes,
+            connections,
+            clients: BTreeMap::new(),
+            writes: Slab::default(),
+            reads: Slab::default(),
+            flushes: Slab::default(),
+            log: VecDeque::new(),
+            log_seq: 0,
+            gated: VecDeque::new(),
+            invalidations: Vec::new(),
+            detaching: Vec::new(),
+            down: None,
+            next_request: 0,
+            unsettled: false,
+            scratch: Vec::new(),
+            granted: Vec::new(),
+            granting: false,
+            actions: VecDeque::new(),
+        }
+    }
+
+    /// A request from an export; ends in exactly one `Action::Reply`, unless its client is closed.
+    /// Requests of clients that are not open are dropped: they get no answer (SEMANTICS rule 7).
+    pub fn handle_request(&mut self, request: Request, now: Instant) {
+        self.begin_input(now);
+        let Request { client, cookie, op, .. } = request;
+        let Some(&volume) = self.clients.get(&client) else {
+            return;
+        };
+        if self.role != Role::Primary || self.is_demoting() {
+            return;
+        }
+        if self.volumes[volume].number != request.volume || !self.request_fits(volume, &op) {
+            let result = Err(RequestError::Invalid);
+            return self.push(Action::Reply { client, cookie, result });
+        }
+        let write = |range, kind, fua| NewWrite { client, cookie, volume, range, kind, fua };
+        match op {
+            RequestOp::Read(asked) => {
+                let range = asked.aligned_outwards(BLOCK_BYTES);
+                self.begin_read(volume, range, ReadFor::Client { client, cookie, asked });
+            }
+            RequestOp::Write { offset, data, fua } => {
+                let len = u32::try_from(data.len()).expect("checked to fit");
+                let range = ByteRange::new(offset, len);
+                self.begin_write(write(range, WriteKind::Data(data), fua));
+            }
+            RequestOp::Trim { range, fua } => match aligned_inwards(range) {
+                Some(range) => self.begin_write(write(range, WriteKind::Trim, fua)),
+                None => self.push(Action::Reply { client, cookie, result: Ok(None) }),
+            },
+            RequestOp::Zeroes { range, keep_space, fua } => {
+                self.begin_write(write(range, WriteKind::Zeroes { keep_space }, fua));
+            }
+            RequestOp::Flush => self.begin_flush(client, cookie, volume),
+        }
+        self.settle();
+    }
+
+    /// Whether a request lies inside the export and within the limits.
+    fn request_fits(&self, volume: VolumeIndex, op: &RequestOp) -> bool {
+        let volume = &self.volumes[volume];
+        let inside = |range: ByteRange| {
+            range.len > 0 && range.checked_end().is_some_and(|end| end <= volume.size_bytes)
+        };
+        let data_fits = |range: ByteRange| {
+            inside(range)
+                && range.len <= REQUEST_BYTES_MAX
+                && range.aligned_outwards(BLOCK_BYTES).len <= REQUEST_BYTES_MAX
+        };
+        match op {
+            RequestOp::Read(range) => data_fits(*range),
+            RequestOp::Write { offset, data, .. } => {
+                u32::try_from(data.len()).is_ok_and(|len| data_fits(ByteRange::new(*offset, len)))
+            }
+            RequestOp::Trim { range, .. } => inside(*range),
+            RequestOp::Zeroes { range, .. } => inside(*range) && range.is_aligned(BLOCK_BYTES),
+            RequestOp::Flush => true,
+        }
+    }
+
+    /// A packet of the peer. After an error the link is already given up (a `Disconnect` action is
+    /// queued); the error is for the log. Packets of older sessions are dropped.
+    ///
+    /// # Errors
+    /// The peer broke the protocol.
+    pub fn handle_packet(
+        &mut self,
+        peer: NodeId,
+        session: LinkSession,
+        packet: Packet,
+        now: Instant,
+    ) -> Result<(), PeerError> {
+        self.begin_input(now);
+        let Some(peer) = self.peer_by_node(peer) else {
+            return Ok(());
+        };
+        if !self.connections[peer].is_session(session) {
+            return Ok(());
+        }
+        self.heard_from(peer);
+        let result = self.dispatch_packet(peer, packet);
+        if let Err(error) = &result
+            && self.connections[peer].is_session(session)
+        {
+            self.end_session(peer, &format!("protocol error: {error}"));
+        }
+        self.settle();
+        result
+    }
+
+    /// A link went up, down or showed life.
+    pub fn handle_link(&mut self, peer: NodeId, event: LinkEvent, now: Instant) {
+        self.begin_input(now);
+        let Some(peer) = self.peer_by_node(peer) else {
+            return;
+        };
+        match event {
+            LinkEvent::Up { session, session_id, peer_discards } => {
+                self.link_up(peer, session, session_id, peer_discards);
+            }
+            LinkEvent::Received { session } => {
+                if self.connections[peer].is_session(session) {
+                    self.heard_from(peer);
+                }
+            }
+            LinkEvent::Down { session, reason } => {
+                if self.connections[peer].is_session(session) {
+                    let reason = match reason {
+                        LinkDown::BrokenPipe => "the link was closed or broke",
+                        LinkDown::ProtocolError => "a damaged frame",
+                    };
+                    self.end_session(peer, reason);
+                }
+            }
+            LinkEvent::ConnectFailed => self.connect_failed(peer),
+        }
+        self.settle();
+    }
+
+    /// A disk operation ended.
+    pub fn handle_disk(&mut self, completion: DiskCompletion, now: Instant) {
+        self.begin_input(now);
+        let DiskCompletion { volume, generation, token, result } = completion;
+        let Some(volume) = self.volume_by_number(volume) else {
+            return;
+        };
+        if self.volumes[volume].generation != generation {
+            return;
+        }
+        let Some(purpose) = self.volumes[volume].op_ends(token) else { return };
+        self.unsettled |= self.volumes[volume].is_closing();
+        match purpose {
+            Purpose::ReadSuperblock(copy) => self.superblock_read(volume, copy, result),
+            Purpose::ReadBitmap(piece) => self.bitmap_read(volume, piece, &result),
+            Purpose::Commit => self.commit_written(volume, result.err()),
+            Purpose::Flush => self.flush_done(volume, &result),
+            Purpose::Read(key) => self.local_read_done(key, result),
+            Purpose::Merge(key) => self.merged(key, result),
+            Purpose::Write(key) => self.local_write_done(key, result.err()),
+            Purpose::PeerRead(peer, key) => self.peer_read_ended(peer, key, result),
+            Purpose::PeerWrite(peer, key) => self.peer_write_ended(peer, key, result),
+            Purpose::ResyncWrite(peer, key) => self.piece_written(peer, key, result.err()),
+        }
+        self.settle();
+    }
+
+    /// `Action::OpenDisk` ended; the text says why it failed.
+    pub fn handle_disk_opened(
+        &mut self,
+        volume: VolumeNumber,
+        generation: AttachGeneration,
+        result: Result<OpenedDisk, String>,
+        now: Instant,
+    ) {
+        self.begin_input(now);
+        let Some(volume) = self.volume_by_number(volume) else {
+            return;
+        };
+        if self.volumes[volume].generation == generation {
+            self.disk_opened(volume, result);
+        }
+        self.settle();
+    }
+
+    /// An operator's command; ends in exactly one `Action::CommandDone`.
+    pub fn handle_command(&mut self, id: CommandId, command: Command, now: Instant) {
+        self.begin_input(now);
+        self.begin_command(id, command);
+        self.settle();
+    }
+
+    /// The time told by `poll_timeout` has come; earlier calls change nothing.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.begin_input(now);
+        self.unsettled = true;
+        self.check_timers();
+        self.settle();
+    }
+
+    /// A client asks to use a volume (NBD GO).
+    ///
+    /// # Errors
+    /// This node is Secondary, or has no such volume.
+    pub fn open_client(
+        &mut self,
+        client: ClientId,
+        volume: VolumeNumber,
+        now: Instant,
+    ) -> Result<Export, CommandError> {
+        self.begin_input(now);
+        let export = self.export(volume)?;
+        let volume = self.volume_by_number(volume).expect("it has an export");
+        let before = self.clients.insert(client, volume);
+        assert!(before.is_none(), "a client is opened once");
+        Ok(export)
+    }
+
+    /// A client is gone; its requests in flight go on, their replies go nowhere.
+    pub fn close_client(&mut self, client: ClientId, now: Instant) {
+        self.begin_input(now);
+        self.clients.remove(&client);
+        self.unsettled = true;
+        self.settle();
+    }
+
+    /// What NBD INFO tells about a volume.
+    ///
+    /// # Errors
+    /// It cannot be used here, and why.
+    pub fn export(&self, volume: VolumeNumber) -> Result<Export, CommandError> {
+        let index = self.volume_by_number(volume).ok_or(CommandError::UnknownVolume(volume))?;
+        if self.role != Role::Primary || self.is_demoting() {
+            let text = format!("this node is {}; promote it with `primary` first", self.role);
+            return Err(CommandError::Refused(text));
+        }
+        let volume = &self.volumes[index];
+        Ok(Export { size_bytes: volume.size_bytes, block_size: BLOCK_BYTES })
+    }
+
+    /// Whether a link that the peer dialled may come up.
+    ///
+    /// # Errors
+    /// What the greeting is rejected with.
+    pub fn accepts(&self, peer: NodeId, peer_discards: bool) -> Result<(), String> {
+        let peer = self.peer_by_node(peer).ok_or_else(|| format!("no peer with node-id {peer}"))?;
+        self.accepts_index(peer, peer_discards)
+    }
+
+    /// Whether our greeting to the peer says `--discard-my-data`.
+    pub fn discards_my_data(&self, peer: NodeId) -> bool {
+        self.peer_by_node(peer).is_some_and(|peer| self.connections[peer].discard_my_data)
+    }
+
+    /// New times, limits or name of a connection; a new protocol takes effect at the next session.
+    pub fn update_peer(&mut self, peer: PeerConfig, now: Instant) {
+        self.begin_input(now);
+        if let Some(index) = self.peer_by_node(peer.node_id) {
+            self.connections[index].config = peer;
+        }
+        self.unsettled = true;
+        self.settle();
+    }
+
+    /// The next thing to do, until `None`.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// What it was made with.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+}
+
+/// The whole blocks inside a range: what a trim touches, alike on every node.
+fn aligned_inwards(range: ByteRange) -> Option<ByteRange> {
+    let block = u64::from(BLOCK_BYTES);
+    let start = range.offset.div_ceil(block) * block;
+    let end = range.end() / block * block;
+    let len = end.checked_sub(start).filter(|len| *len > 0)?;
+    Some(ByteRange::new(start, u32::try_from(len).expect("inside a range of 32 bits")))
+}
+
+impl Resource {
+    fn begin_input(&mut self, now: Instant) {
+        assert!(now >= self.now, "time does not go back");
+        self.now = now;
+        // Procedures under way look at every input; in the steady state there are none.
+        self.unsettled |= self.role_change.is_some()
+            || self.down.is_some()
+            || self.connections.iter().any(Connection::in_handshake);
+    }
+
+    /// Takes every longer procedure on until none moves any more.
+    fn settle(&mut self) {
+        while std::mem::take(&mut self.unsettled) {
+            for volume in self.volume_indexes() {
+                self.advance_failure(volume);
+                self.advance_attach(volume);
+                self.advance_rotation(volume);
+            }
+            for peer in self.peer_indexes() {
+                self.attempt_connect(peer);
+                self.advance_leaving(peer);
+                self.advance_drained(peer);
+                self.advance_handshake(peer);
+                for volume in self.volume_indexes() {
+                    self.advance_resync(peer, volume);
+                }
+            }
+            self.advance_role();
+            self.advance_invalidations();
+            self.advance_detach();
+            self.advance_down();
+            self.retry_reads(None);
+        }
+        if !self.gated.is_empty() {
+            self.reopen_gate();
+        }
+    }
+
+    pub(crate) fn push(&mut self, action: Action) {
+        self.actions.push_back(action);
+    }
+
+    /// Tells operators something.
+    pub(crate) fn note(
+        &mut self,
+        volume: Option<VolumeIndex>,
+        peer: Option<PeerIndex>,
+        severity: Severity,
+        text: String,
+    ) {
+        let volume = volume.map(|volume| self.volumes[volume].number);
+        let peer = peer.map(|peer| self.connections[peer].config.node_id);
+        self.push(Action::Notify(Event { volume, peer, severity, text }));
+    }
+
+    /// Issues a disk operation.
+    pub(crate) fn disk_op(&mut self, volume: VolumeIndex, purpose: Purpose, kind: DiskOpKind) {
+        let state = &mut self.volumes[volume];
+        let token = state.op_begins(purpose);
+        let (volume, generation) = (state.number, state.generation);
+        self.push(Action::Disk(DiskOp { volume, generation, token, kind }));
+    }
+
+    /// Gives a range back; whoever gets one by that goes on.
+    pub(crate) fn unlock(&mut self, volume: VolumeIndex, lock: LockId) {
+        let mut owners = Vec::new();
+        self.volumes[volume].unlock(lock, &mut owners);
+        self.granted.extend(owners.into_iter().map(|owner| (volume, owner)));
+        if std::mem::replace(&mut self.granting, true) {
+            return; // the outermost call passes them on, so a long queue needs no deep stack
+        }
+        let mut next = 0;
+        while let Some(&(_, owner)) = self.granted.get(next) {
+            next += 1;
+            match owner {
+                LockOwner::Write(key) => self.write_locked(key),
+                LockOwner::PeerWrite(peer, key) => self.peer_write_locked(peer, key),
+                LockOwner::PeerRead(peer, key) => self.peer_read_locked(peer, key),
+                LockOwner::ResyncClaim(peer, key) => self.piece_claimed(peer, key),
+                LockOwner::ResyncWrite(peer, key) => self.piece_locked(peer, key),
+            }
+        }
+        self.granted.clear();
+        self.granting = false;
+    }
+
+    pub(crate) fn peer_indexes(&self) -> impl Iterator<Item = PeerIndex> + use<> {
+        (0..u8::try_from(self.connections.len()).expect("at most 31 peers")).map(PeerIndex)
+    }
+
+    pub(crate) fn volume_indexes(&self) -> impl Iterator<Item = VolumeIndex> + use<> {
+        (0..u16::try_from(self.volumes.len()).expect("volume numbers are u16")).map(VolumeIndex)
+    }
+
+    pub(crate) fn peer_by_node(&self, node: NodeId) -> Option<PeerIndex> {
+        self.peer_indexes().find(|peer| self.connections[*peer].config.node_id == node)
+    }
+
+    fn volume_by_number(&self, number: VolumeNumber) -> Option<VolumeIndex> {
+        self.volume_indexes().find(|volume| self.volumes[*volume].number == number)
+    }
+
+    /// The volume that a peer means.
+    pub(crate) fn volume_of_peer(&self, number: VolumeNumber) -> Result<VolumeIndex, PeerError> {
+        self.volume_by_number(number).ok_or(PeerError::UnknownVolume(number))
+    }
+
+    /// Whether a range that a peer named is one of the volume.
+    pub(crate) fn check_peer_range(
+        &self,
+        volume: VolumeIndex,
+        range: ByteRange,
+        packet: &'static str,
+    ) -> Result<(), PeerError> {
+        if self.volumes[volume].holds(range) {
+            return Ok(());
+        }
+        let volume = self.volumes[volume].number;
+        let (offset, len) = (range.offset, u64::from(range.len));
+        Err(PeerError::BadRange { packet, volume, offset, len })
+    }
+}

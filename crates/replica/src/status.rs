@@ -1,0 +1,136 @@
+//! The state of a resource as plain data, for people and scripts.
+
+use tandem_wire::{DiskState, NodeId, Protocol, ReplicationState, Role, VolumeNumber};
+
+/// A resource at one moment.
+#[derive(Clone, Debug)]
+pub struct ResourceStatus {
+    /// This node's role.
+    pub role: Role,
+    /// Its volumes.
+    pub volumes: Vec<VolumeStatus>,
+    /// Its connections.
+    pub connections: Vec<ConnectionStatus>,
+}
+
+/// A volume at one moment.
+#[derive(Clone, Debug)]
+pub struct VolumeStatus {
+    /// Its number.
+    pub number: VolumeNumber,
+    /// Its disk.
+    pub disk: DiskState,
+    /// Whether reads and writes could be served now.
+    pub data_accessible: bool,
+    /// Whether clients are connected.
+    pub open: bool,
+    /// Size of the export in bytes; 0 while unknown.
+    pub size_bytes: u64,
+    /// Bytes read from the disk for the application.
+    pub read_bytes: u64,
+    /// Bytes written to the disk.
+    pub written_bytes: u64,
+    /// Writes to the activity log.
+    pub al_writes: u64,
+    /// Writes to the bitmap on disk.
+    pub bm_writes: u64,
+    /// Requests of the application not answered yet.
+    pub upper_pending: u64,
+    /// Disk operations in flight.
+    pub lower_pending: u64,
+}
+
+/// DRBD's connection states.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ConnectionState {
+    /// Apart until somebody says `connect`.
+    StandAlone,
+    /// Ending in good order.
+    Disconnecting,
+    /// Between two attempts.
+    Unconnected,
+    /// Trying to reach the peer, or greeting it.
+    Connecting,
+    /// Up.
+    Connected,
+}
+
+impl ConnectionState {
+    /// Its name as DRBD spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::StandAlone => "StandAlone",
+            Self::Disconnecting => "Disconnecting",
+            Self::Unconnected => "Unconnected",
+            Self::Connecting => "Connecting",
+            Self::Connected => "Connected",
+        }
+    }
+}
+
+/// Whether the data of both nodes have a common history (SEMANTICS, better than DRBD 3).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum SyncState {
+    /// Nothing known to the contrary.
+    #[default]
+    Normal,
+    /// Both nodes wrote in different generations.
+    SplitBrain {
+        /// Blocks of 4 KiB written here since, over all volumes.
+        own_blocks: u64,
+        /// Blocks of 4 KiB written at the peer since.
+        peer_blocks: u64,
+    },
+    /// No common generation at all.
+    Unrelated,
+}
+
+/// A connection at one moment.
+#[derive(Clone, Debug)]
+pub struct ConnectionStatus {
+    /// The peer.
+    pub peer: NodeId,
+    /// Its name.
+    pub name: String,
+    /// Where the connection stands.
+    pub state: ConnectionState,
+    /// Its protocol.
+    pub protocol: Protocol,
+    /// The peer's role.
+    pub peer_role: Role,
+    /// Split brain and the like.
+    pub sync_state: SyncState,
+    /// Why it is StandAlone or was last cut.
+    pub reason: Option<String>,
+    /// Bytes of application writes sent and not acked.
+    pub ap_in_flight_bytes: u64,
+    /// Bytes of resync under way.
+    pub rs_in_flight_bytes: u64,
+    /// One entry a volume.
+    pub peer_devices: Vec<PeerDeviceStatus>,
+}
+
+/// A volume towards one peer at one moment.
+#[derive(Clone, Debug)]
+pub struct PeerDeviceStatus {
+    /// The volume.
+    pub volume: VolumeNumber,
+    /// How it is replicated.
+    pub replication: ReplicationState,
+    /// The peer's disk.
+    pub peer_disk: DiskState,
+    /// Bytes out of sync.
+    pub out_of_sync_bytes: u64,
+    /// Bytes that were out of sync when the running resync began; 0 when none runs.
+    pub resync_total_bytes: u64,
+    /// When the running resync began, as time passed since.
+    pub resync_elapsed: Option<std::time::Duration>,
+    /// Bytes of volume data received.
+    pub received_bytes: u64,
+    /// Bytes of volume data sent.
+    pub sent_bytes: u64,
+    /// Requests sent and not answered.
+    pub pending: u64,
+    /// Requests received and not answered.
+    pub unacked: u64,
+}

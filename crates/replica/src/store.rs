@@ -1,0 +1,243 @@
+//! An attached volume's metadata: what they say, and how they become durable.
+//!
+//! A commit stores what is said at the moment it begins. Order: the changed pages of the bitmaps
+//! (if it was asked to store them) are durable before superblock copy A is issued, A before B; the
+//! commit is durable with B. One commit runs at a time; what is asked for meanwhile goes with the
+//! next.
+
+use bytes::Bytes;
+use tandem_wire::{DiskState, HISTORY_LEN, Uuid};
+
+use crate::action::DiskOpKind;
+use crate::error::DiskError;
+use crate::meta::{BitmapIndex, Layout, MetaWrite, PeerSlot, SlotIndex, Superblock};
+use crate::peers::{List, PeerIndex, VolumeIndex};
+use crate::resource::Resource;
+use crate::volume::Purpose;
+
+/// Names a commit; durable when a commit of this number or a later one is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Ticket(u64);
+
+/// A commit under way.
+#[derive(Debug)]
+struct Commit {
+    ticket: Ticket,
+    /// Writes of the running step that have not ended.
+    left: usize,
+    /// Superblock copies not issued yet, in order.
+    copies: Vec<MetaWrite>,
+}
+
+/// An attached volume's metadata.
+#[derive(Debug)]
+pub(crate) struct Store {
+    layout: Layout,
+    superblock: Superblock,
+    /// By connection.
+    pub(crate) slots: List<SlotIndex>,
+    /// By connection.
+    pub(crate) indexes: List<BitmapIndex>,
+    asked: Ticket,
+    with_bitmaps: bool,
+    running: Option<Commit>,
+    durable: Ticket,
+}
+
+impl Store {
+    pub(crate) fn new(
+        layout: Layout,
+        superblock: Superblock,
+        slots: List<SlotIndex>,
+        indexes: List<BitmapIndex>,
+    ) -> Self {
+        Self {
+            layout,
+            superblock,
+            slots,
+            indexes,
+            asked: Ticket(0),
+            with_bitmaps: false,
+            running: None,
+            durable: Ticket(0),
+        }
+    }
+
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    pub(crate) fn superblock(&self) -> &Superblock {
+        &self.superblock
+    }
+
+    pub(crate) fn superblock_mut(&mut self) -> &mut Superblock {
+        &mut self.superblock
+    }
+
+    /// What is kept for a peer.
+    pub(crate) fn peer(&self, peer: PeerIndex) -> &PeerSlot {
+        let slot = self.superblock.peers[self.slots[peer].index()].as_ref();
+        slot.expect("every peer gets its slot at attach")
+    }
+
+    pub(crate) fn peer_mut(&mut self, peer: PeerIndex) -> &mut PeerSlot {
+        let slot = self.superblock.peers[self.slots[peer].index()].as_mut();
+        slot.expect("every peer gets its slot at attach")
+    }
+
+    pub(crate) fn is_durable(&self, ticket: Ticket) -> bool {
+        self.durable >= ticket
+    }
+
+    /// This node does not track changes for the peer any more.
+    pub(crate) fn forget_bitmap_uuid(&mut self, peer: PeerIndex) {
+        let flags = &mut self.peer_mut(peer).flags;
+        flags.full_sync = false;
+        flags.bitmap_alias = false;
+        let old = std::mem::replace(&mut self.peer_mut(peer).bitmap_uuid, Uuid::NONE);
+        self.superblock.remember(old);
+    }
+
+    /// The peer, target of a resync that has copied everything, may take over the current
+    /// generation: from here on it holds that one, or still the one it had for the time of the
+    /// resync.
+    pub(crate) fn allow_current(&mut self, peer: PeerIndex) {
+        let sync_uuid = self.peer(peer).bitmap_uuid;
+        self.forget_bitmap_uuid(peer);
+        let known = self.superblock.history[0] == sync_uuid;
+        let current = self.superblock.current_uuid;
+        let slot = self.peer_mut(peer);
+        slot.bitmap_uuid = current;
+        slot.flags.bitmap_alias = known;
+    }
+
+    /// The data are of another generation from here on.
+    pub(crate) fn adopt_current(&mut self, uuid: Uuid) {
+        let old = std::mem::replace(&mut self.superblock.current_uuid, uuid);
+        if old != uuid {
+            self.superblock.remember(old);
+        }
+    }
+
+    /// What the disk is worth, as it is found at the next attach.
+    pub(crate) fn set_disk_state(&mut self, state: DiskState) {
+        let flags = &mut self.superblock.flags;
+        flags.consistent = state >= DiskState::Outdated;
+        flags.was_up_to_date = state >= DiskState::Consistent;
+    }
+
+    /// The newest older generations, as they are told to a peer.
+    pub(crate) fn recent_history(&self) -> [Uuid; HISTORY_LEN] {
+        std::array::from_fn(|index| self.superblock.history[index])
+    }
+}
+
+impl Superblock {
+    /// Puts a generation in front of the history.
+    fn remember(&mut self, uuid: Uuid) {
+        if !uuid.is_real() || self.current_uuid == uuid {
+            return;
+        }
+        // A generation stands in the history once, as the newest it was.
+        let place = self.history.iter().position(|known| *known == uuid);
+        let last = place.unwrap_or(self.history.len() - 1);
+        self.history[..=last].rotate_right(1);
+        self.history[0] = uuid;
+        for slot in self.peers.iter_mut().flatten() {
+            slot.flags.bitmap_alias = false;
+        }
+    }
+}
+
+impl Resource {
+    /// Makes what the metadata say durable. `with_bitmaps`: the bits set so far too.
+    pub(crate) fn commit(&mut self, volume: VolumeIndex, with_bitmaps: bool) -> Ticket {
+        let attached = self.volumes[volume].attached_mut().expect("metadata are of a disk");
+        attached.store.asked.0 += 1;
+        attached.store.with_bitmaps |= with_bitmaps;
+        let ticket = attached.store.asked;
+        self.pump_commit(volume);
+        ticket
+    }
+
+    /// Begins the next commit if one is asked for and none runs.
+    fn pump_commit(&mut self, volume: VolumeIndex) {
+        let Some(attached) = self.volumes[volume].attached_mut() else {
+            return;
+        };
+        let store = &mut attached.store;
+        if store.running.is_some() || store.durable == store.asked {
+            return;
+        }
+        let mut writes = Vec::new();
+        if std::mem::take(&mut store.with_bitmaps) {
+            for (bitmap, index) in attached.bitmaps.iter_mut().zip(store.indexes.iter_mut()) {
+                let pages: Vec<_> = std::iter::from_fn(|| bitmap.take_unsaved_page()).collect();
+                writes.extend(index.plan_write(&pages));
+            }
+        }
+        let Store { superblock, layout, .. } = store;
+        let [copy_a, copy_b] = superblock.plan_update(layout);
+        store.running = Some(Commit { ticket: store.asked, left: 0, copies: vec![copy_b, copy_a] });
+        self.volumes[volume].counters.bm_writes += writes.len() as u64;
+        if writes.is_empty() {
+            return self.next_copy(volume);
+        }
+        self.issue_commit(volume, writes);
+    }
+
+    fn issue_commit(&mut self, volume: VolumeIndex, writes: Vec<MetaWrite>) {
+        let attached = self.volumes[volume].attached_mut().expect("a commit needs its disk");
+        attached.store.running.as_mut().expect("it runs").left = writes.len();
+        for MetaWrite { offset, bytes } in writes {
+            let data = Bytes::from(bytes);
+            self.disk_op(volume, Purpose::Commit, DiskOpKind::MetaWrite { offset, data });
+        }
+    }
+
+    /// The running step is durable: issues the next superblock copy, or ends the commit.
+    fn next_copy(&mut self, volume: VolumeIndex) {
+        let attached = self.volumes[volume].attached_mut().expect("a commit needs its disk");
+        let commit = attached.store.running.as_mut().expect("it runs");
+        if let Some(copy) = commit.copies.pop() {
+            return self.issue_commit(volume, vec![copy]);
+        }
+        attached.store.durable = commit.ticket;
+        attached.store.running = None;
+        self.unsettled = true;
+        self.pump_commit(volume);
+    }
+
+    /// One write of the running commit has ended.
+    pub(crate) fn commit_written(&mut self, volume: VolumeIndex, error: Option<DiskError>) {
+        let Some(attached) = self.volumes[volume].attached_mut() else {
+            return;
+        };
+        if let Some(error) = error {
+            return self.disk_failed(volume, "writing metadata", error);
+        }
+        let commit = attached.store.running.as_mut().expect("its writes are in flight");
+        commit.left -= 1;
+        if commit.left == 0 {
+            self.next_copy(volume);
+        }
+    }
+
+    pub(crate) fn is_durable(&self, volume: VolumeIndex, ticket: Ticket) -> bool {
+        self.volumes[volume].attached().is_some_and(|a| a.store.is_durable(ticket))
+    }
+
+    pub(crate) fn current_uuid(&self, volume: VolumeIndex) -> Uuid {
+        self.volumes[volume].attached().map_or(Uuid::NONE, |a| a.store.superblock.current_uuid)
+    }
+
+    pub(crate) fn bitmap_uuid(&self, peer: PeerIndex, volume: VolumeIndex) -> Uuid {
+        self.volumes[volume].attached().map_or(Uuid::NONE, |a| a.store.peer(peer).bitmap_uuid)
+    }
+
+    /// Blocks of 4 KiB out of sync.
+    pub(crate) fn dirty_blocks(&self, peer: PeerIndex, volume: VolumeIndex) -> u64 {
+        self.volumes[volume].attached().map_or(0, |a| a.bitmaps[peer].count())
+    }
+}

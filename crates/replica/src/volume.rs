@@ -1,0 +1,281 @@
+//! One volume on this node: its disk, the operations in flight on it, its range locks.
+
+use tandem_wire::{ByteRange, DiskState, VolumeNumber};
+
+use crate::action::{AttachGeneration, CommandId, DiskToken, OpenedDisk};
+use crate::attach::AttachRead;
+use crate::bitmap::Bitmap;
+use crate::config::VolumeConfig;
+use crate::flush::Flusher;
+use crate::limits::BLOCK_BYTES;
+use crate::peers::{List, PeerIndex};
+use crate::range_lock::{Acquired, LockId, LockKind, RangeLocks};
+use crate::slab::{Key, Slab};
+use crate::store::{Store, Ticket};
+
+/// What a disk operation in flight is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// One of the two superblock copies, at attach.
+    ReadSuperblock(usize),
+    /// The n-th piece of the bitmaps, at attach.
+    ReadBitmap(usize),
+    /// Part of a metadata commit.
+    Commit,
+    Flush,
+    Read(Key),
+    Merge(Key),
+    Write(Key),
+    PeerRead(PeerIndex, Key),
+    PeerWrite(PeerIndex, Key),
+    ResyncWrite(PeerIndex, Key),
+}
+
+/// Who holds or waits for a range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LockOwner {
+    Write(Key),
+    PeerWrite(PeerIndex, Key),
+    PeerRead(PeerIndex, Key),
+    ResyncClaim(PeerIndex, Key),
+    ResyncWrite(PeerIndex, Key),
+}
+
+impl LockOwner {
+    const PEER_SHIFT: u32 = Key::BITS;
+    const KIND_SHIFT: u32 = Key::BITS + 5;
+
+    fn to_bits(self) -> u64 {
+        let (kind, peer, key) = match self {
+            Self::Write(key) => (0, 0, key),
+            Self::PeerWrite(peer, key) => (1, peer.0, key),
+            Self::PeerRead(peer, key) => (2, peer.0, key),
+            Self::ResyncClaim(peer, key) => (3, peer.0, key),
+            Self::ResyncWrite(peer, key) => (4, peer.0, key),
+        };
+        kind << Self::KIND_SHIFT | u64::from(peer) << Self::PEER_SHIFT | key.to_bits()
+    }
+
+    fn from_bits(bits: u64) -> Self {
+        let key = Key::from_bits(bits & ((1 << Key::BITS) - 1));
+        let peer = PeerIndex((bits >> Self::PEER_SHIFT & 31) as u8);
+        match bits >> Self::KIND_SHIFT {
+            0 => Self::Write(key),
+            1 => Self::PeerWrite(peer, key),
+            2 => Self::PeerRead(peer, key),
+            3 => Self::ResyncClaim(peer, key),
+            4 => Self::ResyncWrite(peer, key),
+            kind => unreachable!("{kind} is no kind of owner"),
+        }
+    }
+}
+
+/// A new generation on its way to disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rotation {
+    /// What the peer has as well must first be safe from a power loss here: from the new generation
+    /// on this disk counts as the better one (INV-1).
+    Flushing,
+    /// The metadata are being written.
+    Saving(Ticket),
+}
+
+/// Counters for the status.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) read_bytes: u64,
+    pub(crate) written_bytes: u64,
+    pub(crate) bm_writes: u64,
+    pub(crate) upper_pending: u64,
+}
+
+/// Where the backing disk stands.
+#[derive(Debug)]
+pub(crate) enum Disk {
+    Diskless,
+    /// Being opened for this command.
+    Opening(CommandId),
+    /// Its metadata are being read.
+    Reading(Box<AttachRead>),
+    Attached(Box<Attached>),
+    /// Given up: closed once nothing is in flight on it. The commands wait for that.
+    Closing {
+        failed: bool,
+        detaching: Vec<CommandId>,
+    },
+}
+
+/// An attached disk.
+#[derive(Debug)]
+pub(crate) struct Attached {
+    pub(crate) state: DiskState,
+    pub(crate) opened: OpenedDisk,
+    pub(crate) store: Store,
+    /// One for each connection, in their order.
+    pub(crate) bitmaps: List<Bitmap>,
+    /// The command that attached it, until what was found is durable.
+    pub(crate) attaching: Option<(CommandId, Ticket)>,
+}
+
+/// One volume.
+#[derive(Debug)]
+pub(crate) struct Volume {
+    pub(crate) number: VolumeNumber,
+    pub(crate) external_metadata: bool,
+    pub(crate) generation: AttachGeneration,
+    pub(crate) disk: Disk,
+    ops: Slab<Purpose>,
+    locks: RangeLocks,
+    /// A new generation is on its way to disk.
+    pub(crate) rotation: Option<Rotation>,
+    /// The disk failed in the present input.
+    pub(crate) failure: Option<String>,
+    pub(crate) flusher: Flusher,
+    /// Size of the export; 0 while unknown.
+    pub(crate) size_bytes: u64,
+    pub(crate) counters: Counters,
+}
+
+impl Volume {
+    pub(crate) fn new(config: VolumeConfig) -> Self {
+        Self {
+            number: config.number,
+            external_metadata: config.external_metadata,
+            generation: AttachGeneration::default(),
+            disk: Disk::Diskless,
+            ops: Slab::default(),
+            locks: RangeLocks::default(),
+            rotation: None,
+            failure: None,
+            flusher: Flusher::default(),
+            size_bytes: 0,
+            counters: Counters::default(),
+        }
+    }
+
+    pub(crate) fn is_diskless(&self) -> bool {
+        matches!(self.disk, Disk::Diskless)
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        matches!(self.disk, Disk::Closing { .. })
+    }
+
+    pub(crate) fn is_attached(&self) -> bool {
+        matches!(self.disk, Disk::Attached(_))
+    }
+
+    pub(crate) fn attached(&self) -> Option<&Attached> {
+        match &self.disk {
+            Disk::Attached(attached) => Some(attached),
+            Disk::Diskless | Disk::Opening(_) | Disk::Reading(_) | Disk::Closing { .. } => None,
+        }
+    }
+
+    pub(crate) fn attached_mut(&mut self) -> Option<&mut Attached> {
+        match &mut self.disk {
+            Disk::Attached(attached) => Some(attached),
+            Disk::Diskless | Disk::Opening(_) | Disk::Reading(_) | Disk::Closing { .. } => None,
+        }
+    }
+
+    pub(crate) fn disk_state(&self) -> DiskState {
+        match &self.disk {
+            Disk::Diskless | Disk::Closing { failed: false, .. } => DiskState::Diskless,
+            Disk::Opening(_) | Disk::Reading(_) => DiskState::Attaching,
+            Disk::Attached(attached) => attached.state,
+            Disk::Closing { failed: true, .. } => DiskState::Failed,
+        }
+    }
+
+    /// Names the opening of a disk that is attached and may be written to for a peer.
+    pub(crate) fn usable_generation(&self) -> Option<AttachGeneration> {
+        let attached = self.attached()?;
+        attached.attaching.is_none().then_some(self.generation)
+    }
+
+    /// Whether what the disk is worth is still being found out.
+    pub(crate) fn is_attaching(&self) -> bool {
+        match &self.disk {
+            Disk::Opening(_) | Disk::Reading(_) => true,
+            Disk::Attached(attached) => attached.attaching.is_some(),
+            Disk::Diskless | Disk::Closing { .. } => false,
+        }
+    }
+
+    pub(crate) fn is_rotating(&self) -> bool {
+        self.rotation.is_some()
+    }
+
+    /// Whether `range` is not empty, lies inside the export and on whole blocks.
+    pub(crate) fn holds(&self, range: ByteRange) -> bool {
+        range.len > 0
+            && range.checked_end().is_some_and(|end| end <= self.size_bytes)
+            && range.is_aligned(BLOCK_BYTES)
+    }
+
+    /// Names an operation that is about to be issued.
+    pub(crate) fn op_begins(&mut self, purpose: Purpose) -> DiskToken {
+        DiskToken(self.ops.insert(purpose).to_bits())
+    }
+
+    /// What an operation that has ended was for.
+    pub(crate) fn op_ends(&mut self, token: DiskToken) -> Option<Purpose> {
+        self.ops.remove(Key::from_bits(token.0))
+    }
+
+    pub(crate) fn ops_in_flight(&self) -> usize {
+        self.ops.len()
+    }
+
+    /// Asks for a range: its lock, and whether it is granted at once.
+    pub(crate) fn lock(
+        &mut self,
+        kind: LockKind,
+        range: ByteRange,
+        owner: LockOwner,
+    ) -> (LockId, bool) {
+        let covered = range.aligned_to_blocks();
+        let (lock, acquired) = self.locks.acquire(kind, covered.0, covered.1, owner.to_bits());
+        (lock, acquired == Acquired::Granted)
+    }
+
+    /// Asks for a range below a claim: takes the claim's place in line.
+    pub(crate) fn lock_under(
+        &mut self,
+        claim: LockId,
+        kind: LockKind,
+        range: ByteRange,
+        owner: LockOwner,
+    ) -> (LockId, bool) {
+        let covered = range.aligned_to_blocks();
+        let owner = owner.to_bits();
+        let (lock, acquired) = self.locks.acquire_under(claim, kind, covered.0, covered.1, owner);
+        (lock, acquired == Acquired::Granted)
+    }
+
+    /// Gives a range, or the wait for one, back; who gets one by that is added to `granted`.
+    pub(crate) fn unlock(&mut self, lock: LockId, granted: &mut Vec<LockOwner>) {
+        let mut grants = Vec::new();
+        if self.locks.is_granted(lock) {
+            self.locks.release(lock, &mut grants);
+        } else {
+            self.locks.cancel(lock, &mut grants);
+        }
+        granted.extend(grants.into_iter().map(|grant| LockOwner::from_bits(grant.owner)));
+    }
+}
+
+trait BlockCover {
+    fn aligned_to_blocks(self) -> (u64, u64);
+}
+
+impl BlockCover for ByteRange {
+    /// Offset and length of the 4 KiB blocks it touches: what bitmaps and resyncs know is blocks,
+    /// so a lock covers whole ones.
+    fn aligned_to_blocks(self) -> (u64, u64) {
+        let block = u64::from(BLOCK_BYTES);
+        let start = self.offset / block * block;
+        (start, self.end().div_ceil(block) * block - start)
+    }
+}

@@ -1,0 +1,445 @@
+//! The life of one write of the application, from its arrival to its reply and beyond.
+//!
+//! Locked -> (base read, merged) -> through the gate -> in flight -> replied -> retired.
+//!
+//! The range lock is held from arrival to reply (SEMANTICS rule 6). The gate holds writes while a
+//! generation is being rotated, while a handshake compares what both nodes have, and while a peer
+//! owes too many barrier acks. In flight, the local disk and every replicating peer get the same
+//! buffer; a block that some peer does not get is out of sync from before the write is issued. The
+//! entry stays in the transfer log until every peer has acked a barrier behind it: until then a
+//! lost link sets its bits.
+
+use bytes::Bytes;
+use tandem_wire::{ByteRange, DiskState, Packet, PeerWrite, Protocol, RequestId, WriteKind};
+
+use crate::action::{Action, ClientId, Cookie, DiskOpKind};
+use crate::error::{DiskError, RequestError};
+use crate::limits::BLOCK_BYTES;
+use crate::peers::{PeerIndex, PeerSet, VolumeIndex};
+use crate::range_lock::{LockId, LockKind};
+use crate::read::ReadFor;
+use crate::resource::Resource;
+use crate::slab::Key;
+use crate::time::Instant;
+use crate::volume::{LockOwner, Purpose};
+
+/// Where a write stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Waits for its range, or for the base of a read-modify-write.
+    Preparing,
+    /// Waits at the gate.
+    Gated,
+    /// Issued.
+    InFlight,
+    /// The application has its answer.
+    Replied,
+}
+
+/// What the local disk has of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leg {
+    /// Nothing was issued: no disk.
+    Absent,
+    /// Issued.
+    Pending,
+    /// Completed.
+    Done,
+    /// Failed.
+    Failed,
+}
+
+/// A write of the application.
+#[derive(Debug)]
+pub(crate) struct Write {
+    pub(crate) client: ClientId,
+    pub(crate) cookie: Cookie,
+    pub(crate) volume: VolumeIndex,
+    /// What the client wrote, before alignment.
+    asked: ByteRange,
+    /// Whole blocks.
+    pub(crate) range: ByteRange,
+    /// What to do; handed on when the write is issued, so that its buffer is free when disk and
+    /// links are done with it and not only when it retires.
+    kind: Option<WriteKind>,
+    /// Bytes it counts for in what may be open towards a peer.
+    weight: u32,
+    fua: bool,
+    lock: Option<LockId>,
+    pub(crate) stage: Stage,
+    local: Leg,
+    /// Peers whose ack the reply waits for.
+    pub(crate) awaiting: PeerSet,
+    /// Peers that may not have applied it yet.
+    unacked: PeerSet,
+    /// Peers that may not have made it durable yet.
+    pub(crate) unbarriered: PeerSet,
+    /// A peer has it.
+    on_peer: bool,
+    /// Place in the transfer log.
+    pub(crate) seq: u64,
+    pub(crate) issued_at: Instant,
+}
+
+/// A write as it comes from the export.
+#[derive(Debug)]
+pub(crate) struct NewWrite {
+    pub(crate) client: ClientId,
+    pub(crate) cookie: Cookie,
+    pub(crate) volume: VolumeIndex,
+    pub(crate) range: ByteRange,
+    pub(crate) kind: WriteKind,
+    pub(crate) fua: bool,
+}
+
+impl Resource {
+    /// Takes a checked write and asks for its range.
+    pub(crate) fn begin_write(&mut self, new: NewWrite) {
+        let range = match new.kind {
+            WriteKind::Data(_) => new.range.aligned_outwards(BLOCK_BYTES),
+            WriteKind::Trim | WriteKind::Zeroes { .. } => new.range,
+        };
+        let key = self.writes.insert(Write {
+            client: new.client,
+            cookie: new.cookie,
+            volume: new.volume,
+            asked: new.range,
+            range,
+            weight: weight(range, &new.kind),
+            kind: Some(new.kind),
+            fua: new.fua,
+            lock: None,
+            stage: Stage::Preparing,
+            local: Leg::Absent,
+            awaiting: PeerSet::default(),
+            unacked: PeerSet::default(),
+            unbarriered: PeerSet::default(),
+            on_peer: false,
+            seq: 0,
+            issued_at: self.now,
+        });
+        let volume = &mut self.volumes[new.volume];
+        volume.counters.upper_pending += 1;
+        let (lock, granted) = volume.lock(LockKind::LocalWrite, range, LockOwner::Write(key));
+        self.write_mut(key).lock = Some(lock);
+        if granted {
+            self.write_locked(key);
+        }
+    }
+
+    /// Its range is its own: whole blocks go on, others first read what they do not write.
+    pub(crate) fn write_locked(&mut self, key: Key) {
+        let write = self.write_mut(key);
+        if write.asked == write.range {
+            return self.pass_gate(key);
+        }
+        let (volume, range) = (write.volume, write.range);
+        self.begin_read(volume, range, ReadFor::Base(key));
+    }
+
+    /// The blocks around an unaligned write have been read.
+    pub(crate) fn base_read(&mut self, key: Key, base: Result<Bytes, RequestError>) {
+        let write = self.write_mut(key);
+        let base = match base {
+            Ok(base) => base,
+            Err(error) => return self.abandon_write(key, error),
+        };
+        let Some(WriteKind::Data(patch)) = write.kind.clone() else {
+            unreachable!("only writes of data are merged");
+        };
+        let at = u32::try_from(write.asked.offset - write.range.offset)
+            .expect("less than a block, which is small");
+        let volume = write.volume;
+        self.disk_op(volume, Purpose::Merge(key), DiskOpKind::Merge { base, patch, at });
+    }
+
+    /// The blocks to write are whole.
+    pub(crate) fn merged(&mut self, key: Key, merged: Result<Bytes, DiskError>) {
+        let Ok(data) = merged else {
+            return self.abandon_write(key, RequestError::Io);
+        };
+        let write = self.write_mut(key);
+        write.asked = write.range;
+        write.kind = Some(WriteKind::Data(data));
+        self.pass_gate(key);
+    }
+
+    fn pass_gate(&mut self, key: Key) {
+        let volume = self.write_mut(key).volume;
+        if self.gated.is_empty() && self.gate_is_open(volume) {
+            return self.issue_write(key);
+        }
+        self.write_mut(key).stage = Stage::Gated;
+        self.gated.push_back(key);
+    }
+
+    /// Lets waiting writes go, in order, as far as the gate allows.
+    pub(crate) fn reopen_gate(&mut self) {
+        while let Some(&key) = self.gated.front() {
+            let volume = self.write_mut(key).volume;
+            if !self.gate_is_open(volume) {
+                return;
+            }
+            self.gated.pop_front();
+            self.issue_write(key);
+        }
+    }
+
+    /// Whether a write may be issued at this moment. Starts what it waits for, if anything.
+    fn gate_is_open(&mut self, volume: VolumeIndex) -> bool {
+        if self.connections.iter().any(|c| c.holds_requests() || c.outbound.is_full()) {
+            return false;
+        }
+        self.generation_allows_write(volume)
+    }
+
+    fn issue_write(&mut self, key: Key) {
+        if !self.has_data(self.writes.get(key).expect("the gate holds live writes").volume) {
+            return self.abandon_write(key, RequestError::Io);
+        }
+        self.log_seq += 1;
+        let seq = self.log_seq;
+        let now = self.now;
+        let write = self.write_mut(key);
+        write.stage = Stage::InFlight;
+        write.seq = seq;
+        write.issued_at = now;
+        let (volume, range, fua) = (write.volume, write.range, write.fua);
+        let kind = write.kind.take().expect("a write is issued once");
+        self.log.push_back(key);
+        for peer in self.peer_indexes() {
+            self.send_write(peer, key, &kind);
+        }
+        if self.volumes[volume].is_attached() {
+            self.write_mut(key).local = Leg::Pending;
+            self.volumes[volume].counters.written_bytes += u64::from(range.len);
+            self.disk_op(volume, Purpose::Write(key), write_op(range, kind, fua));
+        }
+        self.settle_write(key);
+    }
+
+    /// Sends a write to a peer that replicates its volume, or marks it out of sync there.
+    fn send_write(&mut self, peer: PeerIndex, key: Key, kind: &WriteKind) {
+        let write = self.writes.get(key).expect("the caller holds the write");
+        let (volume, range) = (write.volume, write.range);
+        if !self.replicates(peer, volume) {
+            return self.set_out_of_sync(volume, peer, range);
+        }
+        let connection = &mut self.connections[peer];
+        let (epoch, mark) = connection.outbound.enter(write.seq, write.weight, self.now);
+        let protocol = connection.session_protocol();
+        connection.devices[volume].sent_bytes += u64::from(range.len);
+        let packet = Packet::Write(PeerWrite {
+            volume: self.volumes[volume].number,
+            range,
+            id: RequestId(key.to_bits()),
+            epoch,
+            fua: write.fua,
+            kind: kind.clone(),
+        });
+        let write = self.writes.get_mut(key).expect("the caller holds the write");
+        write.unacked.insert(peer);
+        write.unbarriered.insert(peer);
+        match protocol {
+            Protocol::A => {}
+            Protocol::B | Protocol::C => write.awaiting.insert(peer),
+        }
+        self.send(peer, packet);
+        if mark {
+            self.send_barrier(peer);
+        }
+    }
+
+    /// The local disk has ended the write.
+    pub(crate) fn local_write_done(&mut self, key: Key, error: Option<DiskError>) {
+        let write = self.write_mut(key);
+        let volume = write.volume;
+        write.local = if error.is_none() { Leg::Done } else { Leg::Failed };
+        if let Some(error) = error {
+            self.disk_failed(volume, "writing data", error);
+        }
+        self.settle_write(key);
+    }
+
+    /// A peer has the write: in memory, or on its disk.
+    pub(crate) fn peer_write_done(&mut self, peer: PeerIndex, key: Key, on_disk: bool) {
+        let volume = self.write_mut(key).volume;
+        let good = self.has_good_disk(peer, volume);
+        let write = self.write_mut(key);
+        write.on_peer |= good;
+        write.awaiting.remove(peer);
+        if on_disk {
+            write.unacked.remove(peer);
+        }
+        self.settle_write(key);
+    }
+
+    /// A peer could not write it: its copy of these blocks is old from here on.
+    pub(crate) fn peer_write_failed(&mut self, peer: PeerIndex, key: Key) {
+        let write = self.write_mut(key);
+        write.awaiting.remove(peer);
+        write.unacked.remove(peer);
+        let was_open = write.unbarriered.remove(peer);
+        let (volume, range, weight) = (write.volume, write.range, write.weight);
+        if was_open {
+            self.connections[peer].outbound.leave(weight);
+        }
+        self.set_out_of_sync(volume, peer, range);
+        self.settle_write(key);
+    }
+
+    /// Replies, unlocks and retires as far as this write has come. Called after each of its events.
+    pub(crate) fn settle_write(&mut self, key: Key) {
+        let write = self.writes.get(key).expect("events of a write come before its end");
+        if write.stage == Stage::InFlight
+            && write.local != Leg::Pending
+            && write.awaiting.is_empty()
+        {
+            if self.volumes[write.volume].is_rotating() {
+                return; // the reply waits for the new generation; `generation_settled` comes back
+            }
+            self.reply_write(key);
+        }
+        self.retire_log();
+    }
+
+    fn reply_write(&mut self, key: Key) {
+        let volume = self.write_mut(key).volume;
+        let good_disk = self.volumes[volume].disk_state() == DiskState::UpToDate;
+        let write = self.write_mut(key);
+        // On a good disk here, on the peer, or (protocol A) handed to a peer that can still take
+        // it.
+        let good_here = write.local == Leg::Done && good_disk;
+        let stored = good_here || write.on_peer || !write.unacked.is_empty();
+        write.stage = Stage::Replied;
+        let lock = write.lock.take().expect("held until the reply");
+        let (client, cookie, volume) = (write.client, write.cookie, write.volume);
+        let behind = write.unacked;
+        for peer in behind.iter() {
+            self.connections[peer].outbound.close_epoch();
+        }
+        self.volumes[volume].counters.upper_pending -= 1;
+        self.unlock(volume, lock);
+        let result = if stored { Ok(None) } else { Err(RequestError::Io) };
+        self.push(Action::Reply { client, cookie, result });
+    }
+
+    /// Ends a write that was never issued.
+    fn abandon_write(&mut self, key: Key, error: RequestError) {
+        let write = self.writes.remove(key).expect("the caller holds the write");
+        let issued = matches!(write.stage, Stage::InFlight | Stage::Replied);
+        assert!(!issued, "issued writes are settled, not abandoned");
+        let lock = write.lock.expect("abandoned only once locked");
+        self.volumes[write.volume].counters.upper_pending -= 1;
+        self.unlock(write.volume, lock);
+        let (client, cookie) = (write.client, write.cookie);
+        self.push(Action::Reply { client, cookie, result: Err(error) });
+    }
+
+    /// Forgets writes at the front of the log that nobody owes anything for.
+    pub(crate) fn retire_log(&mut self) {
+        while let Some(&key) = self.log.front() {
+            let write = self.writes.get(key).expect("the log holds live writes");
+            if write.stage != Stage::Replied || !write.unbarriered.is_empty() {
+                return;
+            }
+            self.log.pop_front();
+            self.writes.remove(key);
+        }
+    }
+
+    /// A peer has made everything up to `seq` durable.
+    pub(crate) fn barrier_acked(&mut self, peer: PeerIndex, seq: u64) {
+        let mut settled = std::mem::take(&mut self.scratch);
+        for &key in &self.log {
+            let write = self.writes.get_mut(key).expect("the log holds live writes");
+            if write.seq > seq {
+                break;
+            }
+            if write.unbarriered.remove(peer) {
+                write.unacked.remove(peer);
+                self.connections[peer].outbound.leave(write.weight);
+                if write.awaiting.remove(peer) {
+                    settled.push(key);
+                }
+            }
+        }
+        self.settle_all(&mut settled);
+    }
+
+    /// The link to `peer`, or its disk of one volume, is lost: what it may not have durably is out
+    /// of sync, and replies that waited for it wait for a new generation instead (INV-1, INV-7).
+    pub(crate) fn log_peer_lost(&mut self, peer: PeerIndex, only: Option<VolumeIndex>) {
+        let protocol = self.connections[peer].session_protocol();
+        let mut settled = std::mem::take(&mut self.scratch);
+        for index in 0..self.log.len() {
+            let key = self.log[index];
+            let write = self.writes.get_mut(key).expect("the log holds live writes");
+            if only.is_some_and(|volume| volume != write.volume) {
+                continue;
+            }
+            let unseen = write.unacked.remove(peer) && protocol == Protocol::A;
+            let owed = write.awaiting.remove(peer);
+            if !write.unbarriered.remove(peer) {
+                continue;
+            }
+            let (volume, range, weight) = (write.volume, write.range, write.weight);
+            self.connections[peer].outbound.leave(weight);
+            self.set_out_of_sync(volume, peer, range);
+            if owed || unseen {
+                self.rotate_generation(volume);
+                settled.push(key);
+            }
+        }
+        self.settle_all(&mut settled);
+    }
+
+    fn settle_all(&mut self, settled: &mut Vec<Key>) {
+        for key in settled.drain(..) {
+            if self.writes.get(key).is_some() {
+                self.settle_write(key);
+            }
+        }
+        self.scratch = std::mem::take(settled);
+        self.retire_log();
+    }
+
+    /// The volume's generation is durable: replies that waited for it go out.
+    pub(crate) fn generation_settled(&mut self, volume: VolumeIndex) {
+        let mut settled = std::mem::take(&mut self.scratch);
+        settled.extend(self.log.iter().filter(|key| {
+            let write = self.writes.get(**key).expect("the log holds live writes");
+            write.volume == volume && write.stage == Stage::InFlight
+        }));
+        self.settle_all(&mut settled);
+    }
+
+    /// When the oldest write that `peer` has not acked durably was issued.
+    pub(crate) fn oldest_unacked(&self, peer: PeerIndex) -> Option<Instant> {
+        self.log.iter().find_map(|key| {
+            let write = self.writes.get(*key).expect("the log holds live writes");
+            write.unbarriered.contains(peer).then_some(write.issued_at)
+        })
+    }
+
+    fn write_mut(&mut self, key: Key) -> &mut Write {
+        self.writes.get_mut(key).expect("events of a write come before its end")
+    }
+}
+
+/// What a write counts for in memory and on the wire: zeroing travels as a command.
+fn weight(range: ByteRange, kind: &WriteKind) -> u32 {
+    match kind {
+        WriteKind::Data(_) => range.len,
+        WriteKind::Trim | WriteKind::Zeroes { .. } => BLOCK_BYTES,
+    }
+}
+
+/// The disk operation that applies a write.
+pub(crate) fn write_op(range: ByteRange, kind: WriteKind, fua: bool) -> DiskOpKind {
+    match kind {
+        WriteKind::Data(data) => DiskOpKind::Write { offset: range.offset, data, fua },
+        WriteKind::Trim => DiskOpKind::Zero { range, keep_space: false, fua },
+        WriteKind::Zeroes { keep_space } => DiskOpKind::Zero { range, keep_space, fua },
+    }
+}

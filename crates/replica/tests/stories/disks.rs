@@ -1,0 +1,115 @@
+//! Disks are detached and attached under load: requests go on by the peer's disk, commands end, and
+//! what the disk missed is copied to it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tandem_replica::wire::{ByteRange, NodeId, Protocol};
+use tandem_replica::{Command, RequestOp};
+
+use crate::pair::{CLIENT, Pair, meta_writes, reads};
+use crate::stage::{VOLUME, assert_in_sync, start_write, swap_roles, swap_roles_diskless};
+
+/// A write is on the local disk and not at the peer when the local disk is given up.
+#[test]
+fn a_write_that_only_the_detached_disk_has_is_not_acknowledged() {
+    let mut pair = Pair::in_sync(1, Protocol::C);
+    pair.paused[1] = true;
+    let write = start_write(&mut pair, 0, 0, 7);
+    let detach = pair.start(0, Command::Detach { volume: VOLUME, force: false });
+    pair.settle();
+    pair.paused[1] = false;
+    pair.run(Duration::from_secs(5));
+    assert_eq!(pair.ended(0, detach), Some(Ok(())));
+    let reply = pair.reply(0, write);
+    if reply == Some(Ok(None)) {
+        assert_eq!(pair.read(0, 0, 4096)[..], [7; 4096], "acknowledged, and gone");
+    }
+    assert_eq!(reply, Some(Ok(None)), "a detach is no error to the application");
+}
+
+/// Requests that come while the session is begun anew after a detach.
+#[test]
+fn requests_wait_while_a_detach_negotiates_anew() {
+    let mut pair = Pair::in_sync(1, Protocol::C);
+    pair.write(0, 0, &[7; 4096]);
+    pair.hold_dials = true;
+    pair.command(0, Command::Detach { volume: VOLUME, force: false }).unwrap();
+    let read = pair.request(0, 0, RequestOp::Read(ByteRange::new(0, 4096)));
+    let write = start_write(&mut pair, 0, 4096, 8);
+    pair.dial(0);
+    pair.run(Duration::from_secs(5));
+    assert_eq!(pair.reply(0, write), Some(Ok(None)));
+    assert_eq!(pair.reply(0, read), Some(Ok(Some(Bytes::from(vec![7; 4096])))));
+}
+
+#[test]
+fn a_primary_gets_its_disk_back() {
+    let mut pair = Pair::in_sync(1, Protocol::C);
+    pair.command(0, Command::Detach { volume: VOLUME, force: false }).unwrap();
+    pair.run(Duration::from_secs(5));
+    pair.write(0, 0, &[1; 4096]);
+    pair.attach(0);
+    pair.run(Duration::from_secs(30));
+    assert_in_sync(&pair);
+}
+
+/// The size of an export does not go away while a fresh disk is attached below it.
+#[test]
+fn requests_are_served_while_a_fresh_disk_is_attached() {
+    let mut pair = Pair::in_sync(1, Protocol::C);
+    pair.command(0, Command::Detach { volume: VOLUME, force: false }).unwrap();
+    pair.run(Duration::from_secs(5));
+    pair.format(0);
+    pair.hold_dials = true;
+    pair.attach(0);
+    let read = pair.request(0, 0, RequestOp::Read(ByteRange::new(0, 4096)));
+    pair.dial(0);
+    pair.run(Duration::from_secs(30));
+    assert!(matches!(pair.reply(0, read), Some(Ok(Some(_)))));
+    assert_in_sync(&pair);
+}
+
+/// A write of a diskless Primary waits for the new generation here when the link breaks.
+#[test]
+fn a_write_issued_after_the_link_is_lost_is_out_of_sync() {
+    let mut pair = Pair::in_sync(1, Protocol::C);
+    swap_roles_diskless(&mut pair);
+    pair.hold[0] = meta_writes;
+    start_write(&mut pair, 1, 8192, 5);
+    pair.cut();
+    pair.release(0);
+    pair.run(Duration::from_secs(1));
+    assert_eq!(pair.nodes[0].devices[0][8192..12288], [5; 4096]);
+    pair.nodes[1].resource.close_client(CLIENT, pair.now);
+    pair.command(1, Command::Secondary { force: false }).unwrap();
+    pair.attach(1);
+    pair.heal();
+    assert_in_sync(&pair);
+}
+
+#[test]
+fn a_detach_ends_with_the_last_operation_of_the_disk() {
+    let mut pair = Pair::in_sync(1, Protocol::C);
+    pair.command(0, Command::Disconnect { peer: NodeId(1), force: true }).unwrap();
+    pair.kill(1);
+    pair.hold[0] = reads;
+    pair.request(0, 0, RequestOp::Read(ByteRange::new(0, 4096)));
+    let detach = pair.start(0, Command::Detach { volume: VOLUME, force: true });
+    pair.run(Duration::from_secs(1));
+    pair.release(0);
+    pair.run(Duration::from_secs(60));
+    assert_eq!(pair.ended(0, detach), Some(Ok(())));
+}
+
+#[test]
+fn two_detaches_end_both() {
+    let mut pair = Pair::in_sync(1, Protocol::C);
+    swap_roles(&mut pair);
+    let commands =
+        [0; 2].map(|node| pair.start(node, Command::Detach { volume: VOLUME, force: true }));
+    pair.run(Duration::from_secs(30));
+    for command in commands {
+        assert_eq!(pair.ended(0, command), Some(Ok(())));
+    }
+}

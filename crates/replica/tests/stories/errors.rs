@@ -1,0 +1,90 @@
+//! Disks fail: the peer makes up for what it can, the rest is an error, and nothing is promised
+//! that no disk has.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tandem_replica::wire::{ByteRange, DiskState, NodeId, Protocol};
+use tandem_replica::{Command, ConnectionState, RequestOp};
+
+use crate::pair::{Pair, data_writes, flushes, meta_writes, reads};
+use crate::stage::{connection, disks, start_write, swap_roles_diskless};
+
+#[test]
+fn a_failed_local_write_is_masked_by_the_peer() {
+    let mut pair = Pair::in_sync(1, Protocol::C);
+    pair.fail[0] = data_writes;
+    let write = start_write(&mut pair, 0, 0, 7);
+    pair.run(Duration::from_secs(5));
+    assert_eq!(pair.reply(0, write), Some(Ok(None)));
+    assert_eq!(pair.read(0, 0, 4096)[..], [7; 4096]);
+}
+
+#[test]
+fn a_failed_local_read_is_served_by_the_peer() {
+    let mut pair = Pair::in_sync(1, Protocol::C);
+    pair.write(0, 0, &[7; 4096]);
+    pair.fail[0] = reads;
+    let read = pair.request(0, 0, RequestOp::Read(ByteRange::new(0, 4096)));
+    pair.run(Duration::from_secs(5));
+    assert_eq!(pair.reply(0, read), Some(Ok(Some(Bytes::from(vec![7; 4096])))));
+}
+
+/// The link breaks, the generation cannot be recorded because the disk fails: nobody has the write.
+#[test]
+fn a_write_is_not_acknowledged_when_its_generation_cannot_be_recorded() {
+    let mut pair = Pair::in_sync(1, Protocol::C);
+    pair.paused[1] = true;
+    let write = start_write(&mut pair, 0, 0, 7);
+    pair.fail[0] = meta_writes;
+    pair.cut();
+    pair.run(Duration::from_secs(1));
+    assert_ne!(disks(&pair)[0], DiskState::UpToDate, "the disk failed");
+    assert_ne!(pair.reply(0, write), Some(Ok(None)), "on no usable disk, and acknowledged");
+}
+
+/// As before, but the disk fails: the write must not be waited for for ever.
+#[test]
+fn a_write_that_waits_for_a_failed_generation_does_not_block_the_handshake() {
+    let mut pair = Pair::in_sync(1, Protocol::C);
+    swap_roles_diskless(&mut pair);
+    pair.fail[0] = meta_writes;
+    start_write(&mut pair, 1, 8192, 5);
+    pair.run(Duration::from_secs(60));
+    assert_eq!(connection(&pair, 1).state, ConnectionState::Connected);
+}
+
+/// The disk forgot what it could not flush: a later flush that succeeds says nothing of it.
+#[test]
+fn a_flush_behind_a_failed_one_fails() {
+    let mut pair = Pair::in_sync(1, Protocol::C);
+    pair.command(0, Command::Disconnect { peer: NodeId(1), force: true }).unwrap();
+    pair.write(0, 0, &[1; 4096]);
+    pair.hold[0] = flushes;
+    let first = pair.request(0, 0, RequestOp::Flush);
+    let second = pair.request(0, 0, RequestOp::Flush);
+    pair.fail_once(0);
+    pair.release(0);
+    pair.run(Duration::from_secs(1));
+    assert!(matches!(pair.reply(0, first), Some(Err(_))));
+    assert_ne!(pair.reply(0, second), Some(Ok(None)), "declared durable after a failed flush");
+}
+
+/// The peer is a target that lacks most of the data: its flush does not replace the local one.
+#[test]
+fn a_flush_on_a_target_does_not_make_up_for_a_failed_one() {
+    let mut pair = Pair::in_sync(1, Protocol::C);
+    pair.cut();
+    pair.write(0, 0, &[1; 4096]);
+    pair.linked = true;
+    pair.hold[0] = reads;
+    pair.run(Duration::from_secs(1));
+    assert_eq!(disks(&pair)[1], DiskState::Inconsistent);
+    pair.hold[0] = |kind| reads(kind) || flushes(kind);
+    let flush = pair.request(0, 0, RequestOp::Flush);
+    pair.fail[0] = flushes;
+    pair.release(0);
+    pair.run(Duration::from_secs(1));
+    assert_eq!(pair.nodes[1].devices[0][..4096], [0; 4096]);
+    assert_ne!(pair.reply(0, flush), Some(Ok(None)), "durable nowhere");
+}

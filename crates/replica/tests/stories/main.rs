@@ -1,0 +1,17 @@
+//! Stories of two nodes: whole resources, disks in memory, a link that can be cut.
+//!
+//! `pair` is the world, `stage` what the stories share; each other file has the stories of one
+//! subject, and `hunt` looks for new ones at random.
+
+#![allow(clippy::unwrap_used, reason = "in a test, what is not there is a failure")]
+
+mod disks;
+mod errors;
+mod hunt;
+mod order;
+mod pair;
+mod resync_end;
+mod roles;
+mod scenarios;
+mod stage;
+mod survivor;

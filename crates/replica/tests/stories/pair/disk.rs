@@ -1,0 +1,103 @@
+//! The disks of the pair: memory that completes at once, unless a test holds or fails operations.
+
+use bytes::{Bytes, BytesMut};
+use tandem_replica::{DiskCompletion, DiskError, DiskOp, DiskOpKind};
+
+use super::Pair;
+
+/// Which disk operations.
+pub(crate) type Choice = fn(&DiskOpKind) -> bool;
+
+pub(crate) fn none(_: &DiskOpKind) -> bool {
+    false
+}
+
+pub(crate) fn data_writes(kind: &DiskOpKind) -> bool {
+    matches!(kind, DiskOpKind::Write { .. } | DiskOpKind::Zero { .. })
+}
+
+pub(crate) fn meta_writes(kind: &DiskOpKind) -> bool {
+    matches!(kind, DiskOpKind::MetaWrite { .. })
+}
+
+pub(crate) fn reads(kind: &DiskOpKind) -> bool {
+    matches!(kind, DiskOpKind::Read(_))
+}
+
+pub(crate) fn flushes(kind: &DiskOpKind) -> bool {
+    matches!(kind, DiskOpKind::Flush)
+}
+
+impl Pair {
+    /// The disk goes on: what was held ends, in order.
+    pub(crate) fn release(&mut self, node: usize) {
+        self.hold[node] = none;
+        for op in std::mem::take(&mut self.held[node]) {
+            self.disk(node, op);
+        }
+        self.settle();
+    }
+
+    /// The first operation held fails.
+    pub(crate) fn fail_once(&mut self, node: usize) {
+        let op = self.held[node].pop_front().expect("one is held");
+        self.hold[node] = none;
+        self.fail[node] = |_| true;
+        self.disk(node, op);
+        self.fail[node] = none;
+        self.settle();
+    }
+
+    /// The power of a killed node was cut: `was` is what its disk 0 has kept of the data.
+    pub(crate) fn lose_power(&mut self, node: usize, offset: usize, was: &[u8]) {
+        self.nodes[node].boot_id[0] ^= 0x80;
+        self.nodes[node].devices[0][offset..offset + was.len()].copy_from_slice(was);
+    }
+
+    /// Carries one operation out, unless it is held or fails.
+    pub(super) fn disk(&mut self, node: usize, op: DiskOp) {
+        if self.hold[node](&op.kind) {
+            return self.held[node].push_back(op);
+        }
+        let (volume, generation, token) = (op.volume, op.generation, op.token);
+        if self.fail[node](&op.kind) {
+            let result = Err(DiskError::Io);
+            let completion = DiskCompletion { volume, generation, token, result };
+            return self.nodes[node].resource.handle_disk(completion, self.now);
+        }
+        let device = &mut self.nodes[node].devices[usize::from(op.volume.0)];
+        let place = |offset: u64, len: usize| {
+            let at = usize::try_from(offset).unwrap();
+            at..at + len
+        };
+        let result: Result<Bytes, DiskError> = Ok(match op.kind {
+            DiskOpKind::Read(range) => {
+                Bytes::copy_from_slice(&device[place(range.offset, range.len as usize)])
+            }
+            DiskOpKind::MetaRead { offset, len } => {
+                Bytes::copy_from_slice(&device[place(offset, len as usize)])
+            }
+            DiskOpKind::Write { offset, data, .. } | DiskOpKind::MetaWrite { offset, data } => {
+                device[place(offset, data.len())].copy_from_slice(&data);
+                Bytes::new()
+            }
+            DiskOpKind::Zero { range, .. } => {
+                device[place(range.offset, range.len as usize)].fill(0);
+                Bytes::new()
+            }
+            DiskOpKind::Flush => Bytes::new(),
+            DiskOpKind::Merge { base, patch, at } => {
+                let mut merged = BytesMut::from(base.as_ref());
+                merged[at as usize..at as usize + patch.len()].copy_from_slice(&patch);
+                merged.freeze()
+            }
+        });
+        let completion = DiskCompletion {
+            volume: op.volume,
+            generation: op.generation,
+            token: op.token,
+            result,
+        };
+        self.nodes[node].resource.handle_disk(completion, self.now);
+    }
+}

@@ -1,0 +1,93 @@
+//! One node of the pair: its resource, its devices, and what it has said.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tandem_replica::meta::{self, DeviceUuid, Identity, Layout, Placement};
+use tandem_replica::wire::{NodeId, Protocol, VolumeNumber};
+use tandem_replica::{
+    CommandError, CommandId, Config, Cookie, Instant, NetConfig, PeerConfig, RequestError,
+    Resource, VolumeConfig,
+};
+
+/// Bytes of each backing device; internal metadata take their part of it.
+pub(crate) const DEVICE_BYTES: usize = 4 << 20;
+
+/// What a request was answered: the bytes, for a read.
+pub(crate) type Reply = Result<Option<Bytes>, RequestError>;
+
+pub(crate) struct Node {
+    pub(crate) resource: Resource,
+    /// One device a volume.
+    pub(crate) devices: Vec<Vec<u8>>,
+    pub(crate) boot_id: [u8; 16],
+    pub(crate) replies: Vec<(Cookie, Reply)>,
+    pub(crate) done: Vec<(CommandId, Result<(), CommandError>)>,
+    pub(crate) events: Vec<String>,
+    pub(crate) running: bool,
+}
+
+impl Node {
+    /// A node with fresh metadata on every device.
+    pub(crate) fn new(id: u8, volumes: u16, protocol: Protocol, now: Instant) -> Self {
+        let boot_id = [id + 1; 16];
+        let config = config(id, volumes, protocol, boot_id, 1000 + u64::from(id));
+        let mut node = Self {
+            resource: Resource::new(config, now),
+            devices: (0..volumes).map(|_| vec![0; DEVICE_BYTES]).collect(),
+            boot_id,
+            replies: Vec::new(),
+            done: Vec::new(),
+            events: Vec::new(),
+            running: true,
+        };
+        for volume in 0..volumes {
+            node.format(id, volume, DeviceUuid([id; 16]));
+        }
+        node
+    }
+
+    /// Fresh metadata, as by create-md.
+    pub(crate) fn format(&mut self, id: u8, volume: u16, uuid: DeviceUuid) {
+        let layout = Layout::new(DEVICE_BYTES as u64, Placement::Internal, 1).unwrap();
+        let identity = Identity::new("r0", VolumeNumber(volume), NodeId(id)).unwrap();
+        let (_, plan) = meta::format(&layout, identity, uuid);
+        let device = &mut self.devices[usize::from(volume)];
+        for write in plan.indexes.into_iter().chain(plan.superblocks) {
+            let at = usize::try_from(write.offset).unwrap();
+            device[at..at + write.bytes.len()].copy_from_slice(&write.bytes);
+        }
+    }
+}
+
+/// The number of the other node.
+pub(crate) fn peer_of(node: usize) -> NodeId {
+    NodeId(1 - u8::try_from(node).unwrap())
+}
+
+/// What the node is told when its process starts.
+pub(crate) fn config(
+    node: u8,
+    volumes: u16,
+    protocol: Protocol,
+    boot_id: [u8; 16],
+    entropy: u64,
+) -> Config {
+    let peer = 1 - node;
+    Config {
+        name: "r0".to_owned(),
+        node_id: NodeId(node),
+        volumes: (0..volumes)
+            .map(|number| VolumeConfig { number: VolumeNumber(number), external_metadata: false })
+            .collect(),
+        peers: vec![PeerConfig {
+            node_id: NodeId(peer),
+            name: ["alice", "bob"][usize::from(peer)].to_owned(),
+            protocol,
+            net: NetConfig::default(),
+        }],
+        boot_id,
+        entropy,
+        promote_timeout: Duration::from_secs(2),
+    }
+}
