@@ -1,0 +1,140 @@
+//! What must hold when a node's states change: INV-6, INV-9, INV-10, INV-11.
+//!
+//! Called with the states before and after; keeps the model's knowledge of who is a target, who may
+//! have a generation of its own, and who follows the Primary.
+
+use tandem_replica::SyncState;
+use tandem_wire::{DiskState, Protocol, ReplicationState, Role};
+
+use super::{Violation, floors};
+use crate::model::Model;
+use crate::view::View;
+
+/// Node `node` went from `before` to `after`; `images` are both nodes' images by volume.
+///
+/// # Errors
+/// The invariant that the change breaks.
+pub fn check(
+    model: &mut Model,
+    node: usize,
+    before: &View,
+    after: &View,
+    image: &dyn Fn(usize, usize) -> Vec<u8>,
+) -> Result<(), Violation> {
+    split_brain(model, before, after)?;
+    for volume in 0..after.volumes.len() {
+        if after.role == Role::Primary && !after.is_connected() {
+            model.volumes[volume].nodes[node].may_have_forked = true;
+        }
+        let (was, is) = (before.volumes[volume].replication, after.volumes[volume].replication);
+        if is_target(is) && !is_target(was) {
+            direction(model, node, volume, &image(1 - node, volume))?;
+        }
+        if is == ReplicationState::SyncTarget && was != is {
+            let source = model.volumes[volume].nodes[1 - node].volatile.clone();
+            model.volumes[volume].nodes[node].begin_target(&source);
+        }
+        if is != ReplicationState::Established && is != ReplicationState::Off {
+            model.volumes[volume].nodes[node].follows = false;
+        }
+        if was == ReplicationState::SyncSource && is == ReplicationState::Established {
+            model.volumes[volume].source_done(node, model.protocol);
+        }
+        let good = |view: &View| {
+            view.volumes[volume].replication == ReplicationState::Established
+                && view.volumes[volume].disk == DiskState::UpToDate
+        };
+        if good(after) && !good(before) && after.is_established(volume) {
+            equal(model, node, volume, after, &image(node, volume))?;
+        }
+    }
+    Ok(())
+}
+
+fn is_target(state: ReplicationState) -> bool {
+    match state {
+        ReplicationState::WFBitMapT | ReplicationState::SyncTarget => true,
+        ReplicationState::Off
+        | ReplicationState::Established
+        | ReplicationState::WFBitMapS
+        | ReplicationState::SyncSource => false,
+    }
+}
+
+/// INV-11: only nodes that may both have written apart may report a split brain.
+fn split_brain(model: &Model, before: &View, after: &View) -> Result<(), Violation> {
+    let broken = |text: &str| Err(Violation::new("INV-11 split brain", text));
+    match after.sync {
+        SyncState::SplitBrain { .. } if !before.is_split() => {
+            let possible = (model.volumes.iter())
+                .any(|volume| volume.nodes.iter().all(|node| node.may_have_forked));
+            if possible { Ok(()) } else { broken("reported, though only one node wrote apart") }
+        }
+        SyncState::Unrelated => broken("data with a common history are called unrelated"),
+        SyncState::SplitBrain { .. } | SyncState::Normal => Ok(()),
+    }
+}
+
+/// INV-9, INV-11: the source has all that the target owes.
+fn direction(
+    model: &Model,
+    node: usize,
+    volume: usize,
+    source_image: &[u8],
+) -> Result<(), Violation> {
+    let nodes = &model.volumes[volume].nodes;
+    let (target, source) = (&nodes[node], &nodes[1 - node]);
+    if target.released {
+        return Ok(());
+    }
+    if target.forked && source.forked {
+        let text = format!("volume {volume}: node {node} becomes target, both wrote apart");
+        return Err(Violation::new("INV-11 split brain", text));
+    }
+    if target.failed_over {
+        return Ok(());
+    }
+    // In A a crashed Primary is the source also where it lost power, and with it what was not
+    // flushed: then only flushed writes are promised.
+    // In B a killed Secondary cannot tell whether it had written all it received: no survivor (rule
+    // 1).
+    let flushed_only = match model.protocol {
+        Protocol::A => source.crashed,
+        Protocol::B => source.crashed && target.crashed,
+        Protocol::C => false,
+    };
+    let owed = if flushed_only { &target.stable } else { &target.volatile };
+    let whose = format!("node {node} becomes target; what it owes is not all on its source");
+    floors::check(model, "INV-9 direction", volume, source_image, owed, &whose)
+}
+
+/// INV-6, INV-10: a node that is established and up to date has all that the other one owes.
+fn equal(
+    model: &mut Model,
+    node: usize,
+    volume: usize,
+    after: &View,
+    image: &[u8],
+) -> Result<(), Violation> {
+    // The Primary is what its peer must equal: its peer's own transition proves that.
+    if after.role == Role::Primary && !model.volumes[volume].nodes[node].target {
+        return Ok(());
+    }
+    let nodes = &model.volumes[volume].nodes;
+    // In A and B replies do not wait for this node's disk: what counts is what was owed at the
+    // start.
+    let floor = match model.protocol {
+        Protocol::C => &nodes[1 - node].volatile,
+        Protocol::A | Protocol::B if nodes[node].target => &nodes[node].target_floor,
+        Protocol::A | Protocol::B => &nodes[node].volatile,
+    };
+    if !nodes[1 - node].target {
+        let whose = format!("node {node}, established and up to date");
+        floors::check(model, "INV-10 resync", volume, image, floor, &whose)?;
+    }
+    let protocol = model.protocol;
+    model.volumes[volume].became_equal(node, image, protocol);
+    let tenure = &model.tenure;
+    model.volumes[volume].nodes[node].follows = tenure.node == Some(1 - node) && !tenure.over;
+    Ok(())
+}

@@ -1,0 +1,224 @@
+//! A node's disk for one volume: data, metadata, and what a power loss leaves of them.
+//!
+//! Data writes complete into a volatile cache. They become durable by a flush, as FUA, or because
+//! the disk felt like it. Power loss: each sector of the cache is old or new on its own, in any
+//! order; operations in flight keep any subset of their sectors, metadata writes too. A killed
+//! process: what completed stays in the cache, operations in flight land wholly, partly or not,
+//! before anybody opens the disk again. Nothing else ever changes a byte.
+//!
+//! A place for injected errors is `complete`: its result is already a `Result`.
+
+use std::collections::BTreeMap;
+
+use bytes::{Bytes, BytesMut};
+use tandem_replica::{DiskError, DiskOpKind, OpenedDisk};
+
+use crate::clock::{MICROS, MILLIS};
+use crate::device::Device;
+use crate::prng::Prng;
+
+/// Names an operation in flight.
+pub type OpKey = u64;
+
+/// A data device, with a metadata device of its own or none.
+#[derive(Debug)]
+pub struct SimDisk {
+    data: Device,
+    meta: Option<Device>,
+    block_size: u32,
+    in_flight: BTreeMap<OpKey, InFlight>,
+    next_key: OpKey,
+    pace: Pace,
+}
+
+/// How fast a disk is.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Shortest time of an operation, nanoseconds.
+    pub low: u64,
+    /// Longest usual time.
+    pub high: u64,
+    /// Times in a thousand that an operation takes up to 60 ms.
+    pub stalls: u64,
+}
+
+#[derive(Debug)]
+struct InFlight {
+    kind: DiskOpKind,
+    /// For a flush: the writes it must make durable.
+    flush_upto: u64,
+}
+
+impl SimDisk {
+    /// A disk of these images. Without `meta` the metadata lie on the data device.
+    pub fn new(data: Vec<u8>, meta: Option<Vec<u8>>, block_size: u32, pace: Pace) -> Self {
+        Self {
+            data: Device::new(data),
+            meta: meta.map(Device::new),
+            block_size,
+            in_flight: BTreeMap::new(),
+            next_key: 0,
+            pace,
+        }
+    }
+
+    /// What opening it tells.
+    pub fn opened(&self) -> OpenedDisk {
+        let meta = self.meta.as_ref().unwrap_or(&self.data);
+        OpenedDisk {
+            data_bytes: self.data.len(),
+            meta_bytes: meta.len(),
+            block_size: self.block_size,
+        }
+    }
+
+    /// Operations in flight.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    /// The image that a live process reads.
+    pub fn image(&self) -> &[u8] {
+        self.data.image()
+    }
+
+    /// The metadata device as a live process reads it, to be formatted before the run.
+    pub fn meta_mut(&mut self) -> &mut Device {
+        self.meta.as_mut().unwrap_or(&mut self.data)
+    }
+
+    /// Starts an operation; it is due after the nanoseconds returned.
+    ///
+    /// # Panics
+    /// Where the operation is unaligned, empty or outside the device: the core must not ask for it.
+    pub fn issue(&mut self, kind: DiskOpKind, prng: &mut Prng) -> (OpKey, u64) {
+        self.check(&kind);
+        let delay = match &kind {
+            DiskOpKind::Merge { .. } => MICROS,
+            DiskOpKind::Flush => 2 * self.delay(prng),
+            DiskOpKind::Read(_)
+            | DiskOpKind::Write { .. }
+            | DiskOpKind::Zero { .. }
+            | DiskOpKind::MetaRead { .. }
+            | DiskOpKind::MetaWrite { .. } => self.delay(prng),
+        };
+        let flush_upto = match kind {
+            DiskOpKind::Flush => self.data.begin_flush(),
+            DiskOpKind::Read(_)
+            | DiskOpKind::Write { .. }
+            | DiskOpKind::Zero { .. }
+            | DiskOpKind::MetaRead { .. }
+            | DiskOpKind::MetaWrite { .. }
+            | DiskOpKind::Merge { .. } => 0,
+        };
+        self.next_key += 1;
+        self.in_flight.insert(self.next_key, InFlight { kind, flush_upto });
+        (self.next_key, delay)
+    }
+
+    /// Ends an operation; `None` where a crash has ended it before.
+    pub fn complete(&mut self, key: OpKey, prng: &mut Prng) -> Option<Result<Bytes, DiskError>> {
+        let op = self.in_flight.remove(&key)?;
+        let result = match op.kind {
+            DiskOpKind::Read(range) => self.data.read(range.offset, u64::from(range.len)),
+            DiskOpKind::Write { offset, data, fua } => {
+                self.data.write(offset, &data, fua);
+                Bytes::new()
+            }
+            DiskOpKind::Zero { range, fua, .. } => {
+                self.data.write(range.offset, &vec![0; range.len as usize], fua);
+                Bytes::new()
+            }
+            DiskOpKind::Flush => {
+                self.data.end_flush(op.flush_upto);
+                Bytes::new()
+            }
+            DiskOpKind::MetaRead { offset, len } => self.meta_mut().read(offset, u64::from(len)),
+            DiskOpKind::MetaWrite { offset, data } => {
+                self.meta_mut().write(offset, &data, true);
+                Bytes::new()
+            }
+            DiskOpKind::Merge { base, patch, at } => merge(&base, &patch, at),
+        };
+        self.data.destage_some(prng);
+        Some(Ok(result))
+    }
+
+    /// The process died: what is in flight lands wholly, partly or not, and nothing more after
+    /// that.
+    pub fn kill(&mut self, prng: &mut Prng) {
+        self.land_in_flight(prng);
+    }
+
+    /// The power failed: the cache is gone as well.
+    pub fn power_loss(&mut self, prng: &mut Prng) {
+        self.land_in_flight(prng);
+        self.data.power_loss(prng);
+        if let Some(meta) = &mut self.meta {
+            meta.power_loss(prng);
+        }
+    }
+
+    fn land_in_flight(&mut self, prng: &mut Prng) {
+        let mut left: Vec<InFlight> = std::mem::take(&mut self.in_flight).into_values().collect();
+        while !left.is_empty() {
+            let op = left.swap_remove(prng.index(left.len()));
+            let keep = prng.pick(&[0, 500, 1000, 1000]);
+            match op.kind {
+                DiskOpKind::Write { offset, data, .. } => {
+                    self.data.write_some(offset, &data, keep, prng);
+                }
+                DiskOpKind::Zero { range, .. } => {
+                    let data = vec![0; range.len as usize];
+                    self.data.write_some(range.offset, &data, keep, prng);
+                }
+                DiskOpKind::MetaWrite { offset, data } => {
+                    self.meta_mut().write_some(offset, &data, keep, prng);
+                }
+                DiskOpKind::Flush => self.data.forget_flush(op.flush_upto),
+                DiskOpKind::Read(_) | DiskOpKind::MetaRead { .. } | DiskOpKind::Merge { .. } => {}
+            }
+        }
+    }
+
+    fn delay(&self, prng: &mut Prng) -> u64 {
+        if prng.per_mille(self.pace.stalls) {
+            prng.between(MILLIS, 60 * MILLIS)
+        } else {
+            prng.log_between(self.pace.low, self.pace.high)
+        }
+    }
+
+    fn check(&self, kind: &DiskOpKind) {
+        let (offset, len, device) = match kind {
+            DiskOpKind::Read(range) | DiskOpKind::Zero { range, .. } => {
+                (range.offset, u64::from(range.len), &self.data)
+            }
+            DiskOpKind::Write { offset, data, .. } => (*offset, data.len() as u64, &self.data),
+            DiskOpKind::MetaRead { offset, len } => {
+                (*offset, u64::from(*len), self.meta.as_ref().unwrap_or(&self.data))
+            }
+            DiskOpKind::MetaWrite { offset, data } => {
+                (*offset, data.len() as u64, self.meta.as_ref().unwrap_or(&self.data))
+            }
+            DiskOpKind::Flush | DiskOpKind::Merge { .. } => return,
+        };
+        let block = u64::from(self.block_size);
+        assert!(len > 0, "an empty disk operation");
+        assert!(
+            offset.is_multiple_of(block) && len.is_multiple_of(block),
+            "unaligned disk operation {offset}+{len} on blocks of {block}"
+        );
+        assert!(offset + len <= device.len(), "disk operation behind the end: {offset}+{len}");
+    }
+}
+
+fn merge(base: &Bytes, patch: &Bytes, at: u32) -> Bytes {
+    let mut merged = BytesMut::from(&base[..]);
+    let at = at as usize;
+    merged[at..at + patch.len()].copy_from_slice(patch);
+    merged.freeze()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,249 @@
+//! Driving a node's core as the daemon does: an input, then actions until there are none, then the
+//! timer. Every input to a core goes through `input`, every action out of it through `drain`.
+
+use tandem_replica::{
+    Action, AttachGeneration, ClientId, CommandId, DiskCompletion, DiskOp, DiskToken,
+    Event as News, Instant, LinkDown, LinkEvent, Resource,
+};
+use tandem_wire::VolumeNumber;
+
+use crate::checks::Violation;
+use crate::clock::{MICROS, MILLIS};
+use crate::disk::OpKey;
+use crate::event::{Event, Life};
+use crate::node::{node_id, volume_number};
+use crate::world::World;
+
+/// Actions of one drain, above which the core is taken to talk to itself.
+const ACTIONS_MAX: usize = 1_000_000;
+
+/// Timer events within a millisecond, above which time is taken to stand still.
+const SPINS_MAX: u64 = 10_000;
+
+impl World {
+    /// Hands an input to a node that lives, then drains it.
+    ///
+    /// # Errors
+    /// What an action or a new state breaks.
+    pub fn input<R>(
+        &mut self,
+        node: usize,
+        give: impl FnOnce(&mut Resource, Instant) -> R,
+    ) -> Result<Option<R>, Violation> {
+        let now = self.now();
+        let Some(resource) = self.nodes[node].resource.as_mut() else { return Ok(None) };
+        let result = give(resource, now);
+        self.drain(node)?;
+        Ok(Some(result))
+    }
+
+    fn drain(&mut self, node: usize) -> Result<(), Violation> {
+        let mut closing: Vec<ClientId> = Vec::new();
+        let now = self.now();
+        for _ in 0..ACTIONS_MAX {
+            if self.doom_strikes(node)? {
+                return Ok(());
+            }
+            let Some(resource) = self.nodes[node].resource.as_mut() else { return Ok(()) };
+            match resource.poll_action() {
+                Some(Action::CloseClient { client }) => {
+                    self.clients.drop_client(client);
+                    closing.push(client);
+                }
+                Some(action) => self.act(node, action)?,
+                None => {
+                    let Some(client) = closing.pop() else {
+                        self.arm(node);
+                        return self.observe(node);
+                    };
+                    resource.close_client(client, now);
+                }
+            }
+        }
+        Err(Violation::new("actions bounded", format!("node {node} emits actions without end")))
+    }
+
+    fn act(&mut self, node: usize, action: Action) -> Result<(), Violation> {
+        match action {
+            Action::Disk(op) => self.start_disk(node, op),
+            Action::OpenDisk { volume, generation } => {
+                let (volume, life) = (usize::from(volume.0), self.nodes[node].life);
+                let delay = self.nodes[node].prng.between(10 * MICROS, 5 * MILLIS);
+                self.clock.after(delay, Event::Opened { node, life, volume, generation });
+                Ok(())
+            }
+            Action::CloseDisk { volume, generation } => self.close_disk(node, volume, generation),
+            Action::Send { session, packet, .. } => {
+                if self.nodes[node].session.is_some_and(|(local, _)| local == session) {
+                    let (_, key) = self.nodes[node].session.expect("just seen");
+                    if self.trace.is_on() {
+                        let text = crate::trace::packet(&packet);
+                        self.tell(Some(node), format_args!("send {text}"));
+                    }
+                    self.link.send(key, node, packet, &mut self.clock);
+                }
+                Ok(())
+            }
+            Action::Connect { .. } => {
+                self.dial(node);
+                Ok(())
+            }
+            Action::Disconnect { session, .. } => {
+                if let Some((local, key)) = self.nodes[node].session
+                    && local == session
+                {
+                    self.tell(Some(node), format_args!("closes the link"));
+                    self.nodes[node].session = None;
+                    self.link.close(key, node, false, &mut self.clock);
+                }
+                Ok(())
+            }
+            Action::Reply { client, cookie, result } => self.replied(node, client, cookie, result),
+            Action::CloseClient { .. } => unreachable!("taken by drain"),
+            Action::CommandDone { id, result } => {
+                let CommandId(id) = id;
+                self.command_done(node, id, &result)
+            }
+            Action::Notify(News { text, severity, .. }) => {
+                self.tell(Some(node), format_args!("{severity:?}: {text}"));
+                Ok(())
+            }
+        }
+    }
+
+    fn start_disk(&mut self, node: usize, op: DiskOp) -> Result<(), Violation> {
+        let DiskOp { volume, generation, token, kind } = op;
+        let volume = usize::from(volume.0);
+        let Some(target) = self.nodes.get_mut(node) else { return Ok(()) };
+        if target.opened[volume] != Some(generation) {
+            let text = format!("node {node} uses a disk that is not open: {kind:?}");
+            return Err(Violation::new("disk contract", text));
+        }
+        let word = crate::trace::disk(&kind);
+        let (key, delay) = target.disks[volume].issue(kind, &mut target.prng);
+        let life = target.life;
+        if self.trace.is_on() {
+            self.tell(Some(node), format_args!("disk {volume} {token:?} {word}"));
+        }
+        let event = Event::Disk { node, life, volume, generation, token, key };
+        self.clock.after(delay, event);
+        Ok(())
+    }
+
+    fn close_disk(
+        &mut self,
+        node: usize,
+        volume: VolumeNumber,
+        generation: AttachGeneration,
+    ) -> Result<(), Violation> {
+        let volume = usize::from(volume.0);
+        let busy = self.nodes[node].disks[volume].in_flight();
+        if self.nodes[node].opened[volume] != Some(generation) || busy > 0 {
+            let text = format!("node {node} closes a disk with {busy} operations, or a closed one");
+            return Err(Violation::new("disk contract", text));
+        }
+        self.nodes[node].opened[volume] = None;
+        Ok(())
+    }
+
+    /// The disk operation ends.
+    pub(crate) fn on_disk(
+        &mut self,
+        node: usize,
+        volume: usize,
+        generation: AttachGeneration,
+        token: DiskToken,
+        key: OpKey,
+    ) -> Result<(), Violation> {
+        let target = &mut self.nodes[node];
+        let Some(result) = target.disks[volume].complete(key, &mut target.prng) else {
+            return Ok(());
+        };
+        self.trace.mark(self.clock.now(), token.0);
+        let volume = volume_number(volume);
+        let completion = DiskCompletion { volume, generation, token, result };
+        self.input(node, |resource, now| resource.handle_disk(completion, now))?;
+        Ok(())
+    }
+
+    /// The devices of a volume are open.
+    pub(crate) fn on_opened(
+        &mut self,
+        node: usize,
+        volume: usize,
+        generation: AttachGeneration,
+    ) -> Result<(), Violation> {
+        self.nodes[node].opened[volume] = Some(generation);
+        let opened = self.nodes[node].disks[volume].opened();
+        self.input(node, |resource, now| {
+            resource.handle_disk_opened(volume_number(volume), generation, Ok(opened), now);
+        })?;
+        Ok(())
+    }
+
+    /// Bytes may have arrived.
+    pub(crate) fn on_arrive(&mut self, key: u64, from: usize) -> Result<(), Violation> {
+        let Some(arrival) = self.link.arrive(key, from, &mut self.clock) else { return Ok(()) };
+        let node = 1 - from;
+        let session = arrival.local;
+        let peer = node_id(from);
+        self.trace.mark(self.clock.now(), key << 8 | from as u64);
+        if arrival.bytes {
+            let event = LinkEvent::Received { session };
+            self.input(node, |resource, now| resource.handle_link(peer, event, now))?;
+        }
+        for packet in arrival.packets {
+            if self.nodes[node].session.is_none_or(|(local, _)| local != session) {
+                return Ok(());
+            }
+            let kind = crate::trace::packet(&packet);
+            let result = self
+                .input(node, |resource, now| resource.handle_packet(peer, session, packet, now))?;
+            if let Some(Err(error)) = result {
+                let text = format!("node {node} rejects {kind}: {error}");
+                self.tell(Some(node), format_args!("{text}"));
+                // Whatever the schedule, the peer is the same program and its link is checked.
+                return Err(Violation::new("peer error between equals", text));
+            }
+        }
+        if arrival.damaged || arrival.ended {
+            let reason =
+                if arrival.damaged { LinkDown::ProtocolError } else { LinkDown::BrokenPipe };
+            self.link_down(node, session, key, reason)?;
+        }
+        Ok(())
+    }
+
+    /// The time that the core wanted to be called at.
+    pub(crate) fn on_timer(&mut self, node: usize, life: Life, at: u64) -> Result<(), Violation> {
+        if self.nodes[node].life != life || self.nodes[node].timer_at != Some(at) {
+            return Ok(());
+        }
+        let now = self.clock.now();
+        self.nodes[node].timer_at = None;
+        if now - self.spinning.0 > MILLIS {
+            self.spinning = (now, 0);
+        }
+        self.spinning.1 += 1;
+        if self.spinning.1 > SPINS_MAX {
+            let text = format!("node {node} asks for timers without end");
+            return Err(Violation::new("timers move on", text));
+        }
+        self.trace.mark(now, at);
+        self.input(node, Resource::handle_timeout)?;
+        Ok(())
+    }
+
+    fn arm(&mut self, node: usize) {
+        let target = &mut self.nodes[node];
+        let Some(wanted) = target.resource.as_ref().and_then(Resource::poll_timeout) else {
+            return;
+        };
+        let wanted = wanted.as_nanos().max(self.clock.now());
+        if target.timer_at.is_some_and(|at| at <= wanted) {
+            return;
+        }
+        target.timer_at = Some(wanted);
+        self.clock.at(wanted, Event::Timer { node, life: target.life, at: wanted });
+    }
+}

@@ -1,0 +1,191 @@
+//! Faults: what is done to the world while it is under load, and how often.
+
+use crate::checks::Violation;
+use crate::clock::{MILLIS, SECONDS};
+use crate::event::Event;
+use crate::world::{Phase, World};
+
+/// Faults injected, by class.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FaultCounts {
+    /// Processes killed.
+    pub kills: u64,
+    /// Nodes that lost power.
+    pub power_losses: u64,
+    /// Directions cut.
+    pub cuts: u64,
+    /// Sessions reset.
+    pub resets: u64,
+    /// Bits flipped in flight.
+    pub flips: u64,
+    /// Commands of the operator that change something.
+    pub commands: u64,
+    /// Split brains seen on both nodes.
+    pub split_brains: u64,
+}
+
+impl FaultCounts {
+    /// All together.
+    pub fn add(&mut self, other: &Self) {
+        self.kills += other.kills;
+        self.power_losses += other.power_losses;
+        self.cuts += other.cuts;
+        self.resets += other.resets;
+        self.flips += other.flips;
+        self.commands += other.commands;
+        self.split_brains += other.split_brains;
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    Kill,
+    KillAtAction,
+    Power,
+    PowerBoth,
+    Cut,
+    CutOneWay,
+    Reset,
+    Corrupt,
+    Switch,
+    Disconnect,
+    Invalidate,
+    Detach,
+    Down,
+}
+
+impl World {
+    /// The next fault is due.
+    pub(crate) fn on_fault(&mut self) -> Result<(), Violation> {
+        if self.phase != Phase::Load {
+            return Ok(());
+        }
+        let pause = self.prng.between(1, self.profile.fault_pause * 2);
+        self.clock.after(pause, Event::Fault);
+        let Some(fault) = self.draw_fault() else { return Ok(()) };
+        let node = self.prng.index(2);
+        self.tell(None, format_args!("** {fault:?} (node {node} if one)"));
+        match fault {
+            Fault::Kill => self.crash(node, false)?,
+            Fault::KillAtAction => {
+                self.doomed = Some((node, self.prng.between(1, 300)));
+            }
+            Fault::Power => self.crash(node, true)?,
+            Fault::PowerBoth => {
+                self.crash(node, true)?;
+                self.crash(1 - node, true)?;
+            }
+            Fault::Cut => self.cut(&[0, 1]),
+            Fault::CutOneWay => self.cut(&[node]),
+            Fault::Reset => {
+                self.faults.resets += 1;
+                self.link.reset(&mut self.clock);
+            }
+            Fault::Corrupt => self.faults.flips += u64::from(self.link.corrupt()),
+            Fault::Switch => self.plan_switch()?,
+            Fault::Disconnect => self.plan_disconnect(node)?,
+            Fault::Invalidate => self.plan_invalidate()?,
+            Fault::Detach => self.plan_detach()?,
+            Fault::Down => self.plan_down()?,
+        }
+        Ok(())
+    }
+
+    fn draw_fault(&mut self) -> Option<Fault> {
+        let weights = self.profile.faults;
+        let table = [
+            (weights.kill, Fault::Kill),
+            (weights.kill_at_action, Fault::KillAtAction),
+            (weights.power, Fault::Power),
+            (weights.power_both, Fault::PowerBoth),
+            (weights.cut, Fault::Cut),
+            (weights.cut_one_way, Fault::CutOneWay),
+            (weights.reset, Fault::Reset),
+            (weights.corrupt, Fault::Corrupt),
+            (weights.switch, Fault::Switch),
+            (weights.disconnect, Fault::Disconnect),
+            (weights.invalidate, Fault::Invalidate),
+            (weights.detach, Fault::Detach),
+            (weights.down, Fault::Down),
+        ];
+        let total = table.iter().map(|(weight, _)| weight).sum();
+        if total == 0 {
+            return None;
+        }
+        let mut at = self.prng.below(total);
+        for (weight, fault) in table {
+            if at < weight {
+                return Some(fault);
+            }
+            at -= weight;
+        }
+        None
+    }
+
+    fn cut(&mut self, directions: &[usize]) {
+        let length = self.prng.log_between(20 * MILLIS, 10 * SECONDS);
+        for from in directions {
+            self.faults.cuts += 1;
+            let cut = self.operator.next_cut(*from);
+            self.link.cut(*from);
+            self.clock.after(length, Event::Heal { from: *from, cut });
+        }
+    }
+
+    /// A cut ends, unless a later one has replaced it.
+    pub(crate) fn on_heal(&mut self, from: usize, cut: u64) {
+        if self.operator.is_last_cut(from, cut) {
+            self.tell(None, format_args!("** what {from} sends arrives again"));
+            self.link.heal(from, &mut self.clock);
+        }
+    }
+
+    /// Whether the node was to be killed at this very action; then it is.
+    pub(crate) fn doom_strikes(&mut self, node: usize) -> Result<bool, Violation> {
+        let Some((doomed, left)) = self.doomed else { return Ok(false) };
+        if doomed != node {
+            return Ok(false);
+        }
+        if left > 0 {
+            self.doomed = Some((node, left - 1));
+            return Ok(false);
+        }
+        self.doomed = None;
+        let power = self.profile.faults.power > 0 && self.prng.per_mille(300);
+        self.crash(node, power)?;
+        Ok(true)
+    }
+
+    /// A process dies, by a kill or with the power of its node; it will start again.
+    pub(crate) fn crash(&mut self, node: usize, power: bool) -> Result<(), Violation> {
+        if self.nodes[node].resource.is_none() {
+            return Ok(());
+        }
+        let word = if power { "loses power" } else { "is killed" };
+        self.tell(Some(node), format_args!("{word}"));
+        self.operator.saw_crash(node, power, &self.nodes);
+        let target = &mut self.nodes[node];
+        target.stop();
+        for disk in &mut target.disks {
+            if power {
+                disk.power_loss(&mut target.prng);
+            } else {
+                disk.kill(&mut target.prng);
+            }
+        }
+        if power {
+            target.reboot();
+            self.faults.power_losses += 1;
+        } else {
+            self.faults.kills += 1;
+        }
+        if let Some((_, key)) = self.nodes[node].session.take() {
+            self.link.close(key, node, power, &mut self.clock);
+        }
+        self.clients.drop_node(node);
+        let longest = if power { 8 * SECONDS } else { 3 * SECONDS };
+        let delay = self.prng.log_between(5 * MILLIS, longest);
+        self.clock.after(delay, Event::Start { node });
+        self.crashed(node, power)
+    }
+}

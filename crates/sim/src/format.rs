@@ -1,0 +1,38 @@
+//! Metadata as `tandemadm create-md` makes them, before the run.
+
+use tandem_replica::meta::{self, DeviceUuid, Identity, Layout, Placement};
+
+use crate::disk::SimDisk;
+use crate::node::{node_id, volume_number};
+use crate::prng::Prng;
+use crate::profile::Profile;
+
+/// Name of the resource.
+pub const RESOURCE: &str = "r0";
+
+/// Bytes that metadata take: an anchor of 1 MiB and a bitmap of one page with its index.
+pub const META_BYTES: usize = (1 << 20) + 2 * 4096;
+
+/// Where the metadata of a node's volumes lie.
+pub fn placement(profile: &Profile, node: usize) -> Placement {
+    if profile.external[node] {
+        Placement::External { meta_bytes: META_BYTES as u64 }
+    } else {
+        Placement::Internal
+    }
+}
+
+/// Formats a disk.
+pub fn format(disk: &mut SimDisk, profile: &Profile, node: usize, volume: usize, prng: &mut Prng) {
+    let layout = Layout::new(disk.opened().data_bytes, placement(profile, node), 1)
+        .expect("sizes are chosen to fit");
+    assert_eq!(layout.data_bytes(), profile.volume_blocks[volume] * 4096);
+    let identity =
+        Identity::new(RESOURCE, volume_number(volume), node_id(node)).expect("a good name");
+    let mut uuid = [0; 16];
+    uuid[..8].copy_from_slice(&prng.word().to_le_bytes());
+    let (_, plan) = meta::format(&layout, identity, DeviceUuid(uuid));
+    for write in plan.indexes.into_iter().chain(plan.superblocks) {
+        disk.meta_mut().write(write.offset, &write.bytes, true);
+    }
+}

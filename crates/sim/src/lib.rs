@@ -1,0 +1,30 @@
+//! The simulator: two real cores in a world made of a seed, and a model that knows what must be
+//! true.
+//!
+//! [`world`] runs a seed; [`disk`], [`link`], [`clock`] are the world's parts, [`client`],
+//! [`operator`] and [`fault`] what happens in it, [`model`] and [`checks`] what must hold. One seed
+//! is one run, to the bit: chance comes from [`prng`] only, time from [`clock`] only.
+
+pub mod checks;
+pub mod client;
+pub mod clock;
+pub mod device;
+pub mod dialing;
+pub mod disk;
+pub mod drive;
+pub mod event;
+pub mod failure;
+pub mod fault;
+pub mod format;
+pub mod link;
+pub mod model;
+pub mod node;
+pub mod operator;
+pub mod prng;
+pub mod profile;
+pub mod requests;
+pub mod stamp;
+pub mod trace;
+pub mod view;
+pub mod watch;
+pub mod world;

@@ -1,0 +1,388 @@
+//! The network between the two nodes: sessions of a byte stream each way, as TCP would give them.
+//!
+//! Packets wait at their sender in two lanes, the ack lane goes first; from there on they are
+//! frames of `tandem-wire`, bytes in flight that arrive in order, cut anywhere. A direction that is
+//! cut is silent: what is in flight waits for the heal. A closing end lets some of its bytes in
+//! flight through and then an end of stream; a node without power says nothing until it boots. A
+//! session's bytes reach that session's ends only.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use tandem_replica::LinkSession;
+use tandem_wire::{Encoder, Lane, Packet, StreamDecoder};
+
+use crate::clock::{Clock, MICROS};
+use crate::event::Event;
+use crate::prng::Prng;
+
+/// Bytes in flight of one direction, above which packets wait at the sender.
+const WINDOW_BYTES: usize = 256 << 10;
+
+/// The network.
+#[derive(Debug)]
+pub struct SimLink {
+    sessions: BTreeMap<u64, Session>,
+    cut: [bool; 2],
+    pace: LinkPace,
+    prng: Prng,
+    next: u64,
+}
+
+/// How fast a network is.
+#[derive(Clone, Copy, Debug)]
+pub struct LinkPace {
+    /// Shortest way of a byte, nanoseconds.
+    pub low: u64,
+    /// Longest.
+    pub high: u64,
+    /// Nanoseconds that each KiB adds.
+    pub per_kib: u64,
+    /// Times in a thousand that a frame arrives in several parts.
+    pub split: u64,
+}
+
+#[derive(Debug)]
+struct Session {
+    id: u64,
+    ends: [End; 2],
+    /// By sender.
+    streams: [Stream; 2],
+}
+
+#[derive(Debug)]
+struct End {
+    local: LinkSession,
+    open: bool,
+    up: bool,
+    /// Lost power: the peer hears nothing until this node boots.
+    mute: bool,
+}
+
+#[derive(Debug)]
+struct Stream {
+    acks: VecDeque<Packet>,
+    data: VecDeque<Packet>,
+    encoder: Encoder,
+    decoder: StreamDecoder,
+    flight: VecDeque<(u64, Piece)>,
+    flight_bytes: usize,
+    last_at: u64,
+}
+
+#[derive(Debug)]
+enum Piece {
+    Bytes(Bytes),
+    End,
+}
+
+/// What came in at one end.
+#[derive(Debug)]
+pub struct Arrival {
+    /// The receiver's name of the session.
+    pub local: LinkSession,
+    /// Whole packets.
+    pub packets: Vec<Packet>,
+    /// Some bytes came.
+    pub bytes: bool,
+    /// The stream is damaged.
+    pub damaged: bool,
+    /// The stream has ended.
+    pub ended: bool,
+}
+
+impl SimLink {
+    /// A network with nothing cut and no session.
+    pub fn new(pace: LinkPace, prng: Prng) -> Self {
+        Self { sessions: BTreeMap::new(), cut: [false; 2], pace, prng, next: 0 }
+    }
+
+    /// A new session named by `locals` at its ends; returns its key and its id.
+    pub fn open(&mut self, locals: [LinkSession; 2], now: u64) -> (u64, u64) {
+        self.next += 1;
+        let id = self.prng.word() | 1;
+        let key = u32::try_from(id & 0xFFFF_FFFF).expect("32 bits");
+        let session = Session {
+            id,
+            ends: locals.map(|local| End { local, open: true, up: false, mute: false }),
+            streams: [Stream::new(key, now), Stream::new(key, now)],
+        };
+        self.sessions.insert(self.next, session);
+        (self.next, id)
+    }
+
+    /// The end of `node` is ready; `None` where it has been closed meanwhile. Returns the node's
+    /// name and the id of the session.
+    pub fn up(
+        &mut self,
+        key: u64,
+        node: usize,
+        clock: &mut Clock<Event>,
+    ) -> Option<(LinkSession, u64)> {
+        let session = self.sessions.get_mut(&key)?;
+        let end = &mut session.ends[node];
+        if !end.open {
+            return None;
+        }
+        end.up = true;
+        clock.after(MICROS, Event::Arrive { session: key, from: 1 - node });
+        Some((end.local, session.id))
+    }
+
+    /// Queues a packet of `node`.
+    pub fn send(&mut self, key: u64, node: usize, packet: Packet, clock: &mut Clock<Event>) {
+        let Some(session) = self.sessions.get_mut(&key) else { return };
+        if !session.ends[node].open {
+            return;
+        }
+        let stream = &mut session.streams[node];
+        match packet.lane() {
+            Lane::Ack => stream.acks.push_back(packet),
+            Lane::Data => stream.data.push_back(packet),
+        }
+        self.pump(key, node, clock);
+    }
+
+    /// What has come from `from` by now, for the other end.
+    pub fn arrive(&mut self, key: u64, from: usize, clock: &mut Clock<Event>) -> Option<Arrival> {
+        if self.cut[from] {
+            return None;
+        }
+        let session = self.sessions.get_mut(&key)?;
+        let end = &session.ends[1 - from];
+        if !end.up {
+            return None;
+        }
+        let mut arrival = Arrival {
+            local: end.local,
+            packets: Vec::new(),
+            bytes: false,
+            damaged: false,
+            ended: false,
+        };
+        let stream = &mut session.streams[from];
+        while stream.flight.front().is_some_and(|(at, _)| *at <= clock.now()) {
+            match stream.flight.pop_front() {
+                Some((_, Piece::Bytes(bytes))) => {
+                    stream.flight_bytes -= bytes.len();
+                    stream.decode(&bytes, &mut arrival);
+                }
+                Some((_, Piece::End)) => arrival.ended = true,
+                None => break,
+            }
+        }
+        self.pump(key, from, clock);
+        (arrival.bytes || arrival.ended).then_some(arrival)
+    }
+
+    /// The end of `node` closes; a `mute` one without a word.
+    pub fn close(&mut self, key: u64, node: usize, mute: bool, clock: &mut Clock<Event>) {
+        let Some(session) = self.sessions.get_mut(&key) else { return };
+        if !session.ends[node].open {
+            return;
+        }
+        session.ends[node] = End { open: false, up: false, mute, ..session.ends[node] };
+        session.streams[1 - node].drop_all();
+        session.streams[node].cut_short(&mut self.prng);
+        if !session.ends[1 - node].open {
+            self.sessions.remove(&key);
+            return;
+        }
+        if !mute {
+            self.end_stream(key, node, clock);
+        }
+    }
+
+    /// The network resets every session: both ends see it end, at some byte.
+    pub fn reset(&mut self, clock: &mut Clock<Event>) {
+        let keys: Vec<u64> = self.sessions.keys().copied().collect();
+        for key in keys {
+            for node in [0, 1] {
+                let session = self.sessions.get_mut(&key).expect("just listed");
+                session.streams[node].cut_short(&mut self.prng);
+                self.end_stream(key, node, clock);
+            }
+        }
+    }
+
+    /// Flips one bit of what is in flight; whether there was any.
+    pub fn corrupt(&mut self) -> bool {
+        for session in self.sessions.values_mut() {
+            for stream in &mut session.streams {
+                if stream.corrupt(&mut self.prng) {
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    /// A node that had lost power is there again and knows nothing of its old sessions.
+    pub fn boot(&mut self, node: usize, clock: &mut Clock<Event>) {
+        let muted: Vec<u64> = (self.sessions.iter())
+            .filter(|(_, session)| session.ends[node].mute)
+            .map(|(key, _)| *key)
+            .collect();
+        for key in muted {
+            self.sessions.get_mut(&key).expect("just listed").ends[node].mute = false;
+            self.end_stream(key, node, clock);
+        }
+    }
+
+    /// Cuts what `from` sends, silently.
+    pub fn cut(&mut self, from: usize) {
+        self.cut[from] = true;
+    }
+
+    /// Ends a cut.
+    pub fn heal(&mut self, from: usize, clock: &mut Clock<Event>) {
+        self.cut[from] = false;
+        for key in self.sessions.keys() {
+            clock.after(self.pace.low, Event::Arrive { session: *key, from });
+        }
+    }
+
+    /// Whether bytes of `from` arrive.
+    pub fn is_cut(&self, from: usize) -> bool {
+        self.cut[from]
+    }
+
+    /// Whether nothing waits or flies in either direction.
+    pub fn is_idle(&self) -> bool {
+        self.sessions.values().flat_map(|session| &session.streams).all(Stream::is_idle)
+    }
+
+    /// The time one message takes.
+    pub fn delay(&mut self) -> u64 {
+        self.prng.log_between(self.pace.low, self.pace.high)
+    }
+
+    fn end_stream(&mut self, key: u64, node: usize, clock: &mut Clock<Event>) {
+        let delay = self.delay();
+        let Some(session) = self.sessions.get_mut(&key) else { return };
+        let stream = &mut session.streams[node];
+        stream.last_at = stream.last_at.max(clock.now() + delay);
+        stream.flight.push_back((stream.last_at, Piece::End));
+        clock.at(stream.last_at, Event::Arrive { session: key, from: node });
+    }
+
+    /// Moves packets from the lanes into flight while the window has room.
+    fn pump(&mut self, key: u64, from: usize, clock: &mut Clock<Event>) {
+        let Some(session) = self.sessions.get_mut(&key) else { return };
+        let deaf = !session.ends[1 - from].open;
+        let stream = &mut session.streams[from];
+        if deaf || matches!(stream.flight.back(), Some((_, Piece::End))) {
+            stream.acks.clear();
+            stream.data.clear();
+            return;
+        }
+        while stream.flight_bytes < WINDOW_BYTES {
+            let Some(packet) = stream.acks.pop_front().or_else(|| stream.data.pop_front()) else {
+                return;
+            };
+            let frame = stream.encoder.encode(&packet);
+            let payload = frame.payload.as_ref().map_or(0, Bytes::len) as u64;
+            let way = self.prng.log_between(self.pace.low, self.pace.high);
+            let at = clock.now() + way + payload / 1024 * self.pace.per_kib;
+            stream.last_at = stream.last_at.max(at);
+            let header = Bytes::copy_from_slice(&frame.header);
+            for bytes in [Some(header), frame.payload].into_iter().flatten() {
+                stream.fly(bytes, self.pace.split, &mut self.prng);
+                clock.at(stream.last_at, Event::Arrive { session: key, from });
+            }
+        }
+    }
+}
+
+impl Stream {
+    fn new(key: u32, now: u64) -> Self {
+        Self {
+            acks: VecDeque::new(),
+            data: VecDeque::new(),
+            encoder: Encoder::new(key),
+            decoder: StreamDecoder::new(key),
+            flight: VecDeque::new(),
+            flight_bytes: 0,
+            last_at: now,
+        }
+    }
+
+    fn fly(&mut self, mut bytes: Bytes, split: u64, prng: &mut Prng) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.flight_bytes += bytes.len();
+        if bytes.len() > 1 && prng.per_mille(split) {
+            let at = 1 + prng.index(bytes.len() - 1);
+            let head = bytes.split_to(at);
+            self.flight.push_back((self.last_at, Piece::Bytes(head)));
+            self.last_at += prng.between(1, 20 * MICROS);
+        }
+        self.flight.push_back((self.last_at, Piece::Bytes(bytes)));
+    }
+
+    fn decode(&mut self, bytes: &[u8], arrival: &mut Arrival) {
+        arrival.bytes = true;
+        let mut rest = bytes;
+        while !rest.is_empty() && !arrival.damaged {
+            let taken = self.decoder.push(rest);
+            rest = &rest[taken..];
+            loop {
+                match self.decoder.pop() {
+                    Ok(Some(packet)) => arrival.packets.push(packet),
+                    Ok(None) => break,
+                    Err(_) => {
+                        arrival.damaged = true;
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    /// What waits is lost, and what flies from some byte on.
+    fn cut_short(&mut self, prng: &mut Prng) {
+        self.acks.clear();
+        self.data.clear();
+        if self.flight.is_empty() {
+            return;
+        }
+        let keep = prng.index(self.flight.len() + 1);
+        let mut cut = self.flight.split_off(keep);
+        if let Some((at, Piece::Bytes(mut bytes))) = cut.pop_front() {
+            bytes.truncate(prng.index(bytes.len()));
+            if !bytes.is_empty() {
+                self.flight.push_back((at, Piece::Bytes(bytes)));
+            }
+        }
+        self.flight_bytes = (self.flight.iter())
+            .map(|(_, piece)| match piece {
+                Piece::Bytes(bytes) => bytes.len(),
+                Piece::End => 0,
+            })
+            .sum();
+    }
+
+    fn drop_all(&mut self) {
+        self.acks.clear();
+        self.data.clear();
+        self.flight.clear();
+        self.flight_bytes = 0;
+    }
+
+    fn corrupt(&mut self, prng: &mut Prng) -> bool {
+        let Some((_, Piece::Bytes(bytes))) = self.flight.front_mut() else { return false };
+        let mut copy = bytes.to_vec();
+        let at = prng.index(copy.len());
+        copy[at] ^= 1 << prng.below(8);
+        *bytes = Bytes::from(copy);
+        true
+    }
+
+    fn is_idle(&self) -> bool {
+        self.acks.is_empty() && self.data.is_empty() && self.flight.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests;

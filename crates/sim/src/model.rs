@@ -1,0 +1,385 @@
+//! The reference model: every write that was ever submitted, and what each node owes.
+//!
+//! Writes are named in order of submission. As range locks are first come, first served over all
+//! clients of a volume (SEMANTICS rule 6), that is also the order of overlapping writes: a sector's
+//! newer write is the one with the larger id. What a node owes is a *floor* per sector, the oldest
+//! write it may show:
+//! - `volatile`: while it keeps power; raised by replies (INV-1, INV-3) and by the end of a resync;
+//! - `stable`: also after a power loss; raised by FLUSH and FUA (INV-2).
+//!
+//! Allowances, with their rules. A power loss drops a node's volatile floor to its stable one (2.2,
+//! P1). Replies of a disconnected Primary raise its own floor only (INV-1, degraded ack). In A the
+//! peer owes nothing for a reply but order (INV-3, `checks::prefix`); in B what its process had
+//! received, until that process dies. A write without reply may be shown or not (2.1). The target
+//! of a resync owes nothing until it is done (INV-10). `connect --discard-my-data`, `invalidate`
+//! and failing over to a node release what the other one owed (INV-1 "with no force", INV-9).
+
+use tandem_wire::Protocol;
+
+use crate::stamp::{self, Content, SECTOR, WriteId};
+
+/// All volumes and writes.
+#[derive(Debug)]
+pub struct Model {
+    /// Protocol of the connection.
+    pub protocol: Protocol,
+    /// By index of the volume.
+    pub volumes: Vec<VolumeModel>,
+    /// By id; the first stands for what was there at the beginning.
+    pub writes: Vec<WriteRecord>,
+    /// Since when the current Primary is one.
+    pub tenure: Tenure,
+    moment: u64,
+}
+
+/// One write as the client knows it.
+#[derive(Clone, Copy, Debug)]
+pub struct WriteRecord {
+    /// Index of its volume.
+    pub volume: usize,
+    /// Node it was handed to.
+    pub node: usize,
+    /// First sector.
+    pub first: usize,
+    /// Number of sectors.
+    pub sectors: usize,
+    /// It made the sectors zero.
+    pub zero: bool,
+    /// It was to be durable at its reply.
+    pub fua: bool,
+    /// Moment of its submission.
+    pub submitted: u64,
+    /// Moment of its reply.
+    pub acked: Option<u64>,
+}
+
+/// A Primary's time in office.
+#[derive(Clone, Debug, Default)]
+pub struct Tenure {
+    /// Who.
+    pub node: Option<usize>,
+    /// It crashed: what it had not flushed may be gone, so nobody equals it from then on.
+    pub over: bool,
+    /// Newest write before it.
+    pub start: WriteId,
+    /// Flushes replied to: moments of submission and reply.
+    pub flushes: Vec<(u64, u64)>,
+}
+
+/// One volume.
+#[derive(Debug)]
+pub struct VolumeModel {
+    /// By node.
+    pub nodes: [NodeModel; 2],
+    /// By sector: writes, ascending.
+    pub history: Vec<Vec<WriteId>>,
+    /// By node: writes it has replied to since it is Primary, in order of the replies.
+    pub acked: [Vec<WriteId>; 2],
+}
+
+/// What a node owes and may for a volume.
+#[derive(Debug)]
+pub struct NodeModel {
+    /// Oldest write each sector may show while the node keeps power.
+    pub volatile: Vec<WriteId>,
+    /// Oldest write each sector may show after a power loss.
+    pub stable: Vec<WriteId>,
+    /// By sector: what completed reads have shown since this node is Primary.
+    pub read: Vec<WriteId>,
+    /// By node: how many of its replies are durable here by a flush.
+    pub flushed: [usize; 2],
+    /// Resync target that has not been done since: its image is a mixture.
+    pub target: bool,
+    /// What the source owed when that resync began.
+    pub target_floor: Vec<WriteId>,
+    /// An operator gave this node's data up.
+    pub released: bool,
+    /// The peer was promoted while they were apart: what only this node has is given up.
+    pub failed_over: bool,
+    /// It replied to writes of its own while apart: a generation of its own for certain.
+    pub forked: bool,
+    /// It was Primary while apart: perhaps a generation of its own.
+    pub may_have_forked: bool,
+    /// It has followed the Primary of this tenure since it was last equal to it.
+    pub follows: bool,
+    /// Crashed since it was last known equal to the peer: bits are known after the next handshake
+    /// only.
+    pub crashed: bool,
+}
+
+impl Model {
+    /// Volumes of this many sectors, nothing written.
+    pub fn new(protocol: Protocol, sectors: &[usize]) -> Self {
+        let beginning = WriteRecord {
+            volume: usize::MAX,
+            node: usize::MAX,
+            first: 0,
+            sectors: usize::MAX,
+            zero: false,
+            fua: false,
+            submitted: 0,
+            acked: None,
+        };
+        Self {
+            protocol,
+            volumes: sectors.iter().map(|count| VolumeModel::new(*count)).collect(),
+            writes: vec![beginning],
+            tenure: Tenure::default(),
+            moment: 0,
+        }
+    }
+
+    /// The next moment: a number for the order of submissions and replies.
+    pub fn tick(&mut self) -> u64 {
+        self.moment += 1;
+        self.moment
+    }
+
+    /// Newest write.
+    pub fn newest(&self) -> WriteId {
+        WriteId::try_from(self.writes.len() - 1).expect("a run has few writes")
+    }
+
+    /// A write is handed in.
+    pub fn submit(&mut self, node: usize, mut record: WriteRecord) -> WriteId {
+        record.node = node;
+        record.submitted = self.tick();
+        self.writes.push(record);
+        let id = self.newest();
+        let history = &mut self.volumes[record.volume].history;
+        for sector in &mut history[record.first..record.first + record.sectors] {
+            sector.push(id);
+        }
+        id
+    }
+
+    /// A write is replied to on `node`. `own`: the node has a disk to keep it on. `replicated`: it
+    /// was submitted and replied to while established, in one session, with an up-to-date peer.
+    pub fn ack(&mut self, id: WriteId, node: usize, own: bool, replicated: bool) {
+        let now = self.tick();
+        let record = &mut self.writes[id as usize];
+        assert!(record.acked.is_none(), "a write is replied to once");
+        record.acked = Some(now);
+        let record = *record;
+        let peer_owes = replicated && self.protocol != Protocol::A;
+        let peer_durable = replicated && self.protocol == Protocol::C;
+        let volume = &mut self.volumes[record.volume];
+        volume.acked[node].push(id);
+        for sector in record.first..record.first + record.sectors {
+            if own {
+                volume.nodes[node].raise(sector, id, record.fua);
+            }
+            if peer_owes {
+                volume.nodes[1 - node].raise(sector, id, record.fua && peer_durable);
+            }
+        }
+    }
+
+    /// A flush is replied to that was submitted when `covered` writes of the volume had been.
+    pub fn flushed(&mut self, volume: usize, node: usize, covered: usize, replicated: bool) {
+        let both = replicated && self.protocol == Protocol::C;
+        let Self { volumes, writes, .. } = self;
+        let volume = &mut volumes[volume];
+        for (index, model) in volume.nodes.iter_mut().enumerate() {
+            if index != node && !both {
+                continue;
+            }
+            for id in volume.acked[node].get(model.flushed[node]..covered).unwrap_or(&[]) {
+                let record = writes[*id as usize];
+                for sector in record.first..record.first + record.sectors {
+                    if model.volatile[sector] >= *id {
+                        model.stable[sector] = model.stable[sector].max(*id);
+                    }
+                }
+            }
+            model.flushed[node] = model.flushed[node].max(covered);
+        }
+    }
+
+    /// `node` becomes Primary; `follows`: the peer is established with it.
+    pub fn begin_tenure(&mut self, node: usize, follows: bool) {
+        let start = self.newest();
+        self.tenure = Tenure { node: Some(node), over: false, start, flushes: Vec::new() };
+        for volume in &mut self.volumes {
+            volume.acked[node].clear();
+            for model in &mut volume.nodes {
+                model.flushed[node] = 0;
+            }
+            volume.nodes[node].read.fill(0);
+            volume.nodes[1 - node].follows = follows && !volume.nodes[1 - node].target;
+            volume.nodes[node].follows = false;
+        }
+    }
+
+    /// The write that a sector shows: the oldest and the newest it can be, for zeroes look alike
+    /// and may be as old as can be.
+    ///
+    /// # Errors
+    /// What is wrong with a sector that no write of this volume put there.
+    pub fn shown(
+        &self,
+        volume: usize,
+        sector: usize,
+        bytes: &[u8],
+    ) -> Result<(WriteId, WriteId), String> {
+        match stamp::peek(bytes) {
+            Content::Garbage => Err("holds garbage".into()),
+            Content::Zero => {
+                let newest = (self.volumes[volume].history[sector].iter().rev())
+                    .find(|id| self.writes[**id as usize].zero);
+                Ok((0, *newest.ok_or("holds zeroes that nobody wrote")?))
+            }
+            Content::Written(_, number) if number != sector as u64 => {
+                Err(format!("holds the data of sector {number}"))
+            }
+            Content::Written(0, _) => Ok((0, 0)),
+            Content::Written(id, _) => match self.writes.get(id as usize) {
+                Some(record) if record.covers(volume, sector) && !record.zero => Ok((id, id)),
+                Some(_) | None => Err(format!("holds write {id}, which never was there")),
+            },
+        }
+    }
+
+    /// The oldest write, from `floor` on, that looks like `newest` in this sector: zeroes all do.
+    pub fn oldest_shown(
+        &self,
+        volume: usize,
+        sector: usize,
+        newest: WriteId,
+        floor: WriteId,
+    ) -> WriteId {
+        if !self.writes[newest as usize].zero {
+            return newest;
+        }
+        let since = self.volumes[volume].history[sector].iter().rev();
+        (since.take_while(|id| **id >= floor))
+            .filter(|id| **id <= newest && self.writes[**id as usize].zero)
+            .last()
+            .copied()
+            .unwrap_or(newest)
+    }
+}
+
+impl WriteRecord {
+    /// A record that is not submitted yet.
+    pub fn new(volume: usize, first: usize, sectors: usize, zero: bool, fua: bool) -> Self {
+        Self { volume, node: usize::MAX, first, sectors, zero, fua, submitted: 0, acked: None }
+    }
+
+    /// Whether it wrote this sector.
+    pub fn covers(&self, volume: usize, sector: usize) -> bool {
+        self.volume == volume && sector >= self.first && sector - self.first < self.sectors
+    }
+}
+
+impl VolumeModel {
+    fn new(sectors: usize) -> Self {
+        Self {
+            nodes: [NodeModel::new(sectors), NodeModel::new(sectors)],
+            history: vec![Vec::new(); sectors],
+            acked: [Vec::new(), Vec::new()],
+        }
+    }
+
+    /// The oldest write that a read submitted now on `node` may show, by sector.
+    pub fn read_floors(&self, node: usize, range: std::ops::Range<usize>) -> Vec<WriteId> {
+        let node = &self.nodes[node];
+        range.map(|sector| node.volatile[sector].max(node.read[sector])).collect()
+    }
+
+    /// The source has seen the end of a resync: what it replied to by now the target has too. In A
+    /// replies have not waited for it.
+    pub fn source_done(&mut self, source: usize, protocol: Protocol) {
+        let [a, b] = &mut self.nodes;
+        let (source, target) = if source == 0 { (a, b) } else { (b, a) };
+        if protocol == Protocol::A || target.target {
+            return;
+        }
+        for (owed, has) in target.volatile.iter_mut().zip(&source.volatile) {
+            *owed = (*owed).max(*has);
+        }
+    }
+
+    /// Node `target` has become equal to the other one, whose word now counts.
+    pub fn became_equal(&mut self, target: usize, image: &[u8], protocol: Protocol) {
+        let [a, b] = &mut self.nodes;
+        let (source, target) = if target == 0 { (b, a) } else { (a, b) };
+        for sector in 0..target.volatile.len() {
+            let mut owed = source.volatile[sector];
+            if protocol == Protocol::A {
+                // Replies do not wait for the target: what it has not got yet it does not owe.
+                let bytes = &image[sector * SECTOR..(sector + 1) * SECTOR];
+                owed = match stamp::peek(bytes) {
+                    Content::Written(id, _) => owed.min(id.max(target.volatile[sector])),
+                    Content::Zero | Content::Garbage => owed.min(target.volatile[sector]),
+                };
+            }
+            target.volatile[sector] = owed;
+            target.stable[sector] = source.stable[sector].min(owed);
+        }
+        target.target = false;
+        for node in [source, target] {
+            node.released = false;
+            node.failed_over = false;
+            node.forked = false;
+            node.may_have_forked = false;
+            node.crashed = false;
+        }
+    }
+}
+
+impl NodeModel {
+    fn new(sectors: usize) -> Self {
+        Self {
+            volatile: vec![0; sectors],
+            stable: vec![0; sectors],
+            read: vec![0; sectors],
+            flushed: [0; 2],
+            target: false,
+            target_floor: Vec::new(),
+            released: false,
+            failed_over: false,
+            forked: false,
+            may_have_forked: false,
+            follows: false,
+            crashed: false,
+        }
+    }
+
+    /// Its copy of everything is being replaced: it owes nothing until that is done.
+    pub fn begin_target(&mut self, source_floor: &[WriteId]) {
+        self.target = true;
+        self.follows = false;
+        self.target_floor = source_floor.to_vec();
+        self.volatile.fill(0);
+        self.stable.fill(0);
+    }
+
+    /// Its process died and with it what it had received and not written (B).
+    pub fn lose_memory(&mut self, image: &[u8]) {
+        for (owed, bytes) in self.volatile.iter_mut().zip(image.chunks_exact(SECTOR)) {
+            *owed = match stamp::peek(bytes) {
+                Content::Written(id, _) => (*owed).min(id),
+                Content::Zero | Content::Garbage => 0,
+            };
+        }
+    }
+
+    /// It lost power: what was not flushed may be gone.
+    pub fn lose_power(&mut self) {
+        self.volatile.copy_from_slice(&self.stable);
+    }
+
+    fn raise(&mut self, sector: usize, id: WriteId, durable: bool) {
+        if self.target {
+            return;
+        }
+        self.volatile[sector] = self.volatile[sector].max(id);
+        if durable {
+            self.stable[sector] = self.stable[sector].max(id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

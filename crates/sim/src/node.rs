@@ -1,0 +1,151 @@
+//! One node: its disks, which outlive its process, and its process, a real `Resource`.
+
+use tandem_replica::{
+    AttachGeneration, Config, Instant, LinkSession, PeerConfig, Resource, VolumeConfig,
+};
+use tandem_wire::{NodeId, VolumeNumber};
+
+use crate::disk::SimDisk;
+use crate::event::Life;
+use crate::format;
+use crate::prng::Prng;
+use crate::profile::Profile;
+use crate::stamp::{self, SECTOR};
+use crate::view::View;
+
+/// A node.
+#[derive(Debug)]
+pub struct Node {
+    /// 0 or 1; its node id as well.
+    pub index: usize,
+    /// Which process it is.
+    pub life: Life,
+    /// The process; none while it is dead.
+    pub resource: Option<Resource>,
+    /// By index of the volume.
+    pub disks: Vec<SimDisk>,
+    /// Which openings of the disks the process has.
+    pub opened: Vec<Option<AttachGeneration>>,
+    /// The link as the process has it: its name and the network's key.
+    pub session: Option<(LinkSession, u64)>,
+    /// The attempt to connect under way.
+    pub attempt: Option<u64>,
+    /// When the next timer event is due.
+    pub timer_at: Option<u64>,
+    /// Its states as the checkers saw them last.
+    pub view: View,
+    /// Chance of its own: latencies, what a crash leaves.
+    pub prng: Prng,
+    boot: u64,
+    sessions: u64,
+}
+
+impl Node {
+    /// A node with formatted disks and no process.
+    pub fn new(index: usize, profile: &Profile, mut prng: Prng) -> Self {
+        let disks: Vec<SimDisk> = (profile.volume_blocks.iter().enumerate())
+            .map(|(volume, blocks)| new_disk(index, volume, *blocks, profile, &mut prng))
+            .collect();
+        Self {
+            index,
+            life: 0,
+            resource: None,
+            opened: vec![None; disks.len()],
+            view: View::dead(disks.len()),
+            disks,
+            session: None,
+            attempt: None,
+            timer_at: None,
+            boot: prng.word(),
+            prng,
+            sessions: 0,
+        }
+    }
+
+    /// Starts the process.
+    pub fn start(&mut self, profile: &Profile, now: u64) {
+        assert!(self.resource.is_none(), "one process at a time");
+        let config = self.config(profile);
+        self.life += 1;
+        self.resource = Some(Resource::new(config, Instant::from_nanos(now)));
+    }
+
+    /// The process is gone; disks and links are the caller's matter.
+    pub fn stop(&mut self) {
+        self.resource = None;
+        self.life += 1;
+        self.attempt = None;
+        self.timer_at = None;
+        self.opened.fill(None);
+    }
+
+    /// The kernel starts anew.
+    pub fn reboot(&mut self) {
+        self.boot = self.prng.word();
+    }
+
+    /// A name for a new link.
+    pub fn next_session(&mut self) -> LinkSession {
+        self.sessions += 1;
+        LinkSession(u64::from(self.life) << 32 | self.sessions)
+    }
+
+    /// Operations in flight on its disks.
+    pub fn disk_operations(&self) -> usize {
+        self.disks.iter().map(SimDisk::in_flight).sum()
+    }
+
+    fn config(&mut self, profile: &Profile) -> Config {
+        let mut boot_id = [1; 16];
+        boot_id[..8].copy_from_slice(&self.boot.to_le_bytes());
+        Config {
+            name: format::RESOURCE.into(),
+            node_id: node_id(self.index),
+            volumes: (0..self.disks.len())
+                .map(|volume| VolumeConfig {
+                    number: volume_number(volume),
+                    external_metadata: profile.external[self.index],
+                })
+                .collect(),
+            peers: vec![PeerConfig {
+                node_id: node_id(1 - self.index),
+                name: ["zero", "one"][1 - self.index].into(),
+                protocol: profile.protocol,
+                net: profile.net,
+            }],
+            boot_id,
+            entropy: self.prng.word(),
+            promote_timeout: profile.net.timeout,
+        }
+    }
+}
+
+/// The id of node `index`.
+pub fn node_id(index: usize) -> NodeId {
+    NodeId(u8::try_from(index).expect("two nodes"))
+}
+
+/// The number of volume `index`.
+pub fn volume_number(index: usize) -> VolumeNumber {
+    VolumeNumber(u16::try_from(index).expect("two volumes"))
+}
+
+fn new_disk(
+    node: usize,
+    volume: usize,
+    blocks: u64,
+    profile: &Profile,
+    prng: &mut Prng,
+) -> SimDisk {
+    let data_bytes = usize::try_from(blocks * 4096).expect("small");
+    let internal = if profile.external[node] { 0 } else { format::META_BYTES };
+    let mut data = vec![0; data_bytes + internal];
+    let salt = u32::try_from(node + 1).expect("two nodes");
+    for (number, sector) in data[..data_bytes].chunks_exact_mut(SECTOR).enumerate() {
+        stamp::write(sector, 0, number as u64, salt);
+    }
+    let meta = profile.external[node].then(|| vec![0; format::META_BYTES]);
+    let mut disk = SimDisk::new(data, meta, profile.block_size[node], profile.disk[node]);
+    format::format(&mut disk, profile, node, volume, prng);
+    disk
+}

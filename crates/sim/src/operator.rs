@@ -1,0 +1,458 @@
+//! The operator: attaches, connects, promotes, fails over, and resolves split brains.
+//!
+//! Looks at the nodes every now and then and gives the command that leads back to a Primary and its
+//! peer. Outside the split-brain profile it promotes a node without its peer only where that cannot
+//! lose what a client was promised: the peer died as Primary while this node was its up-to-date
+//! peer, or (`hasty`) this node itself was the Primary and kept its power.
+
+use std::collections::BTreeMap;
+
+use tandem_replica::{Command, CommandError, CommandId, ConnectionState};
+use tandem_wire::{DiskState, Role};
+
+use crate::checks::Violation;
+use crate::clock::{MILLIS, SECONDS};
+use crate::event::Event;
+use crate::node::{Node, node_id, volume_number};
+use crate::world::{Phase, World};
+
+/// What the operator knows and wants.
+#[derive(Debug, Default)]
+pub struct Operator {
+    /// Commands without an answer: node, what, since when.
+    pub pending: BTreeMap<u64, (usize, Command, u64)>,
+    commands: u64,
+    /// Node whose clients are being sent away, before it is demoted.
+    retiring: Option<usize>,
+    /// Who shall be Primary next.
+    preferred: Option<usize>,
+    /// Node that may be promoted without its peer.
+    safe_alone: Option<usize>,
+    /// Kept disconnected until then.
+    apart_until: u64,
+    /// Kept detached until then, by node.
+    detached_until: [u64; 2],
+    /// Taken down on purpose: started again when the command is done.
+    going_down: [bool; 2],
+    /// Since when a split brain is reported, and when it is to be resolved.
+    split_since: Option<u64>,
+    resolve_at: u64,
+    /// The side that gives in, while a split brain is being resolved.
+    victim: Option<usize>,
+    /// Since when both live and are apart though nothing is cut and nobody wants it.
+    stuck_since: Option<u64>,
+    cuts: [u64; 2],
+}
+
+impl Operator {
+    /// Whether clients shall not ask this node for anything now.
+    pub fn quiet(&self, node: usize) -> bool {
+        self.retiring == Some(node)
+    }
+
+    /// No more plans: everything back together.
+    pub fn calm(&mut self) {
+        self.apart_until = 0;
+        self.detached_until = [0; 2];
+        self.cuts = [u64::MAX; 2];
+    }
+
+    /// A number for a new cut.
+    pub fn next_cut(&mut self, from: usize) -> u64 {
+        self.cuts[from] += 1;
+        self.cuts[from]
+    }
+
+    /// Whether no later cut has replaced this one.
+    pub fn is_last_cut(&self, from: usize, cut: u64) -> bool {
+        self.cuts[from] == cut
+    }
+
+    /// A node dies: who may go on alone?
+    pub fn saw_crash(&mut self, node: usize, power: bool, nodes: &[Node; 2]) {
+        self.pending.retain(|_, (on, _, _)| *on != node);
+        self.going_down[node] = false;
+        let view = &nodes[node].view;
+        if self.retiring == Some(node) {
+            self.retiring = None;
+        }
+        if view.role == Role::Primary {
+            let peer = &nodes[1 - node].view;
+            let established = (0..view.volumes.len())
+                .all(|volume| view.is_established(volume) && peer.is_established(volume));
+            let peer_idle = peer.role == Role::Secondary;
+            self.safe_alone = match (established && peer_idle, power) {
+                (true, _) => Some(1 - node),
+                (false, false) => Some(node),
+                (false, true) => None,
+            };
+        } else if power && self.safe_alone == Some(node) {
+            self.safe_alone = None;
+        }
+    }
+
+    fn is_busy(&self, node: usize) -> bool {
+        self.pending.values().any(|(on, _, _)| *on == node)
+    }
+}
+
+impl World {
+    /// Gives a command.
+    pub(crate) fn command(&mut self, node: usize, command: Command) -> Result<(), Violation> {
+        if self.nodes[node].resource.is_none() {
+            return Ok(());
+        }
+        self.operator.commands += 1;
+        let id = self.operator.commands;
+        self.tell(Some(node), format_args!("command {id} {command:?}"));
+        let now = self.clock.now();
+        self.trace.mark(now, id);
+        self.operator.pending.insert(id, (node, command, now));
+        self.input(node, |core, now| core.handle_command(CommandId(id), command, now))?;
+        Ok(())
+    }
+
+    /// A command has ended.
+    pub(crate) fn command_done(
+        &mut self,
+        node: usize,
+        id: u64,
+        result: &Result<(), CommandError>,
+    ) -> Result<(), Violation> {
+        let Some((on, command, _)) = self.operator.pending.remove(&id) else {
+            let text = format!("node {node} ends command {id}, which is not open");
+            return Err(Violation::new("one CommandDone", text));
+        };
+        assert_eq!(on, node, "commands end where they were given");
+        let word = result.as_ref().map_or_else(ToString::to_string, |()| "done".into());
+        self.tell(Some(node), format_args!("command {id}: {word}"));
+        match (command, result.is_ok()) {
+            (Command::Primary { .. }, true) => {
+                self.operator.preferred = None;
+                self.promoted(node)?;
+            }
+            (Command::Primary { .. }, false) => self.operator.preferred = None,
+            (Command::Secondary { .. }, true) => {
+                self.operator.preferred = Some(1 - node);
+                self.operator.retiring = None;
+            }
+            (Command::Secondary { .. }, false) => self.operator.retiring = None,
+            (Command::Down { .. }, true) => {
+                self.operator.going_down[node] = true;
+            }
+            (
+                Command::Attach { .. }
+                | Command::Detach { .. }
+                | Command::Connect { .. }
+                | Command::Disconnect { .. }
+                | Command::Invalidate { .. }
+                | Command::InvalidateRemote { .. }
+                | Command::Down { .. },
+                _,
+            ) => {}
+        }
+        Ok(())
+    }
+
+    /// The operator looks around.
+    pub(crate) fn on_operator(&mut self) -> Result<(), Violation> {
+        let pause = self.prng.between(30 * MILLIS, 150 * MILLIS);
+        self.clock.after(pause, Event::Operator);
+        self.check_commands()?;
+        for node in [0, 1] {
+            self.finish_down(node)?;
+            self.tend_node(node)?;
+        }
+        self.tend_split_brain()?;
+        self.tend_refusal()?;
+        self.tend_roles()?;
+        self.next_phase()
+    }
+
+    fn tend_node(&mut self, node: usize) -> Result<(), Violation> {
+        if !self.nodes[node].view.alive || self.operator.is_busy(node) {
+            return Ok(());
+        }
+        let now = self.clock.now();
+        for volume in 0..self.nodes[node].view.volumes.len() {
+            let disk = self.nodes[node].view.volumes[volume].disk;
+            if disk == DiskState::Diskless && now >= self.operator.detached_until[node] {
+                return self.command(node, Command::Attach { volume: volume_number(volume) });
+            }
+        }
+        let view = &self.nodes[node].view;
+        let alone = view.connection == ConnectionState::StandAlone && !view.is_split();
+        if alone && now >= self.operator.apart_until {
+            return self.connect(node, false);
+        }
+        Ok(())
+    }
+
+    fn connect(&mut self, node: usize, discard_my_data: bool) -> Result<(), Violation> {
+        self.command(node, Command::Connect { peer: node_id(1 - node), discard_my_data })
+    }
+
+    /// INV-11: both report it; then one side gives in.
+    fn tend_split_brain(&mut self) -> Result<(), Violation> {
+        let split = [0, 1].map(|node| self.nodes[node].view.is_split());
+        let now = self.clock.now();
+        if split == [false; 2] {
+            self.operator.split_since = None;
+            return Ok(());
+        }
+        let Some(since) = self.operator.split_since else {
+            self.operator.split_since = Some(now);
+            self.operator.resolve_at = now + self.prng.between(300 * MILLIS, 3 * SECONDS);
+            return Ok(());
+        };
+        if now < self.operator.resolve_at || self.operator.is_busy(0) || self.operator.is_busy(1) {
+            return Ok(());
+        }
+        if !self.nodes.iter().all(|node| node.view.alive) {
+            self.operator.split_since = Some(now);
+            return Ok(());
+        }
+        if split == [true; 2] {
+            self.faults.split_brains += 1;
+            let victim = self.prng.index(2);
+            self.operator.victim = Some(victim);
+        }
+        // One reports it and the other does not: it was being resolved and one side started anew,
+        // or the link died in the middle. The other one tries on; this one must be told to.
+        let side = split.iter().position(|split| *split).expect("one of them");
+        let victim = self.operator.victim.unwrap_or(side);
+        if self.nodes[victim].view.role == Role::Primary {
+            return self.command(victim, Command::Secondary { force: true });
+        }
+        let _ = since;
+        for node in [victim, 1 - victim] {
+            let view = &self.nodes[node].view;
+            if view.is_split() && view.connection == ConnectionState::StandAlone {
+                let discard = node == victim;
+                if discard {
+                    for volume in &mut self.model.volumes {
+                        volume.nodes[node].released = true;
+                    }
+                }
+                self.connect(node, discard)?;
+            }
+        }
+        self.operator.resolve_at = now + self.prng.between(SECONDS, 5 * SECONDS);
+        Ok(())
+    }
+
+    /// A Primary whose data are the older ones is refused as a target for as long as it is Primary
+    /// (DRBD's rr-conflict, disconnect): then somebody has to demote it.
+    fn tend_refusal(&mut self) -> Result<(), Violation> {
+        let now = self.clock.now();
+        let apart = self.nodes.iter().all(|node| node.view.alive && !node.view.is_connected())
+            && !(self.link.is_cut(0) || self.link.is_cut(1))
+            && now >= self.operator.apart_until
+            && self.nodes.iter().all(|node| !node.view.is_split())
+            && self.phase != Phase::Setup;
+        if !apart {
+            self.operator.stuck_since = None;
+            return Ok(());
+        }
+        let since = *self.operator.stuck_since.get_or_insert(now);
+        let patience = 20 * SECONDS;
+        if now - since < patience || self.operator.is_busy(0) || self.operator.is_busy(1) {
+            return Ok(());
+        }
+        self.operator.stuck_since = None;
+        let first = self.prng.index(2);
+        for node in [first, 1 - first] {
+            if self.nodes[node].view.role == Role::Primary {
+                return self.command(node, Command::Secondary { force: true });
+            }
+        }
+        Ok(())
+    }
+
+    fn tend_roles(&mut self) -> Result<(), Violation> {
+        if self.phase == Phase::Setup {
+            return self.tend_setup();
+        }
+        if let Some(node) = self.operator.retiring {
+            return self.retire(node);
+        }
+        let primaries: Vec<usize> =
+            (0..2).filter(|node| self.nodes[*node].view.role == Role::Primary).collect();
+        let second = self.profile.split_brain
+            && self.phase == Phase::Load
+            && primaries.len() == 1
+            && !self.nodes[primaries[0]].view.is_connected()
+            && self.prng.per_mille(30);
+        if (!primaries.is_empty() && !second) || !self.prng.per_mille(200) {
+            return Ok(());
+        }
+        let first = self.operator.preferred.unwrap_or_else(|| self.prng.index(2));
+        for node in [first, 1 - first] {
+            if self.may_promote(node) {
+                return self.command(node, Command::Primary { force: false });
+            }
+        }
+        Ok(())
+    }
+
+    fn may_promote(&self, node: usize) -> bool {
+        let (view, peer) = (&self.nodes[node].view, &self.nodes[1 - node].view);
+        if !view.alive || view.role == Role::Primary || self.operator.is_busy(node) {
+            return false;
+        }
+        if self.operator.is_busy(1 - node) && !self.profile.split_brain {
+            return false;
+        }
+        let good = view.volumes.iter().all(|volume| volume.disk == DiskState::UpToDate);
+        if view.is_connected() {
+            return good;
+        }
+        let usable = view.volumes.iter().all(|volume| volume.disk >= DiskState::Consistent);
+        if self.profile.split_brain && self.phase == Phase::Load {
+            return usable;
+        }
+        let own = self.operator.safe_alone == Some(node) && peer.role != Role::Primary;
+        let failed_over = own && !peer.alive;
+        usable && (failed_over || (own && self.profile.hasty))
+    }
+
+    fn tend_setup(&mut self) -> Result<(), Violation> {
+        let views = [&self.nodes[0].view, &self.nodes[1].view];
+        let connected = views.iter().all(|view| view.is_connected());
+        let attached = views
+            .iter()
+            .all(|view| view.volumes.iter().all(|volume| volume.disk >= DiskState::Inconsistent));
+        if connected && attached && views[0].role != Role::Primary && !self.operator.is_busy(0) {
+            self.command(0, Command::Primary { force: true })?;
+        }
+        Ok(())
+    }
+
+    fn retire(&mut self, node: usize) -> Result<(), Violation> {
+        let clients = self.clients.on(node);
+        if self.operator.is_busy(node) {
+            return Ok(());
+        }
+        if self.clients.pending.values().any(|pending| pending.node == node) {
+            return Ok(());
+        }
+        for client in clients {
+            self.clients.drop_client(client);
+            self.input(node, |core, now| core.close_client(client, now))?;
+        }
+        self.command(node, Command::Secondary { force: false })
+    }
+
+    fn finish_down(&mut self, node: usize) -> Result<(), Violation> {
+        if !std::mem::take(&mut self.operator.going_down[node]) {
+            return Ok(());
+        }
+        if self.nodes[node].disk_operations() > 0 {
+            return Err(Violation::new("down", "disk operations in flight after down".to_owned()));
+        }
+        self.tell(Some(node), format_args!("stops"));
+        self.operator.pending.retain(|_, (on, _, _)| *on != node);
+        self.nodes[node].stop();
+        if let Some((_, key)) = self.nodes[node].session.take() {
+            self.link.close(key, node, false, &mut self.clock);
+        }
+        self.clients.drop_node(node);
+        let delay = self.prng.log_between(10 * MILLIS, 5 * SECONDS);
+        self.clock.after(delay, Event::Start { node });
+        self.observe(node)
+    }
+
+    /// LIVE-2: no command stays open for ever.
+    fn check_commands(&self) -> Result<(), Violation> {
+        let now = self.clock.now();
+        let stuck =
+            (self.operator.pending.iter()).find(|(_, (_, _, since))| now - since > 60 * SECONDS);
+        let Some((id, (node, command, _))) = stuck else { return Ok(()) };
+        let text = format!("node {node}: command {id} {command:?} has not ended for 60 s");
+        Err(Violation::new("LIVE-2 commands end", text))
+    }
+
+    /// A node starts.
+    pub(crate) fn on_start(&mut self, node: usize) -> Result<(), Violation> {
+        if self.nodes[node].resource.is_some() {
+            return Ok(());
+        }
+        self.tell(Some(node), format_args!("starts"));
+        let now = self.clock.now();
+        self.link.boot(node, &mut self.clock);
+        self.nodes[node].start(&self.profile, now);
+        self.observe(node)?;
+        for volume in 0..self.nodes[node].disks.len() {
+            self.command(node, Command::Attach { volume: volume_number(volume) })?;
+        }
+        self.connect(node, false)
+    }
+
+    /// The Primary is to move in good order, or at times with force.
+    pub(crate) fn plan_switch(&mut self) -> Result<(), Violation> {
+        let primary = (0..2).find(|node| self.nodes[*node].view.role == Role::Primary);
+        let Some(node) = primary else { return Ok(()) };
+        if self.operator.is_busy(node) || self.operator.retiring.is_some() {
+            return Ok(());
+        }
+        self.faults.commands += 1;
+        if self.prng.per_mille(300) {
+            return self.command(node, Command::Secondary { force: true });
+        }
+        self.operator.retiring = Some(node);
+        Ok(())
+    }
+
+    /// The connection is ended for a while.
+    pub(crate) fn plan_disconnect(&mut self, node: usize) -> Result<(), Violation> {
+        if !self.nodes[node].view.is_connected() || self.operator.is_busy(node) {
+            return Ok(());
+        }
+        self.faults.commands += 1;
+        let pause = self.prng.log_between(50 * MILLIS, 8 * SECONDS);
+        self.operator.apart_until = self.clock.now() + pause;
+        let force = self.prng.per_mille(300);
+        self.command(node, Command::Disconnect { peer: node_id(1 - node), force })
+    }
+
+    /// The Secondary's data are declared wrong.
+    pub(crate) fn plan_invalidate(&mut self) -> Result<(), Violation> {
+        let Some(node) = self.healthy_secondary() else { return Ok(()) };
+        self.faults.commands += 1;
+        let index = self.prng.index(self.nodes[node].disks.len());
+        self.model.volumes[index].nodes[node].released = true;
+        let volume = volume_number(index);
+        if self.prng.per_mille(500) {
+            return self.command(node, Command::Invalidate { volume });
+        }
+        self.command(1 - node, Command::InvalidateRemote { volume, peer: node_id(node) })
+    }
+
+    /// The Secondary's disk is given up for a while.
+    pub(crate) fn plan_detach(&mut self) -> Result<(), Violation> {
+        let Some(node) = self.healthy_secondary() else { return Ok(()) };
+        self.faults.commands += 1;
+        let pause = self.prng.log_between(50 * MILLIS, 5 * SECONDS);
+        self.operator.detached_until[node] = self.clock.now() + pause;
+        let volume = volume_number(self.prng.index(self.nodes[node].disks.len()));
+        self.command(node, Command::Detach { volume, force: false })
+    }
+
+    /// The Secondary is taken down for a while.
+    pub(crate) fn plan_down(&mut self) -> Result<(), Violation> {
+        let Some(node) = self.healthy_secondary() else { return Ok(()) };
+        self.faults.commands += 1;
+        self.command(node, Command::Down { force: false })
+    }
+
+    fn healthy_secondary(&self) -> Option<usize> {
+        (0..2).find(|node| {
+            let view = &self.nodes[*node].view;
+            view.role == Role::Secondary
+                && view.is_healthy()
+                && view.peer_role == Role::Primary
+                && !self.operator.is_busy(*node)
+                && !self.operator.is_busy(1 - node)
+        })
+    }
+}

@@ -1,0 +1,152 @@
+//! What a seed decides before the run: sizes, times, protocol, and which faults there are.
+
+use std::time::Duration;
+
+use tandem_replica::NetConfig;
+use tandem_wire::Protocol;
+
+use crate::clock::{MICROS, MILLIS};
+use crate::disk::Pace;
+use crate::link::LinkPace;
+use crate::prng::Prng;
+
+/// The parameters of a run.
+#[derive(Clone, Debug)]
+pub struct Profile {
+    /// Protocol of the connection.
+    pub protocol: Protocol,
+    /// Blocks of 4 KiB of each volume's data device.
+    pub volume_blocks: Vec<u64>,
+    /// Metadata on a device of their own, by node.
+    pub external: [bool; 2],
+    /// Block size of the disks, by node.
+    pub block_size: [u32; 2],
+    /// Times and limits of the connection.
+    pub net: NetConfig,
+    /// Speed of the disks, by node.
+    pub disk: [Pace; 2],
+    /// Speed of the network.
+    pub link: LinkPace,
+    /// Clients of each volume.
+    pub clients: usize,
+    /// Requests a client keeps in flight at most.
+    pub depth: usize,
+    /// Mean pause of a client, nanoseconds.
+    pub pause: u64,
+    /// Requests of the whole run at most.
+    pub requests_max: u64,
+    /// Mean time between faults, nanoseconds.
+    pub fault_pause: u64,
+    /// Weight of each fault.
+    pub faults: FaultWeights,
+    /// Both nodes may be promoted during a partition.
+    pub split_brain: bool,
+    /// Promoted again without waiting for the peer, after a killed process only.
+    pub hasty: bool,
+}
+
+/// How often each fault is chosen; 0 for never.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FaultWeights {
+    /// A process is killed.
+    pub kill: u64,
+    /// A process is killed between two of its actions.
+    pub kill_at_action: u64,
+    /// A node loses power.
+    pub power: u64,
+    /// Both nodes lose power.
+    pub power_both: u64,
+    /// Both directions are silent for a while.
+    pub cut: u64,
+    /// One direction is silent for a while.
+    pub cut_one_way: u64,
+    /// Sessions are reset.
+    pub reset: u64,
+    /// A bit is flipped in flight.
+    pub corrupt: u64,
+    /// The operator moves the Primary.
+    pub switch: u64,
+    /// The operator disconnects, and connects again later.
+    pub disconnect: u64,
+    /// The operator invalidates a Secondary's data.
+    pub invalidate: u64,
+    /// The operator detaches a Secondary's disk, and attaches it again later.
+    pub detach: u64,
+    /// The operator takes a Secondary down, and up again later.
+    pub down: u64,
+}
+
+impl Profile {
+    /// Draws everything.
+    pub fn draw(prng: &mut Prng) -> Self {
+        let low = prng.log_between(5 * MICROS, 200 * MICROS);
+        let way = prng.log_between(10 * MICROS, 2 * MILLIS);
+        let blocks = |prng: &mut Prng| match prng.below(10) {
+            0 => prng.log_between(512, 2048),
+            _ => prng.log_between(64, 512),
+        };
+        let volumes = if prng.per_mille(250) { 2 } else { 1 };
+        let disk = |prng: &mut Prng| Pace {
+            low,
+            high: low * prng.between(2, 40),
+            stalls: prng.pick(&[0, 0, 1, 5]),
+        };
+        let bytes = if prng.per_mille(500) { [512; 2] } else { [4096; 2] };
+        Self {
+            protocol: prng.pick(&[Protocol::A, Protocol::B, Protocol::C, Protocol::C]),
+            volume_blocks: (0..volumes).map(|_| blocks(prng)).collect(),
+            external: [prng.per_mille(500), prng.per_mille(500)],
+            block_size: if prng.per_mille(100) { [512, 4096] } else { bytes },
+            net: draw_net(prng),
+            disk: [disk(prng), disk(prng)],
+            link: LinkPace {
+                low: way,
+                high: way * prng.between(1, 20),
+                per_kib: prng.log_between(100, 20 * MICROS),
+                split: prng.pick(&[0, 50, 500]),
+            },
+            clients: prng.index(4) + 1,
+            depth: prng.pick(&[1, 2, 4, 8, 16]),
+            pause: prng.log_between(5 * MILLIS, 200 * MILLIS),
+            requests_max: prng.log_between(1_000, 8_000),
+            fault_pause: prng.log_between(500 * MILLIS, 8_000 * MILLIS),
+            faults: FaultWeights::draw(prng),
+            split_brain: prng.per_mille(120),
+            hasty: prng.per_mille(300),
+        }
+    }
+}
+
+impl FaultWeights {
+    fn draw(prng: &mut Prng) -> Self {
+        let mut weight = |on: u64| if prng.per_mille(on) { prng.between(1, 10) } else { 0 };
+        Self {
+            kill: weight(600),
+            kill_at_action: weight(600),
+            power: weight(500),
+            power_both: weight(200),
+            cut: weight(600),
+            cut_one_way: weight(300),
+            reset: weight(500),
+            corrupt: weight(200),
+            switch: weight(500),
+            disconnect: weight(300),
+            invalidate: weight(200),
+            detach: weight(200),
+            down: weight(200),
+        }
+    }
+}
+
+fn draw_net(prng: &mut Prng) -> NetConfig {
+    let ms = |prng: &mut Prng, low, high| Duration::from_millis(prng.log_between(low, high));
+    NetConfig {
+        timeout: ms(prng, 500, 3000),
+        ko_count: prng.pick(&[0, 2, 7]),
+        ping_int: ms(prng, 500, 5000),
+        ping_timeout: ms(prng, 200, 500),
+        connect_int: ms(prng, 300, 3000),
+        max_epoch_size: prng.pick(&[2, 20, 2048]),
+        resync_window_bytes: prng.pick(&[256 << 10, 1 << 20, 16 << 20]),
+    }
+}

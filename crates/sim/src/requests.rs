@@ -1,0 +1,211 @@
+//! Clients in the world: opening, asking, and what every reply must be (INV-19, rule 7).
+
+use bytes::Bytes;
+use tandem_replica::{ClientId, Cookie, Request, RequestError, RequestOp};
+use tandem_wire::{DiskState, ReplicationState, Role};
+
+use crate::checks::{Violation, floors};
+use crate::client::{Kind, Pending};
+use crate::event::Event;
+use crate::node::volume_number;
+use crate::stamp::SECTOR;
+use crate::view::View;
+use crate::world::{Phase, World};
+
+impl World {
+    /// A client may open its connection, or ask for something.
+    pub(crate) fn on_client(&mut self, slot: usize) -> Result<(), Violation> {
+        if self.phase != Phase::Load {
+            return Ok(());
+        }
+        let pause = self.clients.pause(self.profile.pause);
+        self.clock.after(pause, Event::Client { client: slot });
+        let Some((client, node)) = self.clients.slots[slot].open else {
+            return self.open_client(slot);
+        };
+        if self.operator.quiet(node) || self.clients.requests > self.profile.requests_max {
+            return Ok(());
+        }
+        for _ in 0..self.clients.burst(self.profile.depth) {
+            let still_open = self.clients.slots[slot].open == Some((client, node));
+            if !still_open || self.clients.slots[slot].in_flight >= self.profile.depth {
+                return Ok(());
+            }
+            self.ask(slot, client, node)?;
+        }
+        Ok(())
+    }
+
+    fn open_client(&mut self, slot: usize) -> Result<(), Violation> {
+        let primaries: Vec<usize> =
+            (0..2).filter(|node| self.nodes[*node].view.role == Role::Primary).collect();
+        if primaries.is_empty() {
+            return Ok(());
+        }
+        let node = primaries[slot % primaries.len()];
+        if self.operator.quiet(node) {
+            return Ok(());
+        }
+        let client = ClientId(self.clients.next_id());
+        let volume = self.clients.slots[slot].volume;
+        let opened = self.input(node, |resource, now| {
+            resource.open_client(client, volume_number(volume), now)
+        })?;
+        // A kill may fall into the very input that opened it.
+        let alive = self.nodes[node].resource.is_some();
+        match opened {
+            Some(Ok(_)) if !alive => {}
+            Some(Ok(_)) => self.clients.slots[slot].open = Some((client, node)),
+            Some(Err(error)) => self.tell(Some(node), format_args!("refuses a client: {error}")),
+            None => {}
+        }
+        Ok(())
+    }
+
+    fn ask(&mut self, slot: usize, client: ClientId, node: usize) -> Result<(), Violation> {
+        let volume = self.clients.slots[slot].volume;
+        let export = (self.nodes[node].resource.as_ref())
+            .and_then(|resource| resource.export(volume_number(volume)).ok());
+        let Some(export) = export else { return Ok(()) };
+        let sectors = usize::try_from(export.size_bytes).expect("small") / SECTOR;
+        let session = self.nodes[node].session.map(|(_, key)| key);
+        let block_size = export.block_size.max(512);
+        let (op, kind) = self.clients.draw(&mut self.model, node, volume, sectors, block_size);
+        let cookie = Cookie(self.clients.next_id());
+        self.clients.requests += 1;
+        self.clients.slots[slot].in_flight += 1;
+        let peer_life = self.nodes[1 - node].life;
+        let since = self.clock.now();
+        self.trace.mark(since, cookie.0);
+        if self.trace.is_on() {
+            self.tell(Some(node), format_args!("request {} {} {kind:?}", cookie.0, brief(&op)));
+        }
+        let pending = Pending { slot, client, node, session, peer_life, since, kind };
+        self.clients.pending.insert(cookie, pending);
+        let request = Request { client, cookie, volume: volume_number(volume), op };
+        self.input(node, |resource, now| resource.handle_request(request, now))?;
+        Ok(())
+    }
+
+    /// The key of the session in which a volume is established, as the core sees it at this moment.
+    pub(crate) fn established(&self, node: usize, volume: usize) -> Option<u64> {
+        let (_, key) = self.nodes[node].session?;
+        let status = self.nodes[node].resource.as_ref()?.status(self.now());
+        View::of(&status).is_established(volume).then_some(key)
+    }
+
+    /// A reply came out of a core.
+    pub(crate) fn replied(
+        &mut self,
+        node: usize,
+        client: ClientId,
+        cookie: Cookie,
+        result: Result<Option<Bytes>, RequestError>,
+    ) -> Result<(), Violation> {
+        if !self.clients.is_open(client) {
+            // Its requests went on when it was closed; what they came to goes nowhere.
+            return Ok(());
+        }
+        let known = (self.clients.pending.get(&cookie))
+            .is_some_and(|pending| pending.client == client && pending.node == node);
+        if !known {
+            let text =
+                format!("node {node} replies to {cookie:?} of {client:?}, which is not open");
+            return Err(Violation::new("INV-19 one reply", text));
+        }
+        let pending = self.clients.pending.remove(&cookie).expect("just seen");
+        let slot = &mut self.clients.slots[pending.slot];
+        slot.in_flight -= 1;
+        let volume = slot.volume;
+        self.trace.mark(self.clock.now(), cookie.0);
+        if self.trace.is_on() {
+            let word = result.as_ref().map_or_else(ToString::to_string, |_| "ok".into());
+            self.tell(Some(node), format_args!("reply {} {word}", cookie.0));
+        }
+        let data = match result {
+            Ok(data) => data.unwrap_or_default(),
+            Err(error) => return self.answered_error(node, volume, error),
+        };
+        let now_established = self.established(node, volume);
+        // A peer that died on the way has not died at or after the reply (INV-1).
+        let replicated = pending.session.is_some()
+            && pending.session == now_established
+            && pending.peer_life == self.nodes[1 - node].life;
+        match pending.kind {
+            Kind::Read { first, floors } => {
+                self.check_read(node, volume, first, &data, &floors)?;
+            }
+            Kind::Write(id) => {
+                let view = self.fresh_view(node);
+                let own = view.volumes[volume].disk == DiskState::UpToDate;
+                self.model.ack(id, node, own, replicated);
+                let apart = view.volumes[volume].replication == ReplicationState::Off;
+                // A trim of no whole block writes nothing.
+                let writes = self.model.writes[id as usize].sectors > 0;
+                self.model.volumes[volume].nodes[node].forked |= apart && writes;
+            }
+            Kind::Flush { covered, submitted } => {
+                self.model.flushed(volume, node, covered, replicated);
+                let acked = self.model.tick();
+                if self.model.tenure.node == Some(node) {
+                    self.model.tenure.flushes.push((submitted, acked));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn fresh_view(&self, node: usize) -> View {
+        let resource = self.nodes[node].resource.as_ref().expect("it replied");
+        View::of(&resource.status(self.now()))
+    }
+
+    /// An error is an answer only where no good copy can be reached (rule 7, INV-14).
+    fn answered_error(
+        &mut self,
+        node: usize,
+        volume: usize,
+        error: RequestError,
+    ) -> Result<(), Violation> {
+        let view = self.fresh_view(node);
+        let without_data = view.volumes[volume].disk < DiskState::UpToDate
+            && (!view.is_connected() || view.volumes[volume].peer_disk < DiskState::UpToDate);
+        if without_data && error == RequestError::Io {
+            return Ok(());
+        }
+        let text = format!("node {node} answers \"{error}\" while {}", view.text());
+        Err(Violation::new("no error replies", text))
+    }
+
+    fn check_read(
+        &mut self,
+        node: usize,
+        volume: usize,
+        first: usize,
+        data: &[u8],
+        floors: &[u32],
+    ) -> Result<(), Violation> {
+        if data.len() != floors.len() * SECTOR {
+            let text = format!("a read of {} sectors returns {} bytes", floors.len(), data.len());
+            return Err(Violation::new("INV-19 one reply", text));
+        }
+        let seen = floors::check_read(&self.model, volume, first, data, floors)?;
+        let read = &mut self.model.volumes[volume].nodes[node].read;
+        for (floor, seen) in read[first..].iter_mut().zip(seen) {
+            *floor = (*floor).max(seen);
+        }
+        Ok(())
+    }
+}
+
+fn brief(op: &RequestOp) -> String {
+    match op {
+        RequestOp::Write { offset, data, fua } => {
+            format!("Write {offset}+{}{}", data.len(), if *fua { " fua" } else { "" })
+        }
+        RequestOp::Read(_)
+        | RequestOp::Trim { .. }
+        | RequestOp::Zeroes { .. }
+        | RequestOp::Flush => format!("{op:?}"),
+    }
+}

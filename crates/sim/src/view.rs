@@ -1,0 +1,126 @@
+//! A node's states as the checkers look at them: a small copy of what `Resource::status` tells.
+
+use tandem_replica::{ConnectionState, ResourceStatus, SyncState};
+use tandem_wire::{DiskState, ReplicationState, Role};
+
+/// One node at one moment. A dead one is all defaults.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct View {
+    /// Its process runs.
+    pub alive: bool,
+    /// Its role.
+    pub role: Role,
+    /// Its connection to the peer.
+    pub connection: ConnectionState,
+    /// The peer's role as it knows it.
+    pub peer_role: Role,
+    /// Split brain and the like.
+    pub sync: SyncState,
+    /// By index of the volume.
+    pub volumes: Vec<VolumeView>,
+}
+
+/// One volume of a node at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VolumeView {
+    /// Its disk.
+    pub disk: DiskState,
+    /// The peer's disk as this node knows it.
+    pub peer_disk: DiskState,
+    /// How it is replicated.
+    pub replication: ReplicationState,
+    /// Blocks out of sync.
+    pub dirty_blocks: u64,
+    /// Size of the export in bytes, 0 while unknown.
+    pub size: u64,
+    /// Requests of clients not replied to.
+    pub pending: u64,
+}
+
+impl View {
+    /// A dead node with that many volumes.
+    pub fn dead(volumes: usize) -> Self {
+        let volume = VolumeView {
+            disk: DiskState::Diskless,
+            peer_disk: DiskState::DUnknown,
+            replication: ReplicationState::Off,
+            dirty_blocks: 0,
+            size: 0,
+            pending: 0,
+        };
+        Self {
+            alive: false,
+            role: Role::Unknown,
+            connection: ConnectionState::StandAlone,
+            peer_role: Role::Unknown,
+            sync: SyncState::Normal,
+            volumes: vec![volume; volumes],
+        }
+    }
+
+    /// What a status says.
+    pub fn of(status: &ResourceStatus) -> Self {
+        let mut view = Self::dead(status.volumes.len());
+        view.alive = true;
+        view.role = status.role;
+        for (volume, told) in view.volumes.iter_mut().zip(&status.volumes) {
+            volume.disk = told.disk;
+            volume.size = told.size_bytes;
+            volume.pending = told.upper_pending;
+        }
+        let Some(connection) = status.connections.first() else { return view };
+        view.connection = connection.state;
+        view.peer_role = connection.peer_role;
+        view.sync = connection.sync_state.clone();
+        for (volume, told) in view.volumes.iter_mut().zip(&connection.peer_devices) {
+            volume.replication = told.replication;
+            volume.peer_disk = told.peer_disk;
+            volume.dirty_blocks = told.out_of_sync_bytes.div_ceil(4096);
+        }
+        view
+    }
+
+    /// Whether it is up and linked.
+    pub fn is_connected(&self) -> bool {
+        self.alive && self.connection == ConnectionState::Connected
+    }
+
+    /// Whether every write of the volume goes to an up-to-date peer.
+    pub fn is_established(&self, volume: usize) -> bool {
+        let volume = &self.volumes[volume];
+        self.is_connected()
+            && volume.replication == ReplicationState::Established
+            && volume.peer_disk == DiskState::UpToDate
+    }
+
+    /// Whether the node and its peer are in the state that everything must come back to.
+    pub fn is_healthy(&self) -> bool {
+        (0..self.volumes.len()).all(|volume| {
+            self.is_established(volume)
+                && self.volumes[volume].disk == DiskState::UpToDate
+                && self.volumes[volume].dirty_blocks == 0
+        })
+    }
+
+    /// Whether it reports a split brain.
+    pub fn is_split(&self) -> bool {
+        matches!(self.sync, SyncState::SplitBrain { .. })
+    }
+
+    /// One line for the timeline.
+    pub fn text(&self) -> String {
+        let mut text = format!("{} {}", self.role, self.connection.name());
+        match self.sync {
+            SyncState::Normal => {}
+            SyncState::SplitBrain { .. } => text.push_str(" SplitBrain"),
+            SyncState::Unrelated => text.push_str(" Unrelated"),
+        }
+        for volume in &self.volumes {
+            text.push_str(&format!(
+                " [{} {}/{} oos {}]",
+                volume.replication, volume.disk, volume.peer_disk, volume.dirty_blocks
+            ));
+        }
+        text
+    }
+}

@@ -1,0 +1,220 @@
+//! When the checkers look: at every change of states, at crashes, now and then, and at the end.
+
+use tandem_wire::{DiskState, Protocol, Role};
+
+use crate::checks::prefix::Boundary;
+use crate::checks::{Violation, coverage, equality, floors, prefix, transition};
+use crate::clock::{MILLIS, SECONDS};
+use crate::event::Event;
+use crate::stamp::SECTOR;
+use crate::view::View;
+use crate::world::{Phase, World};
+
+impl World {
+    /// Looks at a node's states; called after every input. INV-12: one Primary where nodes are
+    /// linked.
+    pub(crate) fn observe(&mut self, node: usize) -> Result<(), Violation> {
+        let now = self.now();
+        let volumes = self.nodes[node].disks.len();
+        let view = match &self.nodes[node].resource {
+            Some(resource) => View::of(&resource.status(now)),
+            None => View::dead(volumes),
+        };
+        if view == self.nodes[node].view {
+            return Ok(());
+        }
+        let before = std::mem::replace(&mut self.nodes[node].view, view.clone());
+        if self.trace.is_on() && before.text() != view.text() {
+            self.tell(Some(node), format_args!("is {}", view.text()));
+        }
+        let views = [&self.nodes[0].view, &self.nodes[1].view];
+        let linked = self.nodes[0].session.is_some() && self.nodes[1].session.is_some();
+        if linked && views.iter().all(|view| view.is_connected() && view.role == Role::Primary) {
+            let text = format!("0 is {}; 1 is {}", views[0].text(), views[1].text());
+            return Err(Violation::new("INV-12 one Primary", text));
+        }
+        let Self { model, nodes, .. } = self;
+        let image = |node: usize, volume: usize| nodes[node].disks[volume].image().to_vec();
+        transition::check(model, node, &before, &view, &image)
+    }
+
+    /// A node has become Primary.
+    pub(crate) fn promoted(&mut self, node: usize) -> Result<(), Violation> {
+        let volumes = self.nodes[node].disks.len();
+        let connected = self.nodes[node].session.is_some() && self.nodes[node].view.is_connected();
+        let follows = (0..volumes).all(|volume| self.established(node, volume).is_some());
+        self.model.begin_tenure(node, follows);
+        for volume in &mut self.model.volumes {
+            volume.nodes[1 - node].failed_over |= !connected;
+        }
+        for volume in 0..volumes {
+            self.check_floor(node, volume, "promoted")?;
+            if follows {
+                // The old Primary's replies lie before the promotion in the stream, in A too.
+                self.model.volumes[volume].source_done(1 - node, Protocol::C);
+            }
+        }
+        Ok(())
+    }
+
+    /// A node has crashed: what its disks hold is what it owes.
+    pub(crate) fn crashed(&mut self, node: usize, power: bool) -> Result<(), Violation> {
+        for volume in 0..self.nodes[node].disks.len() {
+            let image = self.nodes[node].disks[volume].image();
+            let sectors = self.model.volumes[volume].history.len();
+            let was_primary = self.nodes[node].view.role == Role::Primary;
+            let owes = &mut self.model.volumes[volume].nodes[node];
+            owes.crashed = true;
+            if power {
+                owes.lose_power();
+            } else if self.model.protocol == Protocol::B && !was_primary {
+                owes.lose_memory(&image[..sectors * SECTOR]);
+            }
+            if !owes.target && owes.follows && !was_primary {
+                let boundary = if power { Boundary::Flush } else { Boundary::Reply };
+                prefix::check(&self.model, volume, image, sectors, boundary)?;
+            }
+            let owes = &mut self.model.volumes[volume].nodes[node];
+            owes.follows = false;
+            let when = if power { "after a power loss" } else { "after a kill" };
+            self.check_floor(node, volume, when)?;
+        }
+        self.observe(node)?;
+        if self.model.tenure.node == Some(node) {
+            // What it had not flushed may be gone everywhere: nobody follows it from here on.
+            self.model.tenure.over = true;
+        }
+        Ok(())
+    }
+
+    fn check_floor(&self, node: usize, volume: usize, when: &str) -> Result<(), Violation> {
+        let owes = &self.model.volumes[volume].nodes[node];
+        if owes.target {
+            return Ok(());
+        }
+        let image = self.nodes[node].disks[volume].image();
+        let whose = format!("node {node} {when}");
+        floors::check(&self.model, "INV-1 durable", volume, image, &owes.volatile, &whose)
+    }
+
+    /// The checkers look at everything.
+    pub(crate) fn on_sample(&mut self) -> Result<(), Violation> {
+        let pause = self.prng.between(200 * MILLIS, 3 * SECONDS);
+        self.clock.after(pause, Event::Sample);
+        if self.phase == Phase::Setup {
+            return Ok(());
+        }
+        self.check_replies()?;
+        for volume in 0..self.model.volumes.len() {
+            for node in [0, 1] {
+                self.check_running(node, volume)?;
+            }
+            self.check_pair(volume)?;
+        }
+        Ok(())
+    }
+
+    fn check_running(&self, node: usize, volume: usize) -> Result<(), Violation> {
+        let view = &self.nodes[node].view;
+        let disk = view.volumes[volume].disk;
+        if !view.alive || disk < DiskState::Outdated {
+            return Ok(());
+        }
+        // In B a Secondary has received what it owes, and may not have written it.
+        if view.role == Role::Primary || self.model.protocol != Protocol::B {
+            self.check_floor(node, volume, "running")?;
+        }
+        let owes = &self.model.volumes[volume].nodes[node];
+        if owes.follows && !owes.target && view.role == Role::Secondary {
+            let sectors = self.model.volumes[volume].history.len();
+            let image = self.nodes[node].disks[volume].image();
+            prefix::check(&self.model, volume, image, sectors, Boundary::Reply)?;
+        }
+        Ok(())
+    }
+
+    /// INV-4 and INV-7, at a moment when nothing is in flight.
+    fn check_pair(&self, volume: usize) -> Result<(), Violation> {
+        let views = [&self.nodes[0].view, &self.nodes[1].view];
+        let attached =
+            |view: &&View| view.alive && view.volumes[volume].disk >= DiskState::Outdated;
+        let idle = self.clients.pending.is_empty()
+            && self.link.is_idle()
+            && self.nodes.iter().all(|node| node.disk_operations() == 0);
+        let connected = views.map(View::is_connected);
+        if !idle || !views.iter().all(attached) || connected[0] != connected[1] {
+            return Ok(());
+        }
+        let sectors = self.model.volumes[volume].history.len();
+        let images = [0, 1].map(|node| {
+            let image: &[u8] = self.nodes[node].disks[volume].image();
+            &image[..sectors * SECTOR]
+        });
+        let bits: u64 = views.iter().map(|view| view.volumes[volume].dirty_blocks).sum();
+        if views.iter().all(|view| view.is_established(volume)) && bits == 0 {
+            return equality::check(volume, images, "while idle");
+        }
+        let known = self.model.volumes[volume].nodes.iter().all(|node| !node.crashed);
+        if known {
+            coverage::check(volume, images, bits)?;
+        }
+        Ok(())
+    }
+
+    /// LIVE-2: every request is answered while its node lives.
+    fn check_replies(&self) -> Result<(), Violation> {
+        let now = self.clock.now();
+        let stuck =
+            (self.clients.pending.iter()).find(|(_, pending)| now - pending.since > 60 * SECONDS);
+        let Some((cookie, pending)) = stuck else { return Ok(()) };
+        let text =
+            format!("node {}: {cookie:?} {:?} is unanswered for 60 s", pending.node, pending.kind);
+        Err(Violation::new("LIVE-2 requests end", text))
+    }
+
+    /// Goes on to the next phase where it is time.
+    pub(crate) fn next_phase(&mut self) -> Result<(), Violation> {
+        let late = self.clock.now() >= self.phase_end;
+        match self.phase {
+            Phase::Setup if self.is_healthy() => self.enter(Phase::Load),
+            Phase::Load if late => self.enter(Phase::Heal),
+            Phase::Heal if self.is_healthy() && self.is_quiet() => {
+                self.check_end()?;
+                self.enter(Phase::Done);
+            }
+            Phase::Setup | Phase::Heal if late => {
+                let views = [0, 1].map(|node| self.nodes[node].view.text());
+                let pending = self.clients.pending.len();
+                let text = format!(
+                    "not healthy in time: 0 is {}; 1 is {}; {pending} requests open",
+                    views[0], views[1]
+                );
+                return Err(Violation::new("LIVE-1", text));
+            }
+            Phase::Setup | Phase::Load | Phase::Heal | Phase::Done => {}
+        }
+        Ok(())
+    }
+
+    fn is_healthy(&self) -> bool {
+        self.nodes.iter().all(|node| node.view.is_healthy())
+            && self.nodes.iter().any(|node| node.view.role == Role::Primary)
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.clients.pending.is_empty()
+            && self.link.is_idle()
+            && self.nodes.iter().all(|node| node.disk_operations() == 0)
+    }
+
+    /// The end: both images are equal and show everything that was promised.
+    fn check_end(&self) -> Result<(), Violation> {
+        for volume in 0..self.model.volumes.len() {
+            for node in [0, 1] {
+                self.check_floor(node, volume, "at the end")?;
+            }
+            self.check_pair(volume)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,235 @@
+//! The world of one seed: clock, two nodes, the network, clients, the operator, faults and
+//! checkers.
+//!
+//! `run` takes events off the clock until the run is over: first both nodes are set up and synced,
+//! then faults and load for the time asked, then faults stop, links heal, dead nodes start, and
+//! everything must come back to the healthy state within a bounded time. The first broken invariant
+//! ends it.
+
+use tandem_replica::Instant;
+
+use crate::checks::Violation;
+use crate::client::Clients;
+use crate::clock::{Clock, MILLIS, SECONDS};
+use crate::event::Event;
+use crate::fault::FaultCounts;
+use crate::link::SimLink;
+use crate::model::Model;
+use crate::node::Node;
+use crate::operator::Operator;
+use crate::prng::Prng;
+use crate::profile::Profile;
+use crate::stamp::BLOCK_SECTORS;
+use crate::trace::Trace;
+
+/// What is asked of a run.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Simulated seconds of load and faults.
+    pub seconds: u64,
+    /// Print the timeline.
+    pub trace: bool,
+}
+
+/// What a run came to.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The first broken invariant, and when in nanoseconds.
+    pub violation: Option<(u64, Violation)>,
+    /// Hash of all events.
+    pub hash: u64,
+    /// Events that happened.
+    pub events: u64,
+    /// Simulated nanoseconds.
+    pub simulated: u64,
+    /// Requests of clients.
+    pub requests: u64,
+    /// Faults injected.
+    pub faults: FaultCounts,
+}
+
+/// Where a run stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Until the first sync is done.
+    Setup,
+    /// Load and faults.
+    Load,
+    /// No new faults, no new requests; back to health.
+    Heal,
+    /// Over.
+    Done,
+}
+
+/// Everything.
+#[derive(Debug)]
+pub struct World {
+    /// The parameters.
+    pub profile: Profile,
+    /// Time and what is to come.
+    pub clock: Clock<Event>,
+    /// The nodes.
+    pub nodes: [Node; 2],
+    /// The network between them.
+    pub link: SimLink,
+    /// The clients.
+    pub clients: Clients,
+    /// The operator.
+    pub operator: Operator,
+    /// What must be true.
+    pub model: Model,
+    /// The timeline.
+    pub trace: Trace,
+    /// Faults injected.
+    pub faults: FaultCounts,
+    /// Chance for everything that has none of its own.
+    pub prng: Prng,
+    /// Where the run stands.
+    pub phase: Phase,
+    /// When the phase ends, or must have ended.
+    pub phase_end: u64,
+    /// A node that is to be killed after so many more actions.
+    pub doomed: Option<(usize, u64)>,
+    /// Timer events since time last went on, for live-locks.
+    pub spinning: (u64, u64),
+    options: Options,
+}
+
+/// Simulated time in which the first sync must be done, and in which all must be healthy at the
+/// end.
+const PATIENCE: u64 = 120 * SECONDS;
+
+/// Runs a seed.
+pub fn run(seed: u64, options: Options) -> Outcome {
+    World::new(seed, options).run()
+}
+
+impl World {
+    /// The world of a seed at its beginning.
+    pub fn new(seed: u64, options: Options) -> Self {
+        let mut prng = Prng::new(seed);
+        let profile = Profile::draw(&mut prng.fork(1));
+        let sectors: Vec<usize> = (profile.volume_blocks.iter())
+            .map(|blocks| usize::try_from(*blocks).expect("small") * BLOCK_SECTORS)
+            .collect();
+        Self {
+            clock: Clock::new(),
+            nodes: [0, 1].map(|index| Node::new(index, &profile, prng.fork(2 + index as u64))),
+            link: SimLink::new(profile.link, prng.fork(4)),
+            clients: Clients::new(&profile, prng.fork(5)),
+            operator: Operator::default(),
+            model: Model::new(profile.protocol, &sectors),
+            trace: Trace::new(options.trace),
+            faults: FaultCounts::default(),
+            prng: prng.fork(6),
+            phase: Phase::Setup,
+            phase_end: PATIENCE,
+            doomed: None,
+            spinning: (0, 0),
+            profile,
+            options,
+        }
+    }
+
+    /// Lets everything happen.
+    pub fn run(mut self) -> Outcome {
+        self.trace.line(0, None, format_args!("{:?}", self.profile));
+        let violation = self.live().err();
+        let now = self.clock.now();
+        crate::failure::at(now);
+        if let Some(violation) = &violation {
+            self.trace.line(now, None, format_args!("BROKEN {violation}"));
+        }
+        Outcome {
+            violation: violation.map(|violation| (now, violation)),
+            hash: self.trace.hash(),
+            events: self.clock.count(),
+            simulated: now,
+            requests: self.clients.requests,
+            faults: self.faults,
+        }
+    }
+
+    fn live(&mut self) -> Result<(), Violation> {
+        for node in [0, 1] {
+            let delay = self.prng.below(50 * MILLIS);
+            self.clock.after(delay, Event::Start { node });
+        }
+        self.clock.after(100 * MILLIS, Event::Operator);
+        self.clock.after(SECONDS, Event::Sample);
+        while self.phase != Phase::Done {
+            let event = self.clock.pop().expect("the operator never rests");
+            crate::failure::at(self.clock.now());
+            self.happen(event)?;
+        }
+        Ok(())
+    }
+
+    fn happen(&mut self, event: Event) -> Result<(), Violation> {
+        match event {
+            Event::Timer { node, life, at } => self.on_timer(node, life, at),
+            Event::Disk { node, life, volume, generation, token, key } => {
+                if self.nodes[node].life != life {
+                    return Ok(());
+                }
+                self.on_disk(node, volume, generation, token, key)
+            }
+            Event::Opened { node, life, volume, generation } => {
+                if self.nodes[node].life != life {
+                    return Ok(());
+                }
+                self.on_opened(node, volume, generation)
+            }
+            Event::Arrive { session, from } => self.on_arrive(session, from),
+            Event::Dial { node, life, attempt } => self.on_dial(node, life, attempt),
+            Event::DialFailed { node, life, attempt } => self.on_dial_failed(node, life, attempt),
+            Event::Up { session, node, life, peer_discards } => {
+                self.on_up(session, node, life, peer_discards)
+            }
+            Event::Client { client } => self.on_client(client),
+            Event::Operator => self.on_operator(),
+            Event::Fault => self.on_fault(),
+            Event::Heal { from, cut } => {
+                self.on_heal(from, cut);
+                Ok(())
+            }
+            Event::Start { node } => self.on_start(node),
+            Event::Sample => self.on_sample(),
+        }
+    }
+
+    /// The present as the core takes it.
+    pub fn now(&self) -> Instant {
+        Instant::from_nanos(self.clock.now())
+    }
+
+    /// A line in the timeline.
+    pub fn tell(&self, node: Option<usize>, text: std::fmt::Arguments<'_>) {
+        self.trace.line(self.clock.now(), node, text);
+    }
+
+    /// The next phase begins.
+    pub fn enter(&mut self, phase: Phase) {
+        self.tell(None, format_args!("== {phase:?}"));
+        self.phase = phase;
+        match phase {
+            Phase::Setup | Phase::Done => {}
+            Phase::Load => {
+                self.phase_end = self.clock.now() + self.options.seconds * SECONDS;
+                let pause = self.prng.between(1, self.profile.fault_pause * 2);
+                self.clock.after(pause, Event::Fault);
+                for client in 0..self.clients.slots.len() {
+                    self.clock.after(self.prng.below(100 * MILLIS), Event::Client { client });
+                }
+            }
+            Phase::Heal => {
+                self.phase_end = self.clock.now() + PATIENCE;
+                self.operator.calm();
+                self.doomed = None;
+                for from in [0, 1] {
+                    self.link.heal(from, &mut self.clock);
+                }
+            }
+        }
+    }
+}
