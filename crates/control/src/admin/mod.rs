@@ -1,0 +1,182 @@
+//! The language of the admin socket, `DIR/admin.sock`.
+//!
+//! A frame is a little-endian `u32` length, at most
+//! [`ADMIN_FRAME_BYTES_MAX`](crate::limits::ADMIN_FRAME_BYTES_MAX), and that many bytes of bincode
+//! 2 (standard configuration). A session starts with [`Request::Hello`]; then the client sends one
+//! request at a time and reads responses until one that is not [`Response::Progress`].
+//!
+//! Requests and responses travel inside enums of versions: a daemon that is younger than its client
+//! tells so by name instead of misreading. New variants are only ever added at the end.
+
+mod client;
+mod codec;
+
+#[cfg(test)]
+mod tests;
+
+pub use client::{Client, ClientError};
+pub use codec::{
+    CodecError, HEADER_LEN, decode_request, decode_response, encode_request, encode_response,
+    payload_len,
+};
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::ResourceConfig;
+use crate::id::{NodeId, VolumeNumber};
+use crate::status::ResourceStatus;
+
+/// Version of this protocol; both ends must speak the same.
+pub const VERSION: u32 = 1;
+
+/// Name of the socket in the run directory.
+pub const SOCKET_NAME: &str = "admin.sock";
+
+/// What a client asks of the daemon.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    /// First request of a session.
+    Hello {
+        /// [`VERSION`] of the client.
+        version: u32,
+    },
+    /// Answered at once by [`Response::Done`].
+    Ping,
+    /// Makes the resource, attaches its disks, connects to its peers.
+    Up(ResourceConfig),
+    /// Disconnects, detaches and forgets the resource; unknown ones are no error.
+    Down {
+        /// The resource.
+        resource: String,
+    },
+    /// Attaches the volume's disk.
+    Attach {
+        /// The resource.
+        resource: String,
+        /// The volume.
+        volume: VolumeNumber,
+    },
+    /// Detaches the volume's disk.
+    Detach {
+        /// The resource.
+        resource: String,
+        /// The volume.
+        volume: VolumeNumber,
+        /// Do not wait for I/O in flight.
+        force: bool,
+    },
+    /// Starts connecting.
+    Connect {
+        /// The resource.
+        resource: String,
+        /// The peer.
+        peer: NodeId,
+        /// Become the target whatever the histories say.
+        discard_my_data: bool,
+    },
+    /// Ends the connection: `StandAlone`.
+    Disconnect {
+        /// The resource.
+        resource: String,
+        /// The peer.
+        peer: NodeId,
+        /// Do not ask for the peer's consent.
+        force: bool,
+    },
+    /// Promotes.
+    Primary {
+        /// The resource.
+        resource: String,
+        /// Also without UpToDate data.
+        force: bool,
+    },
+    /// Demotes.
+    Secondary {
+        /// The resource.
+        resource: String,
+        /// Also while clients are connected, whose sockets are closed.
+        force: bool,
+    },
+    /// Everything is copied from a peer.
+    Invalidate {
+        /// The resource.
+        resource: String,
+        /// The volume.
+        volume: VolumeNumber,
+    },
+    /// Everything is copied to the peer.
+    InvalidateRemote {
+        /// The resource.
+        resource: String,
+        /// The volume.
+        volume: VolumeNumber,
+        /// The peer.
+        peer: NodeId,
+    },
+    /// Changes the running resource to what the configuration says; makes it if it does not run.
+    Adjust(ResourceConfig),
+    /// Answered by [`Response::Status`].
+    Status {
+        /// Only this resource; every one for `None`.
+        resource: Option<String>,
+    },
+    /// Waits until every connection of the resource (or that to `peer`) is Connected.
+    WaitConnect {
+        /// The resource.
+        resource: String,
+        /// Only this peer.
+        peer: Option<NodeId>,
+        /// Give up after this time; `None` for never.
+        timeout: Option<Duration>,
+    },
+    /// Waits until no volume of the resource is in a resync.
+    WaitSync {
+        /// The resource.
+        resource: String,
+        /// Only this volume.
+        volume: Option<VolumeNumber>,
+        /// Only this peer.
+        peer: Option<NodeId>,
+        /// Give up after this time; `None` for never.
+        timeout: Option<Duration>,
+    },
+}
+
+/// What the daemon answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Response {
+    /// Answer to [`Request::Hello`].
+    Hello(Hello),
+    /// It is so.
+    Done,
+    /// Answer to [`Request::Status`].
+    Status(Vec<ResourceStatus>),
+    /// It was not done, or only in part, as the message says.
+    Refused(Refusal),
+    /// More responses follow; says what is being waited for.
+    Progress(String),
+}
+
+/// Who the daemon is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// [`VERSION`] of the daemon.
+    pub version: u32,
+    /// Its node name.
+    pub node: String,
+    /// Its release.
+    pub release: String,
+    /// Its process id.
+    pub pid: u32,
+}
+
+/// Why a request was not done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// What the command exits with, one of [`exit`](crate::exit).
+    pub exit_code: u8,
+    /// What happened, to which resource, volume or peer, and what to do; a sentence.
+    pub message: String,
+}

@@ -1,0 +1,171 @@
+//! Definitions back to text, in drbdadm's form: 4 spaces, values in a column, `# defined at` lines.
+//!
+//! What is printed is complete: it has all that a resource inherits from `common`, and reads back
+//! to an equal definition.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::net::SocketAddr;
+
+use super::definition::{Connection, Definition, Host, HostVolume, Resource};
+use super::options::OptionSet;
+use super::{Config, MetaDisk};
+
+/// Column of values, relative to the keyword; drbdadm's.
+const VALUE_COLUMN: usize = 17;
+
+/// The whole configuration as `node` sees it.
+pub fn dump(config: &Config, node: &str) -> String {
+    let mut out = Printer::default();
+    out.line(&format!("# {}", config.file.display()));
+    out.options("global", &config.global);
+    for definition in &config.definitions {
+        out.text.push('\n');
+        out.definition(definition, node);
+    }
+    out.text
+}
+
+/// One resource as `node` sees it.
+pub fn dump_definition(definition: &Definition, node: &str) -> String {
+    let mut out = Printer::default();
+    out.definition(definition, node);
+    out.text
+}
+
+#[derive(Default)]
+struct Printer {
+    text: String,
+    depth: usize,
+}
+
+impl Printer {
+    fn definition(&mut self, definition: &Definition, node: &str) {
+        let resource = &definition.resource;
+        let here = if resource.host(node).is_some() { "not ignored" } else { "ignored" };
+        self.line(&format!("# resource {} on {node}: {here}, not stacked", resource.name));
+        self.line(&format!("# defined at {}:{}", definition.file.display(), definition.line));
+        self.resource(resource);
+    }
+
+    fn resource(&mut self, resource: &Resource) {
+        self.open(&format!("resource {}", quote(&resource.name)));
+        for host in &resource.hosts {
+            self.host(host);
+        }
+        for connection in &resource.connections {
+            self.connection(connection);
+        }
+        self.options("options", &resource.options);
+        self.options("startup", &resource.startup);
+        self.handlers(&resource.handlers);
+        self.close();
+    }
+
+    fn host(&mut self, host: &Host) {
+        self.open(&format!("on {}", quote(&host.name)));
+        self.value("node-id", &host.node_id.to_string());
+        for volume in &host.volumes {
+            self.volume(volume);
+        }
+        if let Some(address) = host.address {
+            self.value("address", &address_text(address));
+        }
+        self.options("options", &host.options);
+        self.close();
+    }
+
+    fn volume(&mut self, volume: &HostVolume) {
+        self.open(&format!("volume {}", volume.number));
+        self.value("device", &format!("{} minor {}", quote(&volume.device), volume.minor));
+        self.value("disk", &quote(&volume.disk));
+        let meta_disk = match &volume.meta_disk {
+            MetaDisk::Internal => "internal".to_owned(),
+            MetaDisk::External { path, index } => {
+                let slot = index.map(|index| format!(" [{index}]")).unwrap_or_default();
+                format!("{}{slot}", quote(&path.display().to_string()))
+            }
+        };
+        self.value("meta-disk", &meta_disk);
+        self.options("disk", &volume.options);
+        self.close();
+    }
+
+    fn connection(&mut self, connection: &Connection) {
+        self.open("connection");
+        for (host, address) in &connection.ends {
+            let value = format!("{} address {}", quote(host), address_text(*address));
+            self.value("host", &value);
+        }
+        self.options("net", &connection.net);
+        self.options("disk", &connection.disk);
+        for (number, set) in &connection.volumes {
+            self.open(&format!("volume {number}"));
+            self.options("disk", set);
+            self.close();
+        }
+        self.close();
+    }
+
+    fn options(&mut self, section: &str, set: &OptionSet) {
+        if set.is_empty() {
+            return;
+        }
+        self.open(section);
+        for (name, value) in set {
+            self.value(name, &quote(&value.text));
+        }
+        self.close();
+    }
+
+    fn handlers(&mut self, handlers: &BTreeMap<String, String>) {
+        if handlers.is_empty() {
+            return;
+        }
+        self.open("handlers");
+        for (name, command) in handlers {
+            self.value(name, &quote(command));
+        }
+        self.close();
+    }
+
+    fn value(&mut self, name: &str, value: &str) {
+        self.line(&format!("{name:<VALUE_COLUMN$}{}{value};", separator(name)));
+    }
+
+    fn open(&mut self, head: &str) {
+        self.line(&format!("{head} {{"));
+        self.depth += 1;
+    }
+
+    fn close(&mut self) {
+        self.depth -= 1;
+        self.line("}");
+    }
+
+    fn line(&mut self, line: &str) {
+        let indent = self.depth * 4;
+        writeln!(self.text, "{:indent$}{line}", "").expect("writing to a string does not fail");
+    }
+}
+
+/// What parts a name that fills the column from its value.
+fn separator(name: &str) -> &'static str {
+    if name.len() < VALUE_COLUMN { "" } else { " " }
+}
+
+fn address_text(address: SocketAddr) -> String {
+    match address {
+        SocketAddr::V4(address) => format!("ipv4 {address}"),
+        SocketAddr::V6(address) => format!("ipv6 {address}"),
+    }
+}
+
+/// The string as the scanner of DRBD takes it, in quotes where it must.
+fn quote(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+    if !text.is_empty() && text.len() <= crate::limits::WORD_LEN_MAX && text.chars().all(plain) {
+        return text.to_owned();
+    }
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}

@@ -1,0 +1,122 @@
+//! Files to statements: reads, follows `include`, bounds what it reads.
+
+use std::collections::BTreeSet;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use super::diagnostic::Diagnostics;
+use super::glob;
+use super::tree::{Statement, Word, parse};
+use crate::limits;
+
+/// The statements of `path` and of all files it includes, in order.
+pub(super) fn load(path: &Path, diagnostics: &mut Diagnostics) -> Vec<Statement> {
+    let mut loader = Loader { seen: BTreeSet::new(), statements: Vec::new(), diagnostics };
+    match read(path) {
+        Ok(text) => {
+            loader.first_time(path);
+            loader.text(path, &text, 0);
+        }
+        Err(message) => loader.diagnostics.file_error(path, message),
+    }
+    loader.statements
+}
+
+/// The statements of `text`, which stands for the file `path`, and of all files it includes.
+pub(super) fn load_text(path: &Path, text: &str, diagnostics: &mut Diagnostics) -> Vec<Statement> {
+    let mut loader = Loader { seen: BTreeSet::new(), statements: Vec::new(), diagnostics };
+    loader.text(path, text, 0);
+    loader.statements
+}
+
+struct Loader<'a> {
+    seen: BTreeSet<PathBuf>,
+    statements: Vec<Statement>,
+    diagnostics: &'a mut Diagnostics,
+}
+
+impl Loader<'_> {
+    fn text(&mut self, path: &Path, text: &str, depth: usize) {
+        let file = self.diagnostics.add_file(path, text);
+        for statement in parse(text, file, self.diagnostics) {
+            if self.diagnostics.is_full() {
+                return;
+            }
+            if statement.keyword.text == "include" {
+                self.include(path, &statement, depth);
+            } else {
+                self.statements.push(statement);
+            }
+        }
+    }
+
+    fn include(&mut self, from: &Path, statement: &Statement, depth: usize) {
+        let keyword = &statement.keyword;
+        let ([word], None) = (statement.values.as_slice(), &statement.block) else {
+            self.diagnostics.error(keyword.at, "one file or pattern and ';' expected");
+            return;
+        };
+        if depth == limits::INCLUDE_DEPTH_MAX {
+            let max = limits::INCLUDE_DEPTH_MAX;
+            self.diagnostics.error(keyword.at, format!("includes are nested more than {max} deep"));
+            return;
+        }
+        let path = from.parent().unwrap_or_else(|| Path::new("")).join(&word.text);
+        for path in self.targets(&path, word) {
+            if !self.first_time(&path) {
+                continue;
+            }
+            if self.diagnostics.file_count() >= limits::CONFIG_FILES_MAX {
+                let max = limits::CONFIG_FILES_MAX;
+                self.diagnostics.error(word.at, format!("more than {max} files"));
+                return;
+            }
+            match read(&path) {
+                Ok(text) => self.text(&path, &text, depth + 1),
+                Err(message) => {
+                    let message = format!("{}: {message}", path.display());
+                    self.diagnostics.error(word.at, message);
+                }
+            }
+        }
+    }
+
+    /// A pattern may match nothing; a file that is named must exist.
+    fn targets(&mut self, path: &Path, word: &Word) -> Vec<PathBuf> {
+        if !glob::is_pattern(&word.text) {
+            return vec![path.to_owned()];
+        }
+        match glob::expand(path, limits::CONFIG_FILES_MAX) {
+            Ok(paths) => paths,
+            Err(error) => {
+                self.diagnostics.error(word.at, format!("'{}': {error}", word.text));
+                Vec::new()
+            }
+        }
+    }
+
+    /// Whether the file was not read before, under whatever name.
+    fn first_time(&mut self, path: &Path) -> bool {
+        self.seen.insert(path.canonicalize().unwrap_or_else(|_| path.to_owned()))
+    }
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    let describe = |error: io::Error| {
+        if error.kind() == io::ErrorKind::NotFound {
+            "there is no such file".to_owned()
+        } else if error.kind() == io::ErrorKind::InvalidData {
+            "is not UTF-8".to_owned()
+        } else {
+            error.to_string()
+        }
+    };
+    let file = std::fs::File::open(path).map_err(describe)?;
+    let max = limits::CONFIG_FILE_BYTES_MAX;
+    let mut text = String::new();
+    file.take(max + 1).read_to_string(&mut text).map_err(describe)?;
+    if u64::try_from(text.len()).is_ok_and(|length| length <= max) {
+        return Ok(text);
+    }
+    Err(format!("has more than {max} bytes"))
+}

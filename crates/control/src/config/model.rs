@@ -1,0 +1,143 @@
+//! The resolved configuration of one resource as one node sees it.
+//!
+//! This is what `up` and `adjust` send to the daemon. All inheritance is applied and every default
+//! filled in, so that two of them are equal exactly when the node would behave the same.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{Minor, NodeId, VolumeNumber};
+use crate::names::{OnIoError, Protocol};
+
+/// A resource as one of its nodes sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResourceConfig {
+    /// Its name, 1 to 128 of `[A-Za-z0-9+._-]`.
+    pub name: String,
+    /// The `on` section that is this node.
+    pub node_name: String,
+    /// This node's number.
+    pub node_id: NodeId,
+    /// What holds for the resource as a whole.
+    pub options: ResourceOptions,
+    /// By ascending number; at least one.
+    pub volumes: Vec<VolumeConfig>,
+    /// By ascending node id.
+    pub peers: Vec<PeerConfig>,
+}
+
+/// A volume on this node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeConfig {
+    /// Its number in the resource.
+    pub number: VolumeNumber,
+    /// Its number on the node.
+    pub minor: Minor,
+    /// The device name that the file gives, `/dev/drbdN` where it only gives a minor.
+    pub device: String,
+    /// The backing disk: a block device or a regular file.
+    pub disk: PathBuf,
+    /// Where its metadata lies.
+    pub meta_disk: MetaDisk,
+    /// How the disk is treated.
+    pub options: DiskOptions,
+}
+
+/// Where a volume's metadata lies.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MetaDisk {
+    /// At the end of the backing disk.
+    Internal,
+    /// On a device or file of its own.
+    External {
+        /// The device or file.
+        path: PathBuf,
+        /// Slot in a device that is shared by several volumes; `None` where it is not.
+        index: Option<u32>,
+    },
+}
+
+/// Another node of the resource, and the connection to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerConfig {
+    /// Its number.
+    pub node_id: NodeId,
+    /// Its host name, which is also the connection's name.
+    pub name: String,
+    /// Where this node listens for it and connects from.
+    pub own_address: SocketAddr,
+    /// Where it listens.
+    pub peer_address: SocketAddr,
+    /// How the connection behaves.
+    pub net: NetOptions,
+    /// What holds for each volume towards this peer, by ascending volume number.
+    pub volumes: Vec<PeerVolumeConfig>,
+}
+
+/// A volume towards a peer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerVolumeConfig {
+    /// The volume.
+    pub number: VolumeNumber,
+    /// Pace of a resync.
+    pub resync: ResyncOptions,
+}
+
+/// Section `options`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResourceOptions {
+    /// How long a promotion waits for a Primary peer that is just vanishing; 0 to 60 s.
+    pub auto_promote_timeout: Duration,
+}
+
+/// Section `net`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetOptions {
+    /// When a write is complete.
+    pub protocol: Protocol,
+    /// How long an expected answer may take; below `connect_int` and `ping_int`.
+    pub timeout: Duration,
+    /// Pause between attempts to connect.
+    pub connect_int: Duration,
+    /// Idle time after which a ping is sent.
+    pub ping_int: Duration,
+    /// How long the answer to a ping may take.
+    pub ping_timeout: Duration,
+    /// The peer is given up when a request took `timeout * ko_count`; 0 for never.
+    pub ko_count: u32,
+    /// Writes after which a new epoch begins, 1 to 20000.
+    pub max_epoch_size: u32,
+    /// Socket send buffer in bytes; 0 leaves it to the kernel.
+    pub sndbuf_bytes: u64,
+    /// Socket receive buffer in bytes; 0 leaves it to the kernel.
+    pub rcvbuf_bytes: u64,
+}
+
+/// Section `disk` as far as it concerns the disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskOptions {
+    /// What an I/O error leads to.
+    pub on_io_error: OnIoError,
+    /// Size of the activity log in extents of 4 MiB, 67 to 65534.
+    pub al_extents: u32,
+}
+
+/// Section `disk` as far as it concerns a resync. Rates in bytes per second.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResyncOptions {
+    /// Fixed rate without the controller, else the rate to start with.
+    pub resync_rate: u64,
+    /// How far the controller plans; zero switches it off.
+    pub c_plan_ahead: Duration,
+    /// Delay on the link that the controller aims at, if `c_fill_target_bytes` is 0.
+    pub c_delay_target: Duration,
+    /// Bytes in flight that the controller aims at.
+    pub c_fill_target_bytes: u64,
+    /// Upper bound; 0 for none.
+    pub c_max_rate: u64,
+    /// Rate below which application I/O does not slow a resync down; 0: it never does.
+    pub c_min_rate: u64,
+}

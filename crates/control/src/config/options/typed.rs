@@ -1,0 +1,133 @@
+//! Option sets to typed options, with DRBD's defaults where nothing is set.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::OptionSet;
+use crate::config::table::{Kind, Section, Unit};
+use crate::config::{DiskOptions, NetOptions, ResourceOptions, ResyncOptions};
+use crate::names::{OnIoError, Protocol};
+
+impl ResourceOptions {
+    pub(in crate::config) fn from_set(set: &OptionSet) -> Self {
+        let get = Getter { section: Section::Options, set };
+        Self { auto_promote_timeout: get.duration("auto-promote-timeout") }
+    }
+}
+
+impl NetOptions {
+    pub(in crate::config) fn from_set(set: &OptionSet) -> Self {
+        let get = Getter { section: Section::Net, set };
+        Self {
+            protocol: get.named("protocol").unwrap_or(Protocol::C),
+            timeout: get.duration("timeout"),
+            connect_int: get.duration("connect-int"),
+            ping_int: get.duration("ping-int"),
+            ping_timeout: get.duration("ping-timeout"),
+            ko_count: get.count("ko-count"),
+            max_epoch_size: get.count("max-epoch-size"),
+            sndbuf_bytes: get.bytes("sndbuf-size"),
+            rcvbuf_bytes: get.bytes("rcvbuf-size"),
+        }
+    }
+}
+
+impl DiskOptions {
+    pub(in crate::config) fn from_set(set: &OptionSet) -> Self {
+        let get = Getter { section: Section::Disk, set };
+        Self {
+            on_io_error: get.named("on-io-error").unwrap_or(OnIoError::Detach),
+            al_extents: get.count("al-extents"),
+        }
+    }
+}
+
+impl ResyncOptions {
+    pub(in crate::config) fn from_set(set: &OptionSet) -> Self {
+        let get = Getter { section: Section::PeerDisk, set };
+        Self {
+            resync_rate: get.bytes("resync-rate"),
+            c_plan_ahead: get.duration("c-plan-ahead"),
+            c_delay_target: get.duration("c-delay-target"),
+            c_fill_target_bytes: get.bytes("c-fill-target"),
+            c_max_rate: get.bytes("c-max-rate"),
+            c_min_rate: get.bytes("c-min-rate"),
+        }
+    }
+}
+
+impl Default for ResourceOptions {
+    fn default() -> Self {
+        Self::from_set(&OptionSet::new())
+    }
+}
+
+impl Default for NetOptions {
+    fn default() -> Self {
+        Self::from_set(&OptionSet::new())
+    }
+}
+
+impl Default for DiskOptions {
+    fn default() -> Self {
+        Self::from_set(&OptionSet::new())
+    }
+}
+
+impl Default for ResyncOptions {
+    fn default() -> Self {
+        Self::from_set(&OptionSet::new())
+    }
+}
+
+/// The time that `startup { wfc-timeout }` gives waiting commands; `None` for ever.
+pub(in crate::config) fn wfc_timeout(set: &OptionSet) -> Option<Duration> {
+    let get = Getter { section: Section::Startup, set };
+    Some(get.duration("wfc-timeout")).filter(|timeout| !timeout.is_zero())
+}
+
+struct Getter<'a> {
+    section: Section,
+    set: &'a OptionSet,
+}
+
+impl Getter<'_> {
+    /// The value or the default, and its unit.
+    fn number(&self, name: &str) -> (u64, Unit) {
+        let spec = self.section.find(name).expect("callers name options of the table");
+        match spec.kind {
+            Kind::Number { default, unit, .. } => {
+                let set = self.set.get(name).and_then(|value| value.number);
+                (set.unwrap_or(default), unit)
+            }
+            Kind::Flag | Kind::Choice(_) | Kind::Text { .. } => {
+                unreachable!("callers ask for numbers: {name}")
+            }
+        }
+    }
+
+    fn count(&self, name: &str) -> u32 {
+        u32::try_from(self.number(name).0).expect("the table's range of a count fits")
+    }
+
+    fn bytes(&self, name: &str) -> u64 {
+        let (number, unit) = self.number(name);
+        number * unit.bytes().expect("callers ask for options that count bytes")
+    }
+
+    fn duration(&self, name: &str) -> Duration {
+        let (number, unit) = self.number(name);
+        match unit {
+            Unit::Seconds => Duration::from_secs(number),
+            Unit::Tenths => Duration::from_millis(number * 100),
+            Unit::Millis => Duration::from_millis(number),
+            Unit::One | Unit::Bytes | Unit::Sectors | Unit::Kib => {
+                unreachable!("callers ask for options that count time: {name}")
+            }
+        }
+    }
+
+    fn named<T: FromStr>(&self, name: &str) -> Option<T> {
+        self.set.get(name)?.text.parse().ok()
+    }
+}

@@ -1,0 +1,255 @@
+//! Statements to sections: which keyword may stand where, and what its values may be.
+//!
+//! Reading goes on after an error. What is part of DRBD's language and not there yet is refused by
+//! name, so that nobody takes it for a typing error.
+
+mod connection;
+mod host;
+mod value;
+mod volume;
+
+use super::diagnostic::Diagnostics;
+use super::options::{self, PlacedSet, closest};
+use super::raw::{RawBody, RawConfig, RawResource};
+use super::table::{HANDLERS, Section};
+use super::tree::{Statement, Word};
+
+/// Reads the statements of all files.
+pub(super) fn read(statements: &[Statement], diagnostics: &mut Diagnostics) -> RawConfig {
+    let mut reader = Reader { diagnostics };
+    let mut config = RawConfig::default();
+    for statement in statements {
+        reader.top(statement, &mut config);
+    }
+    config
+}
+
+const TOP: &[&str] = &["global", "common", "resource", "include"];
+
+const BODY: &[&str] = &[
+    "on",
+    "volume",
+    "device",
+    "disk",
+    "meta-disk",
+    "net",
+    "options",
+    "startup",
+    "handlers",
+    "connection",
+    "connection-mesh",
+    "protocol",
+];
+
+/// Keywords of DRBD's language that have no meaning yet.
+const NOT_YET: &[&str] = &[
+    "floating",
+    "stacked-on-top-of",
+    "syncer",
+    "proxy",
+    "template-file",
+    "flexible-meta-disk",
+    "tiebreaker",
+    "via",
+    "require-drbd-module-version-eq",
+    "require-drbd-module-version-ne",
+    "require-drbd-module-version-gt",
+    "require-drbd-module-version-ge",
+    "require-drbd-module-version-lt",
+    "require-drbd-module-version-le",
+];
+
+struct Reader<'a> {
+    diagnostics: &'a mut Diagnostics,
+}
+
+impl Reader<'_> {
+    fn top(&mut self, statement: &Statement, config: &mut RawConfig) {
+        let keyword = &statement.keyword;
+        match keyword.text.as_str() {
+            "global" => {
+                let mut set = std::mem::take(&mut config.global);
+                self.options(statement, Section::Global, &mut set);
+                config.global = set;
+            }
+            "common" => {
+                let Some(block) = self.block(statement) else {
+                    return;
+                };
+                if let Some(first) = &config.common {
+                    let first = self.diagnostics.place(first.at);
+                    let message = format!("second section 'common', the first is at {first}");
+                    return self.diagnostics.error(keyword.at, message);
+                }
+                let mut body = RawBody::new(keyword.at);
+                self.body(block, &mut body, "common");
+                self.no_hosts_in_common(&body);
+                config.common = Some(body);
+            }
+            "resource" => {
+                let Some((name, block)) = self.named_block(statement, "a resource name") else {
+                    return;
+                };
+                self.check_name(name, "resource name");
+                let mut body = RawBody::new(keyword.at);
+                self.body(block, &mut body, "resource");
+                config.resources.push(RawResource { name: name.clone(), body });
+            }
+            "skip" => {}
+            _ => self.unknown(keyword, "at top level", TOP),
+        }
+    }
+
+    fn body(&mut self, block: &[Statement], body: &mut RawBody, section: &str) {
+        for statement in block {
+            let keyword = &statement.keyword;
+            match keyword.text.as_str() {
+                "on" => body.hosts.extend(self.host(statement)),
+                "volume" => self.volume(statement, &mut body.volumes),
+                "disk" if statement.block.is_some() => {
+                    self.options(statement, Section::Disk, &mut body.disk);
+                }
+                "device" | "disk" | "meta-disk" => {
+                    self.implicit_volume(statement, &mut body.volumes);
+                }
+                "net" => self.options(statement, Section::Net, &mut body.net),
+                "protocol" => {
+                    options::read(statement, Section::Net, &mut body.net, self.diagnostics);
+                }
+                "options" => self.options(statement, Section::Options, &mut body.options),
+                "startup" => self.options(statement, Section::Startup, &mut body.startup),
+                "handlers" => self.handlers(statement, body),
+                "connection" => body.connections.extend(self.connection(statement)),
+                "connection-mesh" => body.meshes.extend(self.mesh(statement)),
+                "skip" => {}
+                _ => self.unknown(keyword, &format!("in '{section}'"), BODY),
+            }
+        }
+    }
+
+    fn no_hosts_in_common(&mut self, body: &RawBody) {
+        let hosts = body.hosts.iter().map(|host| ("on", host.name.at));
+        let connections = body.connections.iter().map(|found| ("connection", found.at));
+        let explicit = body.volumes.explicit.values();
+        let volumes = explicit.chain(&body.volumes.implicit).map(|found| ("volume", found.at));
+        let meshes = body.meshes.iter().filter_map(|mesh| mesh.hosts.first());
+        let meshes = meshes.map(|host| ("connection-mesh", host.at));
+        for (what, at) in hosts.chain(connections).chain(volumes).chain(meshes) {
+            self.diagnostics.error(at, format!("no '{what}' in section 'common'"));
+        }
+    }
+
+    fn handlers(&mut self, statement: &Statement, body: &mut RawBody) {
+        let Some(block) = self.block(statement) else {
+            return;
+        };
+        for handler in block {
+            let keyword = &handler.keyword;
+            let name = keyword.text.as_str();
+            if !HANDLERS.contains(&name) {
+                self.unknown(keyword, "in 'handlers'", HANDLERS);
+                continue;
+            }
+            let Some(command) = self.one_value(handler, "a command") else {
+                continue;
+            };
+            if body.handlers.insert(name.to_owned(), command.text.clone()).is_some() {
+                self.diagnostics.error(keyword.at, format!("handler '{name}' is set twice"));
+            }
+            let message = format!("handler '{name}' has no effect: handlers are not run yet");
+            self.diagnostics.warn_once(name, keyword.at, message);
+        }
+    }
+
+    fn options(&mut self, statement: &Statement, section: Section, into: &mut PlacedSet) {
+        let Some(block) = self.block(statement) else {
+            return;
+        };
+        for option in block {
+            options::read(option, section, into, self.diagnostics);
+        }
+    }
+
+    /// The block of a statement that has no values.
+    fn block<'s>(&mut self, statement: &'s Statement) -> Option<&'s [Statement]> {
+        let keyword = &statement.keyword;
+        if let Some(value) = statement.values.first() {
+            let message = format!("'{{' expected behind '{}', not '{}'", keyword.text, value.text);
+            self.diagnostics.error(value.at, message);
+            return None;
+        }
+        if statement.block.is_none() {
+            let message = format!("'{{' expected behind '{}', not ';'", keyword.text);
+            self.diagnostics.error(keyword.at, message);
+        }
+        statement.block.as_deref()
+    }
+
+    /// The value and the block of a statement that has one of each.
+    fn named_block<'s>(
+        &mut self,
+        statement: &'s Statement,
+        what: &str,
+    ) -> Option<(&'s Word, &'s [Statement])> {
+        let keyword = &statement.keyword;
+        let Some(name) = statement.values.first() else {
+            let message = format!("{what} expected behind '{}'", keyword.text);
+            self.diagnostics.error(keyword.at, message);
+            return None;
+        };
+        if let Some(extra) = statement.values.get(1) {
+            self.diagnostics.error(extra.at, format!("'{{' expected, not '{}'", extra.text));
+            return None;
+        }
+        let Some(block) = &statement.block else {
+            let message = format!("'{{' expected behind '{} {}'", keyword.text, name.text);
+            self.diagnostics.error(name.at, message);
+            return None;
+        };
+        Some((name, block))
+    }
+
+    /// The values of a statement that has at least one and no block.
+    fn values<'s>(&mut self, statement: &'s Statement, what: &str) -> Option<&'s [Word]> {
+        let keyword = &statement.keyword;
+        if statement.block.is_some() {
+            let message = format!("'{}' has no block, {what} and ';' expected", keyword.text);
+            self.diagnostics.error(keyword.at, message);
+            return None;
+        }
+        if statement.values.is_empty() {
+            let message = format!("{what} expected behind '{}'", keyword.text);
+            self.diagnostics.error(keyword.at, message);
+            return None;
+        }
+        Some(&statement.values)
+    }
+
+    /// The value of a statement that has exactly one and no block.
+    fn one_value<'s>(&mut self, statement: &'s Statement, what: &str) -> Option<&'s Word> {
+        match self.values(statement, what)? {
+            [value] => Some(value),
+            [_, extra, ..] => {
+                self.diagnostics.error(extra.at, options::extra_word(statement, extra));
+                None
+            }
+            [] => None,
+        }
+    }
+
+    fn unknown(&mut self, keyword: &Word, place: &str, expected: &[&str]) {
+        let name = &keyword.text;
+        let message = if NOT_YET.contains(&name.as_str()) {
+            format!("'{name}' is not supported yet")
+        } else if let Some(close) = closest(name, expected.iter().copied()) {
+            format!("no '{name}' {place}; is '{close}' meant?")
+        } else {
+            format!("no '{name}' {place}; expected is one of {}", expected.join(", "))
+        };
+        self.diagnostics.error(keyword.at, message);
+    }
+
+    fn twice(&mut self, keyword: &Word) {
+        self.diagnostics.error(keyword.at, format!("'{}' is given twice", keyword.text));
+    }
+}

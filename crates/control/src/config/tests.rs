@@ -1,0 +1,32 @@
+//! The language: what is read, what is refused with which words, and that a dump reads back.
+
+mod bad;
+mod good;
+mod include;
+mod round_trip;
+
+use super::{Config, ResourceConfig};
+
+/// The common subset with one volume, on nodes `a` and `b`, with `extra` in the resource.
+fn pair(extra: &str) -> String {
+    format!(
+        "resource r0 {{
+            volume 0 {{ device minor 1; disk /dev/sda; }}
+            on a {{ node-id 0; address 10.0.0.1:7000; }}
+            on b {{ node-id 1; address 10.0.0.2:7000; }}
+            {extra}
+        }}"
+    )
+}
+
+fn parse(text: &str) -> Config {
+    Config::parse("t.res".as_ref(), text).unwrap_or_else(|errors| panic!("{errors}\nin: {text}"))
+}
+
+fn seen_from_a(text: &str) -> ResourceConfig {
+    parse(text).seen_from("a").remove(0)
+}
+
+fn warnings(text: &str) -> Vec<String> {
+    parse(text).warnings.into_iter().map(|warning| warning.message).collect()
+}

@@ -1,0 +1,257 @@
+//! Configurations that are taken, and what becomes of them.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::{pair, parse, seen_from_a, warnings};
+use crate::config::{MetaDisk, NetOptions, ResyncOptions};
+use crate::id::{Minor, NodeId, VolumeNumber};
+use crate::names::Protocol;
+
+#[test]
+fn the_smallest_resource_has_drbds_defaults() {
+    let config = seen_from_a(&pair(""));
+    assert_eq!((config.name.as_str(), config.node_name.as_str()), ("r0", "a"));
+    assert_eq!(config.node_id, NodeId(0));
+    assert_eq!(config.options.auto_promote_timeout, Duration::from_secs(2));
+    let [volume] = config.volumes.as_slice() else { panic!("{:?}", config.volumes) };
+    assert_eq!(volume.number, VolumeNumber(0));
+    assert_eq!(volume.minor, Minor(1));
+    assert_eq!(volume.device, "/dev/drbd1");
+    assert_eq!(volume.disk, Path::new("/dev/sda"));
+    assert_eq!(volume.meta_disk, MetaDisk::Internal);
+    assert_eq!(volume.options.al_extents, 1237);
+    let [peer] = config.peers.as_slice() else { panic!("{:?}", config.peers) };
+    assert_eq!((peer.node_id, peer.name.as_str()), (NodeId(1), "b"));
+    assert_eq!(peer.own_address.to_string(), "10.0.0.1:7000");
+    assert_eq!(peer.peer_address.to_string(), "10.0.0.2:7000");
+    let expected = NetOptions {
+        protocol: Protocol::C,
+        timeout: Duration::from_secs(6),
+        connect_int: Duration::from_secs(10),
+        ping_int: Duration::from_secs(10),
+        ping_timeout: Duration::from_millis(500),
+        ko_count: 7,
+        max_epoch_size: 2048,
+        sndbuf_bytes: 0,
+        rcvbuf_bytes: 0,
+    };
+    assert_eq!(peer.net, expected);
+    let expected = ResyncOptions {
+        resync_rate: 250 << 10,
+        c_plan_ahead: Duration::from_secs(2),
+        c_delay_target: Duration::from_secs(1),
+        c_fill_target_bytes: 50 << 10,
+        c_max_rate: 100 << 20,
+        c_min_rate: 250 << 10,
+    };
+    assert_eq!(peer.volumes[0].resync, expected);
+    assert_eq!(warnings(&pair("")), [""; 0]);
+}
+
+#[test]
+fn the_other_node_sees_the_mirror_image() {
+    let config = parse(&pair("")).seen_from("b").remove(0);
+    assert_eq!(config.node_id, NodeId(1));
+    assert_eq!(config.peers[0].name, "a");
+    assert_eq!(config.peers[0].own_address.to_string(), "10.0.0.2:7000");
+    assert!(parse(&pair("")).seen_from("c").is_empty());
+}
+
+/// Each row: what is added to a pair, and a check of how `a` sees it.
+#[test]
+fn options_arrive_in_their_units() {
+    type Check = fn(&NetOptions) -> bool;
+    let rows: &[(&str, Check)] = &[
+        ("protocol A;", |net| net.protocol == Protocol::A),
+        ("net { protocol b; }", |net| net.protocol == Protocol::B),
+        ("net { timeout 15; }", |net| net.timeout == Duration::from_millis(1500)),
+        ("net { connect-int 20; }", |net| net.connect_int == Duration::from_secs(20)),
+        ("net { ping-int 7; }", |net| net.ping_int == Duration::from_secs(7)),
+        ("net { ping-timeout 30; }", |net| net.ping_timeout == Duration::from_secs(3)),
+        ("net { ko-count 0; }", |net| net.ko_count == 0),
+        ("net { max-epoch-size 20000; }", |net| net.max_epoch_size == 20_000),
+        ("net { sndbuf-size 1M; rcvbuf-size 2048; }", |net| {
+            (net.sndbuf_bytes, net.rcvbuf_bytes) == (1 << 20, 2048)
+        }),
+        ("net { sndbuf-size 8s; }", |net| net.sndbuf_bytes == 4096),
+        ("net { allow-two-primaries no; no-tls; after-sb-0pri disconnect; }", |net| {
+            *net == NetOptions::default()
+        }),
+        ("net { _unknown anything; }", |net| *net == NetOptions::default()),
+    ];
+    for (extra, check) in rows {
+        let config = seen_from_a(&pair(extra));
+        assert!(check(&config.peers[0].net), "{extra}: {:?}", config.peers[0].net);
+    }
+}
+
+#[test]
+fn the_most_specific_setting_wins() {
+    let common = "common { net { protocol A; ko-count 1; ping-int 11; timeout 1; }
+        disk { al-extents 100; } }";
+    let resource = |connection: &str| {
+        let extra = format!("net {{ ko-count 2; ping-int 12; timeout 2; }} {connection}");
+        seen_from_a(&format!("{common} {}", pair(&extra)))
+    };
+    let mesh = "connection-mesh { hosts a b; net { ping-int 13; timeout 3; } }";
+    let connection = "connection { host a; host b; net { timeout 4; } }";
+    let config = resource(&format!("{mesh} {connection}"));
+    let net = &config.peers[0].net;
+    assert_eq!(net.protocol, Protocol::A, "of common");
+    assert_eq!(net.ko_count, 2, "of the resource");
+    assert_eq!(net.ping_int, Duration::from_secs(13), "of the mesh");
+    assert_eq!(net.timeout, Duration::from_millis(400), "of the connection");
+    assert_eq!(config.volumes[0].options.al_extents, 100);
+    // The order in the file does not matter.
+    assert_eq!(resource(&format!("{connection} {mesh}")), config);
+}
+
+#[test]
+fn disk_options_are_inherited_down_to_the_connections_volume() {
+    let text = "common { disk { c-max-rate 1; c-min-rate 1; resync-rate 1; c-plan-ahead 1;
+            c-delay-target 1; } }
+        resource r0 {
+            disk { c-min-rate 2; resync-rate 2; c-plan-ahead 2; c-delay-target 2; al-extents 200; }
+            volume 0 { device minor 1; disk { resync-rate 3; c-plan-ahead 3; c-delay-target 3; } }
+            on a { node-id 0; address 10.0.0.1:7000;
+                volume 0 { disk /dev/sda; disk { al-extents 300; } } }
+            on b { node-id 1; address 10.0.0.2:7000; volume 0 { disk /dev/sdb; } }
+            connection { host a; host b; disk { c-plan-ahead 4; c-delay-target 4; }
+                volume 0 { disk { c-delay-target 5; } } }
+        }";
+    let config = parse(text);
+    let seen = config.seen_from("a").remove(0);
+    assert_eq!(seen.volumes[0].options.al_extents, 300);
+    let resync = &seen.peers[0].volumes[0].resync;
+    assert_eq!((resync.c_max_rate, resync.c_min_rate, resync.resync_rate), (1024, 2048, 3072));
+    assert_eq!(resync.c_plan_ahead, Duration::from_millis(400));
+    assert_eq!(resync.c_delay_target, Duration::from_millis(500));
+    assert_eq!(config.seen_from("b")[0].volumes[0].options.al_extents, 200);
+}
+
+#[test]
+fn volume_zero_may_be_implicit_at_either_level() {
+    let in_resource =
+        "resource r0 { protocol C; device /dev/drbd5; disk /dev/sda; meta-disk internal;
+        on a { node-id 0; address 10.0.0.1:7000; } on b { node-id 1; address 10.0.0.2:7000; } }";
+    let in_host = "resource r0 {
+        on a { node-id 0; device /dev/drbd5; disk /dev/sda; address 10.0.0.1:7000; }
+        on b { node-id 1; device /dev/drbd6; disk \"/srv/b disk\"; address 10.0.0.2:7000;
+            meta-disk /dev/sdc[2]; } }";
+    assert_eq!(seen_from_a(in_resource).volumes, seen_from_a(in_host).volumes);
+    let volume = parse(in_host).seen_from("b").remove(0).volumes.remove(0);
+    assert_eq!(volume.disk, Path::new("/srv/b disk"));
+    let expected = MetaDisk::External { path: "/dev/sdc".into(), index: Some(2) };
+    assert_eq!(volume.meta_disk, expected);
+}
+
+#[test]
+fn devices_and_metadata_have_several_forms() {
+    for (device, name, minor) in [
+        ("/dev/drbd7", "/dev/drbd7", 7),
+        ("minor 7", "/dev/drbd7", 7),
+        ("/dev/drbd7 minor 7", "/dev/drbd7", 7),
+        ("drbd_x minor 7", "drbd_x", 7),
+        ("/dev/drbd_x minor 7", "/dev/drbd_x", 7),
+    ] {
+        let text = pair("").replace("minor 1", device);
+        let volume = seen_from_a(&text).volumes.remove(0);
+        assert_eq!((volume.device.as_str(), volume.minor), (name, Minor(minor)), "{device}");
+    }
+    for (meta_disk, index) in [("/dev/m", None), ("/dev/m[0]", Some(0)), ("/dev/m [9]", Some(9))] {
+        let text = pair("").replace("/dev/sda;", &format!("/dev/sda; meta-disk {meta_disk};"));
+        let expected = MetaDisk::External { path: "/dev/m".into(), index };
+        assert_eq!(seen_from_a(&text).volumes[0].meta_disk, expected, "{meta_disk}");
+    }
+}
+
+#[test]
+fn addresses_may_be_of_either_family_and_of_the_connection() {
+    let text = pair("").replace("10.0.0.1:7000", "ipv4 10.0.0.1:7000");
+    assert_eq!(seen_from_a(&text).peers, seen_from_a(&pair("")).peers);
+    let text = pair("").replace("10.0.0.2:7000", "ipv6 [fd00::2%3]:7000");
+    assert_eq!(seen_from_a(&text).peers[0].peer_address.to_string(), "[fd00::2%3]:7000");
+    let own = "connection { host b address 10.1.0.2:7001; host a port 7002; }";
+    let peer = seen_from_a(&pair(own)).peers.remove(0);
+    assert_eq!(peer.own_address.to_string(), "10.0.0.1:7002");
+    assert_eq!(peer.peer_address.to_string(), "10.1.0.2:7001");
+    let path = "connection { path { host a address 10.1.0.1:1; host b address 10.1.0.2:1; } }";
+    let text = pair(path).replace("address 10.0.0.1:7000;", "");
+    assert_eq!(seen_from_a(&text).peers[0].own_address.to_string(), "10.1.0.1:1");
+}
+
+#[test]
+fn comments_quotes_and_layout_do_not_matter() {
+    let text = "# first\nresource \"r0\"{volume 0{device minor 1;disk\"/dev/sda\"; # last
+        }on a{node-id 0;address 10.0.0.1:7000;}\non \"b\" {\n\tnode-id 1;
+        address\n10.0.0.2:7000; } }#";
+    assert_eq!(seen_from_a(text), seen_from_a(&pair("")));
+    assert_eq!(seen_from_a(&pair("skip { anything { at all; } }")), seen_from_a(&pair("")));
+    assert!(parse("").definitions.is_empty());
+    assert!(parse("# nothing\n").definitions.is_empty());
+}
+
+#[test]
+fn several_volumes_and_resources_live_together() {
+    let second = "resource r1 {
+        volume 0 { device minor 2; disk /dev/sdb; meta-disk /dev/sdm[0]; }
+        volume 7 { device minor 3; disk /dev/sdc; meta-disk /dev/sdm[1]; }
+        on a { node-id 5; address 10.0.0.1:7001; } on b { node-id 6; address 10.0.0.2:7001; } }";
+    let config = parse(&format!("{} {second}", pair("")));
+    let seen = config.seen_from("a");
+    assert_eq!(seen.len(), 2);
+    let numbers: Vec<u16> = seen[1].volumes.iter().map(|volume| volume.number.0).collect();
+    assert_eq!(numbers, [0, 7]);
+    assert_eq!(seen[1].peers[0].volumes.len(), 2);
+    assert_eq!(config.find("r1").unwrap().line, 6);
+}
+
+#[test]
+fn what_has_no_effect_is_told_once_by_name() {
+    let text = format!(
+        "global {{ usage-count no; }} common {{ disk {{ c-max-rate 1M; }} }} {}",
+        pair(
+            "disk { c-max-rate 2M; disk-flushes yes; disk-barrier yes; }
+            net { max-buffers 36k; tcp-cork no; }
+            options { auto-promote yes; quorum off; }
+            handlers { split-brain \"/bin/true root\"; }"
+        )
+        .replace("36k", "36K"),
+    );
+    let expected = [
+        "option 'c-max-rate' has no effect: the pace of a resync cannot be set yet",
+        "option 'disk-barrier' has no effect: epochs are kept apart by waiting and flushing",
+        "option 'max-buffers' has no effect: it is not there yet",
+        "option 'auto-promote' has no effect: promotion is by 'primary' only, yet",
+        "handler 'split-brain' has no effect: handlers are not run yet",
+    ];
+    assert_eq!(warnings(&text), expected);
+}
+
+#[test]
+fn al_extents_out_of_range_are_clamped_as_the_driver_does() {
+    for (given, taken) in [("66", 67), ("67", 67), ("65535", 65_534), ("1K", 1024)] {
+        let text = pair(&format!("disk {{ al-extents {given}; }}"));
+        assert_eq!(seen_from_a(&text).volumes[0].options.al_extents, taken, "{given}");
+    }
+    let warned = warnings(&pair("disk { al-extents 7; }"));
+    assert_eq!(warned, ["'al-extents' is 7, 67 is taken"]);
+}
+
+#[test]
+fn startup_says_how_long_commands_wait() {
+    let wait = |extra: &str| parse(&pair(extra)).find("r0").unwrap().resource.wait_timeout();
+    assert_eq!(wait(""), None);
+    assert_eq!(wait("startup { wfc-timeout 0; }"), None);
+    assert_eq!(wait("startup { wfc-timeout 30; }"), Some(Duration::from_secs(30)));
+}
+
+#[test]
+fn a_hosts_options_come_before_the_resources() {
+    let text = pair("options { auto-promote-timeout 30; }")
+        .replace("on a {", "on a { options { auto-promote-timeout 50; }");
+    let config = parse(&text);
+    let of = |node: &str| config.seen_from(node)[0].options.auto_promote_timeout;
+    assert_eq!((of("a"), of("b")), (Duration::from_secs(5), Duration::from_secs(3)));
+}

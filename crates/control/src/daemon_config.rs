@@ -1,0 +1,188 @@
+//! `tandemd.toml`: what only this daemon has.
+//!
+//! Unknown keys are errors by name: a misspelt limit must not fall back to its default in silence.
+//! An empty file, and none, mean the defaults.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use crate::limits;
+
+/// The daemon's own configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DaemonConfig {
+    /// Section `[nbd]`.
+    pub nbd: NbdConfig,
+    /// Data threads, 1 to 256; `None` for the smaller of 4 and the number of cores.
+    pub shards: Option<u32>,
+    /// Section `[limits]`.
+    pub limits: LimitsConfig,
+}
+
+/// Section `[nbd]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NbdConfig {
+    /// TCP addresses to serve exports on, beside the socket in the run directory.
+    pub listen: Vec<SocketAddr>,
+}
+
+/// Section `[limits]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitsConfig {
+    /// Bytes of buffers that all requests of a shard share, at least 64 MiB.
+    pub pool_bytes: u64,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self { pool_bytes: limits::POOL_BYTES_MIN }
+    }
+}
+
+/// Why a daemon configuration was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonConfigError {
+    /// The file could not be read.
+    #[error("{path}: {source}")]
+    Read {
+        /// The file.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// It is larger than any that makes sense.
+    #[error("{path}: is larger than {} bytes", limits::DAEMON_CONFIG_BYTES_MAX)]
+    TooLarge {
+        /// The file.
+        path: String,
+    },
+    /// It is no TOML, or a key is unknown or has a value of the wrong type.
+    #[error("{path}: {message}")]
+    Syntax {
+        /// The file.
+        path: String,
+        /// Line, caret and reason.
+        message: String,
+    },
+    /// A value is outside its range.
+    #[error("{path}: {key} is {value}, allowed is {allowed}")]
+    Range {
+        /// The file.
+        path: String,
+        /// The key.
+        key: &'static str,
+        /// The value given.
+        value: String,
+        /// What it may be.
+        allowed: String,
+    },
+}
+
+impl DaemonConfig {
+    /// Reads and checks `path`.
+    ///
+    /// # Errors
+    /// The file cannot be read or says what it may not.
+    pub fn load(path: &Path) -> Result<Self, DaemonConfigError> {
+        let name = path.display().to_string();
+        let read_error = |source| DaemonConfigError::Read { path: name.clone(), source };
+        let length = std::fs::metadata(path).map_err(read_error)?.len();
+        if length > limits::DAEMON_CONFIG_BYTES_MAX {
+            return Err(DaemonConfigError::TooLarge { path: name });
+        }
+        let text = std::fs::read_to_string(path).map_err(read_error)?;
+        Self::parse(&name, &text)
+    }
+
+    /// Checks `text`; `path` is only named in errors.
+    ///
+    /// # Errors
+    /// The text says what it may not.
+    pub fn parse(path: &str, text: &str) -> Result<Self, DaemonConfigError> {
+        let config: Self = toml::from_str(text).map_err(|error| DaemonConfigError::Syntax {
+            path: path.to_owned(),
+            message: error.to_string().trim_end().to_owned(),
+        })?;
+        config.check(path)?;
+        Ok(config)
+    }
+
+    fn check(&self, path: &str) -> Result<(), DaemonConfigError> {
+        let range = |key, value: String, allowed: String| {
+            Err(DaemonConfigError::Range { path: path.to_owned(), key, value, allowed })
+        };
+        if let Some(shards) = self.shards
+            && !(1..=limits::SHARDS_MAX).contains(&shards)
+        {
+            return range("shards", shards.to_string(), format!("1 to {}", limits::SHARDS_MAX));
+        }
+        let listeners = self.nbd.listen.len();
+        if listeners > limits::LISTENERS_MAX {
+            let allowed = format!("a list of up to {}", limits::LISTENERS_MAX);
+            return range("nbd.listen", format!("a list of {listeners}"), allowed);
+        }
+        let pool_bytes = self.limits.pool_bytes;
+        if pool_bytes < limits::POOL_BYTES_MIN {
+            let allowed = format!("{} and more", limits::POOL_BYTES_MIN);
+            return range("limits.pool_bytes", pool_bytes.to_string(), allowed);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::DaemonConfig;
+    use crate::limits;
+
+    #[test]
+    fn an_empty_file_means_the_defaults() {
+        let config = DaemonConfig::parse("t.toml", "").unwrap();
+        assert_eq!(config, DaemonConfig::default());
+        assert_eq!(config.limits.pool_bytes, limits::POOL_BYTES_MIN);
+    }
+
+    #[test]
+    fn every_key_is_read() {
+        let text = "shards = 2\n[nbd]\nlisten = [\"127.0.0.1:10809\", \"[::1]:10809\"]\n\
+                    [limits]\npool_bytes = 134217728\n";
+        let config = DaemonConfig::parse("t.toml", text).unwrap();
+        assert_eq!(config.shards, Some(2));
+        assert_eq!(config.nbd.listen.len(), 2);
+        assert_eq!(config.limits.pool_bytes, 128 << 20);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (text, part) in [
+            ("shard = 2", "unknown field `shard`"),
+            ("[nbd]\nlisten_on = []", "unknown field `listen_on`"),
+            ("[nbd]\nlisten = [\"localhost\"]", "invalid socket address"),
+            ("[limits]\npool = 1", "unknown field `pool`"),
+            ("shards = 0", "t.toml: shards is 0, allowed is 1 to 256"),
+            ("shards = 257", "t.toml: shards is 257"),
+            ("shards = -1", "invalid value"),
+            ("[limits]\npool_bytes = 1", "limits.pool_bytes is 1, allowed is 67108864 and more"),
+            ("[nbd", "t.toml: TOML parse error at line 1"),
+        ] {
+            let error = DaemonConfig::parse("t.toml", text).unwrap_err().to_string();
+            assert!(error.contains(part), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_missing_file_and_a_huge_one_are_errors() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("t.toml");
+        let error = DaemonConfig::load(&path).unwrap_err().to_string();
+        assert!(error.contains("t.toml: No such file"), "{error}");
+        std::fs::write(&path, "#".repeat(70_000)).unwrap();
+        let error = DaemonConfig::load(&path).unwrap_err().to_string();
+        assert!(error.contains("is larger than 65536 bytes"), "{error}");
+    }
+}

@@ -1,0 +1,120 @@
+//! Numbers that follow from what a status holds, computed as DRBD's tools do.
+
+use super::{Divergence, PeerDeviceStatus, ResyncProgress, ResyncSuspended, Suspended, SyncState};
+
+/// What DRBD prints for the time to the end of a resync that does not advance.
+pub(super) const STALLED_SECONDS: u64 = 987_654_321;
+
+const MIB: f64 = 1_048_576.0;
+
+impl Suspended {
+    /// `no`, or the reasons with commas between them.
+    pub(super) fn text(self) -> String {
+        list(&[
+            (self.user, "user"),
+            (self.no_data, "no-data"),
+            (self.fencing, "fencing"),
+            (self.quorum, "quorum"),
+        ])
+    }
+
+    /// Whether there is any reason.
+    pub fn any(self) -> bool {
+        self != Self::default()
+    }
+}
+
+impl ResyncSuspended {
+    /// `no`, or the reasons with commas between them.
+    pub(super) fn text(self) -> String {
+        list(&[(self.user, "user"), (self.peer, "peer"), (self.dependency, "dependency")])
+    }
+}
+
+impl SyncState {
+    /// `Normal`, `SplitBrain` or `Unrelated`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Normal => "Normal",
+            Self::SplitBrain(_) => "SplitBrain",
+            Self::Unrelated(_) => "Unrelated",
+        }
+    }
+
+    /// What is known, if the data have not one history.
+    pub fn divergence(&self) -> Option<&Divergence> {
+        match self {
+            Self::Normal => None,
+            Self::SplitBrain(divergence) | Self::Unrelated(divergence) => Some(divergence),
+        }
+    }
+}
+
+/// The names whose flag is set, with commas between them, or `no`.
+pub(super) fn list(flags: &[(bool, &str)]) -> String {
+    let set: Vec<&str> = flags.iter().filter(|(flag, _)| *flag).map(|(_, name)| *name).collect();
+    if set.is_empty() { "no".to_owned() } else { set.join(",") }
+}
+
+impl PeerDeviceStatus {
+    /// Share of the resync that is done, 0 to 100; `None` without a resync.
+    pub fn percent_done(&self) -> Option<f64> {
+        let resync = self.resync?;
+        let done = resync.total_bytes.saturating_sub(self.out_of_sync_bytes);
+        Some(percent(done, resync.total_bytes))
+    }
+
+    /// Rate of the resync over the longer window, in bytes per second; `None` without a resync.
+    pub fn resync_rate(&self) -> Option<f64> {
+        self.resync.map(|resync| per_second(resync.window1_bytes, resync.window1_ms))
+    }
+
+    /// Seconds until the resync ends at that rate; `None` if it stalls, or without a resync.
+    pub fn seconds_left(&self) -> Option<u64> {
+        let resync = self.resync.filter(|resync| resync.window1_bytes > 0)?;
+        let left = u128::from(self.out_of_sync_bytes) * u128::from(resync.window1_ms.max(1));
+        u64::try_from(left / u128::from(resync.window1_bytes) / 1000).ok()
+    }
+
+    /// Share of the volume that is in sync; 0 for a volume without a size, as DRBD has it.
+    pub(super) fn percent_in_sync(&self, size_bytes: u64) -> f64 {
+        if size_bytes == 0 { 0.0 } else { 100.0 - percent(self.out_of_sync_bytes, size_bytes) }
+    }
+}
+
+impl ResyncProgress {
+    /// Rate over the shorter window, in MiB per second.
+    pub(super) fn recent_mib_per_second(&self) -> f64 {
+        per_second(self.window0_bytes, self.window0_ms) / MIB
+    }
+
+    /// Rate over the longer window, in MiB per second.
+    pub(super) fn window_mib_per_second(&self) -> f64 {
+        per_second(self.window1_bytes, self.window1_ms) / MIB
+    }
+
+    /// Rate since the beginning without pauses, in MiB per second.
+    pub(super) fn mean_mib_per_second(&self, out_of_sync_bytes: u64) -> f64 {
+        let done = self.total_bytes.saturating_sub(out_of_sync_bytes);
+        per_second(done, self.elapsed_ms.saturating_sub(self.paused_ms)) / MIB
+    }
+
+    /// The rate asked for, in MiB per second.
+    pub(super) fn wanted_mib_per_second(&self) -> f64 {
+        approximate(self.wanted_rate) / MIB
+    }
+}
+
+fn percent(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 100.0 } else { 100.0 * approximate(part) / approximate(whole) }
+}
+
+/// A time of 0 counts as 1 ms, as in DRBD's tools.
+fn per_second(bytes: u64, ms: u64) -> f64 {
+    1000.0 * approximate(bytes) / approximate(ms.max(1))
+}
+
+/// Good enough for what is printed with two decimals.
+fn approximate(number: u64) -> f64 {
+    number as f64
+}

@@ -1,0 +1,225 @@
+//! The printers against DRBD's own output, `tests/golden/status-*`.
+
+use super::*;
+use crate::names::{ConnectionState, DiskState, Protocol, ReplicationState, Role, WriteOrdering};
+
+fn volume(number: u16, disk_state: DiskState, quorum: bool) -> VolumeStatus {
+    let diskless = disk_state == DiskState::Diskless;
+    VolumeStatus {
+        volume: VolumeNumber(number),
+        minor: Minor(1000 + u32::from(number)),
+        disk_state,
+        client: false,
+        backing_dev: (!diskless).then(|| "/dev/sda".to_owned()),
+        quorum,
+        open: false,
+        size_bytes: 5 << 10,
+        read_bytes: 10 << 10,
+        written_bytes: 15 << 10,
+        al_writes: 40,
+        bm_writes: 50,
+        upper_pending: 60,
+        lower_pending: 70,
+        al_suspended: false,
+        blocked: Blocked::default(),
+    }
+}
+
+fn peer_device(number: u16, state: ReplicationState, disk: DiskState) -> PeerDeviceStatus {
+    PeerDeviceStatus {
+        volume: VolumeNumber(number),
+        replication_state: state,
+        peer_disk_state: disk,
+        peer_client: false,
+        resync_suspended: ResyncSuspended::default(),
+        received_bytes: 5 << 10,
+        sent_bytes: 10 << 10,
+        out_of_sync_bytes: 0,
+        pending: 30,
+        unacked: 40,
+        resync: None,
+    }
+}
+
+fn syncing(number: u16) -> PeerDeviceStatus {
+    let device = peer_device(number, ReplicationState::SyncSource, DiskState::Inconsistent);
+    let resync = ResyncProgress {
+        total_bytes: 8000 * 512,
+        window1_ms: 100,
+        window1_bytes: 50 * 512,
+        ..ResyncProgress::default()
+    };
+    PeerDeviceStatus { out_of_sync_bytes: 2500 << 10, resync: Some(resync), ..device }
+}
+
+fn resource(
+    state: ConnectionState,
+    volumes: Vec<VolumeStatus>,
+    peer_devices: Vec<PeerDeviceStatus>,
+) -> ResourceStatus {
+    let connected = state == ConnectionState::Connected;
+    let connection = ConnectionStatus {
+        peer_node_id: NodeId(1),
+        name: "some-peer".to_owned(),
+        connection_state: state,
+        congested: false,
+        peer_role: if connected { Role::Secondary } else { Role::Unknown },
+        tls: false,
+        ap_in_flight_bytes: 10 * 512,
+        rs_in_flight_bytes: 20 * 512,
+        paths: vec![PathStatus {
+            own_address: "1.2.3.4:7789".parse().unwrap(),
+            peer_address: "5.6.7.8:7790".parse().unwrap(),
+            established: true,
+        }],
+        peer_devices,
+        protocol: Protocol::C,
+        sync_state: SyncState::Normal,
+        disconnect_reason: None,
+        lag_bytes: 0,
+    };
+    ResourceStatus {
+        name: "some-resource".to_owned(),
+        node_id: NodeId(4),
+        role: Role::Primary,
+        suspended: Suspended::default(),
+        force_io_failures: false,
+        write_ordering: WriteOrdering::Flush,
+        volumes,
+        connections: vec![connection],
+    }
+}
+
+fn samples() -> [(&'static str, ResourceStatus); 5] {
+    use ConnectionState::{Connected, Connecting};
+    use DiskState::{DUnknown, Diskless, UpToDate};
+    use ReplicationState::{Established, Off};
+    let first = |quorum| vec![volume(0, UpToDate, quorum)];
+    let off = || vec![peer_device(0, Off, DUnknown)];
+    let established = || peer_device(0, Established, UpToDate);
+    let two = vec![volume(0, UpToDate, true), volume(1, Diskless, true)];
+    [
+        ("ok", resource(Connected, first(true), vec![established()])),
+        ("off", resource(Connecting, first(true), off())),
+        ("noq", resource(Connecting, first(false), off())),
+        ("sync", resource(Connected, first(true), vec![syncing(0)])),
+        ("two", resource(Connected, two, vec![established(), syncing(1)])),
+    ]
+}
+
+fn golden(name: &str) -> String {
+    let path = format!("{}/tests/golden/status-{name}", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+#[test]
+fn text_is_drbds_in_every_form() {
+    let plain = TextOptions::default();
+    let verbose = TextOptions { verbose: true, ..plain };
+    let statistics = TextOptions { statistics: true, ..verbose };
+    for (name, status) in samples() {
+        let forms = [("", plain), ("-verbose", verbose), ("-verbose-statistics", statistics)];
+        for (suffix, options) in forms {
+            let name = format!("{name}{suffix}.txt");
+            assert_eq!(text(std::slice::from_ref(&status), options), golden(&name), "{name}");
+        }
+    }
+}
+
+#[test]
+fn json_is_drbds_with_keys_added() {
+    let added = [
+        "backing-dev",
+        "al-suspended",
+        "blocked",
+        "protocol",
+        "sync-state",
+        "disconnect-reason",
+        "lag-bytes",
+    ];
+    for (name, status) in samples() {
+        let ours = json(std::slice::from_ref(&status));
+        serde_json::from_str::<serde_json::Value>(&ours).expect("it is JSON");
+        let is_added = |line: &&str| added.iter().any(|key| line.contains(&format!("\"{key}\":")));
+        assert_eq!(ours.lines().filter(is_added).count(), 4 + 3 * status.volumes.len());
+        let without: Vec<&str> = ours.lines().filter(|line| !is_added(line)).collect();
+        // A key is added behind the last one of a device, which then ends in a comma.
+        let without = without.join("\n").replace("70,\n    }", "70\n    }");
+        let theirs = golden(&format!("{name}.json"));
+        let theirs: Vec<&str> = theirs.lines().map(str::trim_end).collect();
+        assert_eq!(without, theirs.join("\n"), "{name}");
+    }
+}
+
+#[test]
+fn nothing_configured_prints_as_drbd() {
+    assert_eq!(text(&[], TextOptions::default()), "# No currently configured DRBD found.\n");
+    assert_eq!(json(&[]), "[\n]\n\n");
+}
+
+#[test]
+fn split_brain_shows_on_the_connection() {
+    let (_, mut status) = samples().into_iter().nth(1).unwrap();
+    let connection = &mut status.connections[0];
+    connection.connection_state = ConnectionState::StandAlone;
+    connection.disconnect_reason = Some("the session ended".to_owned());
+    connection.sync_state = SyncState::SplitBrain(Divergence {
+        volume: VolumeNumber(0),
+        reason: "both were \"written\"".to_owned(),
+        own_loss_blocks: 3,
+        peer_loss_blocks: 7,
+    });
+    let text = text(std::slice::from_ref(&status), TextOptions::default());
+    let expected = [
+        "  some-peer connection:StandAlone sync-state:SplitBrain own-loss-blocks:3",
+        "      peer-loss-blocks:7 reason:\"both were \\\"written\\\"\"\n",
+    ]
+    .join("\n");
+    assert!(text.contains(&expected), "{text}");
+    let value: serde_json::Value = serde_json::from_str(&json(&[status])).unwrap();
+    let connection = &value[0]["connections"][0];
+    assert_eq!(connection["sync-state"], "SplitBrain");
+    assert_eq!(connection["sync-state-reason"], "both were \"written\"");
+    assert_eq!(connection["own-loss-blocks"], 3);
+    assert_eq!(connection["peer-loss-blocks"], 7);
+    assert_eq!(connection["disconnect-reason"], "the session ended");
+}
+
+#[test]
+fn a_reason_shows_only_where_the_connection_rests() {
+    let (_, mut status) = samples().into_iter().nth(1).unwrap();
+    status.connections[0].disconnect_reason = Some("ping timed out".to_owned());
+    let shown = |status: &ResourceStatus| {
+        text(std::slice::from_ref(status), TextOptions::default()).contains("reason:")
+    };
+    assert!(!shown(&status));
+    status.connections[0].connection_state = ConnectionState::StandAlone;
+    assert!(shown(&status));
+}
+
+#[test]
+fn resync_numbers_survive_extremes() {
+    let mut device = syncing(0);
+    assert_eq!(device.seconds_left(), Some(10));
+    device.resync.as_mut().unwrap().window1_bytes = 0;
+    assert_eq!(device.seconds_left(), None);
+    device.out_of_sync_bytes = u64::MAX;
+    device.resync.as_mut().unwrap().window1_bytes = 1;
+    device.resync.as_mut().unwrap().window1_ms = u64::MAX;
+    assert_eq!(device.seconds_left(), None, "longer than a u64 of seconds");
+    assert_eq!(device.percent_done(), Some(0.0), "more is out of sync than at the beginning");
+    let mut status = samples()[0].1.clone();
+    status.volumes[0].size_bytes = 0;
+    status.connections[0].peer_devices = vec![device];
+    let value: serde_json::Value = serde_json::from_str(&json(&[status])).unwrap();
+    let device = &value[0]["connections"][0]["peer_devices"][0];
+    assert_eq!(device["percent-in-sync"], 0.0);
+    assert_eq!(device["estimated-seconds-to-finish"], 987_654_321);
+}
+
+#[test]
+fn reasons_for_suspension_come_in_drbds_order() {
+    let all = Suspended { user: true, no_data: true, fencing: true, quorum: true };
+    assert_eq!(all.text(), "user,no-data,fencing,quorum");
+    assert_eq!(Suspended::default().text(), "no");
+}
