@@ -1,0 +1,160 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Administers the replicated volumes of this node.
+#[derive(Debug, Parser)]
+#[command(name = "tandemadm", version, after_help = OBJECTS)]
+pub(crate) struct Arguments {
+    /// Which `on NAME` section is this node (default: the host name)
+    #[arg(long, global = true, env = "TANDEM_NODE", value_name = "NAME")]
+    pub(crate) node: Option<String>,
+
+    /// The configuration
+    #[arg(short, long, global = true, value_name = "FILE", default_value = "/etc/tandem.conf")]
+    pub(crate) config_file: PathBuf,
+
+    /// Where the daemon has its sockets
+    #[arg(
+        long,
+        global = true,
+        env = "TANDEM_RUN_DIR",
+        value_name = "DIR",
+        default_value = "/run/tandem"
+    )]
+    pub(crate) run_dir: PathBuf,
+
+    /// Print what would be done, and do nothing
+    #[arg(short, long, global = true)]
+    pub(crate) dry_run: bool,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const OBJECTS: &str = "Objects are RES, RES/VOL, RES:PEER or RES:PEER/VOL, as the command allows, \
+    or 'all'.\nExit codes are drbdadm's: 0 done, 1 usage, 5 timed out, 10 configuration invalid or \
+    refused,\n11 state change refused, 17 needs UpToDate data, 20 no daemon, 40 existing data.";
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Write metadata, so that a disk can be attached (offline; refuses existing data)
+    CreateMd {
+        /// Overwrite existing data or metadata
+        #[arg(long)]
+        force: bool,
+        /// Peers to make room for, 1 to 31
+        #[arg(long, value_name = "N", default_value_t = 1,
+            value_parser = clap::value_parser!(u8).range(1..=31))]
+        max_peers: u8,
+        #[command(flatten)]
+        objects: Objects,
+    },
+    /// Start resources: attach their disks, connect to their peers
+    Up(Objects),
+    /// Stop resources
+    Down(Objects),
+    /// Attach disks
+    Attach(Objects),
+    /// Detach disks
+    Detach {
+        /// Do not wait for I/O in flight
+        #[arg(long)]
+        force: bool,
+        #[command(flatten)]
+        objects: Objects,
+    },
+    /// Connect to peers
+    Connect {
+        /// Take the peer's data, whatever the histories say
+        #[arg(long)]
+        discard_my_data: bool,
+        #[command(flatten)]
+        objects: Objects,
+    },
+    /// Disconnect from peers
+    Disconnect {
+        /// Do not ask for the peer's consent
+        #[arg(long)]
+        force: bool,
+        #[command(flatten)]
+        objects: Objects,
+    },
+    /// Promote: serve the exports
+    Primary {
+        /// Also without UpToDate data
+        #[arg(long, alias = "overwrite-data-of-peer")]
+        force: bool,
+        #[command(flatten)]
+        objects: Objects,
+    },
+    /// Demote
+    Secondary {
+        /// Also while clients are connected
+        #[arg(long)]
+        force: bool,
+        #[command(flatten)]
+        objects: Objects,
+    },
+    /// Copy everything from a peer
+    Invalidate(Objects),
+    /// Copy everything to a peer
+    InvalidateRemote(Objects),
+    /// Show states (of all resources by default; needs no configuration)
+    Status {
+        /// As JSON
+        #[arg(long, conflicts_with_all = ["verbose", "statistics", "watch"])]
+        json: bool,
+        /// Also what is as it should be
+        #[arg(short, long)]
+        verbose: bool,
+        /// Also counters
+        #[arg(short, long)]
+        statistics: bool,
+        /// Go on showing, with a bar for each resync, until interrupted
+        #[arg(long)]
+        watch: bool,
+        /// Resources
+        #[arg(value_name = "OBJECT")]
+        objects: Vec<String>,
+    },
+    /// Print the role
+    Role(Objects),
+    /// Print connection states, one line each
+    Cstate(Objects),
+    /// Print disk states, one line per volume: LOCAL/PEER
+    Dstate(Objects),
+    /// Change running resources to what the configuration says
+    Adjust(Objects),
+    /// Print the configuration as it is understood
+    Dump {
+        /// Resources
+        #[arg(value_name = "OBJECT")]
+        objects: Vec<String>,
+    },
+    /// Wait until peers are connected
+    WaitConnect(Wait),
+    /// Wait until no resync runs
+    WaitSync(Wait),
+}
+
+/// What a command is applied to.
+#[derive(Debug, Args)]
+pub(crate) struct Objects {
+    /// Resources, or what is in them
+    #[arg(required = true, value_name = "OBJECT")]
+    pub(crate) objects: Vec<String>,
+}
+
+/// What is waited for.
+#[derive(Debug, Args)]
+pub(crate) struct Wait {
+    /// Give up after so many seconds, with exit code 5; 0: never (default: as configured)
+    #[arg(long, alias = "timeout", value_name = "SECONDS")]
+    pub(crate) wfc_timeout: Option<u32>,
+    #[command(flatten)]
+    pub(crate) objects: Objects,
+}

@@ -1,0 +1,303 @@
+//! Commands to steps.
+//!
+//! Pure: the configuration and the command line in, steps out. `--dry-run` prints them, one line
+//! each and indented lines for what belongs to it.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tandem_control::admin::Request;
+use tandem_control::config::{Config, MetaDisk, ResourceConfig};
+use tandem_control::{NodeId, VolumeNumber};
+
+use crate::cli::{Command, Wait};
+use crate::object::{PEER, PEER_DEVICE, RESOURCE, Target, VOLUME};
+use crate::output::Failure;
+
+/// Something to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Asked of the daemon.
+    Ask(Request),
+    /// Done here.
+    CreateMd(CreateMd),
+}
+
+/// Metadata to write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CreateMd {
+    pub(crate) resource: String,
+    pub(crate) volume: VolumeNumber,
+    /// This node's number.
+    pub(crate) node_id: u8,
+    pub(crate) disk: PathBuf,
+    pub(crate) meta_disk: MetaDisk,
+    pub(crate) max_peers: u8,
+    pub(crate) force: bool,
+}
+
+/// The steps of a command that changes something; `None` for those that only show.
+pub(crate) fn plan(
+    command: &Command,
+    config: &Config,
+    node: &str,
+) -> Result<Option<Vec<Step>>, Failure> {
+    let (texts, allowed) = match command {
+        Command::CreateMd { objects, .. } => (objects, VOLUME),
+        Command::Up(objects) | Command::Down(objects) | Command::Adjust(objects) => {
+            (objects, RESOURCE)
+        }
+        Command::Primary { objects, .. } | Command::Secondary { objects, .. } => {
+            (objects, RESOURCE)
+        }
+        Command::Attach(objects) | Command::Detach { objects, .. } => (objects, VOLUME),
+        Command::Connect { objects, .. } | Command::Disconnect { objects, .. } => (objects, PEER),
+        Command::Invalidate(objects) => (objects, VOLUME),
+        Command::InvalidateRemote(objects) => (objects, PEER_DEVICE),
+        Command::WaitConnect(wait) => (&wait.objects, PEER),
+        Command::WaitSync(wait) => (&wait.objects, PEER_DEVICE),
+        Command::Status { .. }
+        | Command::Role(_)
+        | Command::Cstate(_)
+        | Command::Dstate(_)
+        | Command::Dump { .. } => return Ok(None),
+    };
+    let mut steps = Vec::new();
+    for target in Target::find(config, node, &texts.objects, allowed)? {
+        add(command, &target, &mut steps);
+    }
+    Ok(Some(steps))
+}
+
+fn add(command: &Command, target: &Target<'_>, steps: &mut Vec<Step>) {
+    let resource = target.config.name.clone();
+    let request = match command {
+        Command::CreateMd { force, max_peers, .. } => {
+            return steps.extend(create_md(target, *max_peers, *force));
+        }
+        Command::Attach(_) | Command::Detach { .. } | Command::Invalidate(_) => {
+            return steps.extend(target.volumes().filter_map(|volume| {
+                of_volume(command, resource.clone(), volume.number).map(Step::Ask)
+            }));
+        }
+        Command::Connect { .. } | Command::Disconnect { .. } => {
+            return steps.extend(target.peers().filter_map(|peer| {
+                of_peer(command, resource.clone(), peer.node_id).map(Step::Ask)
+            }));
+        }
+        Command::InvalidateRemote(_) => {
+            return steps.extend(invalidate_remote(target));
+        }
+        Command::Up(_) => Request::Up(target.config.clone()),
+        Command::Down(_) => Request::Down { resource },
+        Command::Adjust(_) => Request::Adjust(target.config.clone()),
+        Command::Primary { force, .. } => Request::Primary { resource, force: *force },
+        Command::Secondary { force, .. } => Request::Secondary { resource, force: *force },
+        Command::WaitConnect(wait) => {
+            let peer = target.named_peer().map(|peer| peer.node_id);
+            Request::WaitConnect { resource, peer, timeout: timeout(wait, target) }
+        }
+        Command::WaitSync(wait) => {
+            let peer = target.named_peer().map(|peer| peer.node_id);
+            let (volume, timeout) = (target.named_volume(), timeout(wait, target));
+            Request::WaitSync { resource, volume, peer, timeout }
+        }
+        Command::Status { .. }
+        | Command::Role(_)
+        | Command::Cstate(_)
+        | Command::Dstate(_)
+        | Command::Dump { .. } => return,
+    };
+    steps.push(Step::Ask(request));
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "the caller's match lists the commands")]
+fn of_volume(command: &Command, resource: String, volume: VolumeNumber) -> Option<Request> {
+    match command {
+        Command::Attach(_) => Some(Request::Attach { resource, volume }),
+        Command::Detach { force, .. } => Some(Request::Detach { resource, volume, force: *force }),
+        Command::Invalidate(_) => Some(Request::Invalidate { resource, volume }),
+        _ => None,
+    }
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "the caller's match lists the commands")]
+fn of_peer(command: &Command, resource: String, peer: NodeId) -> Option<Request> {
+    match command {
+        Command::Connect { discard_my_data, .. } => {
+            Some(Request::Connect { resource, peer, discard_my_data: *discard_my_data })
+        }
+        Command::Disconnect { force, .. } => {
+            Some(Request::Disconnect { resource, peer, force: *force })
+        }
+        _ => None,
+    }
+}
+
+fn invalidate_remote(target: &Target<'_>) -> Vec<Step> {
+    let mut steps = Vec::new();
+    for peer in target.peers() {
+        for volume in target.volumes() {
+            let (resource, peer) = (target.config.name.clone(), peer.node_id);
+            let request = Request::InvalidateRemote { resource, volume: volume.number, peer };
+            steps.push(Step::Ask(request));
+        }
+    }
+    steps
+}
+
+fn create_md(target: &Target<'_>, max_peers: u8, force: bool) -> Vec<Step> {
+    let steps = target.volumes().map(|volume| {
+        Step::CreateMd(CreateMd {
+            resource: target.config.name.clone(),
+            volume: volume.number,
+            node_id: target.config.node_id.0,
+            disk: volume.disk.clone(),
+            meta_disk: volume.meta_disk.clone(),
+            max_peers,
+            force,
+        })
+    });
+    steps.collect()
+}
+
+/// The command line's, else the configuration's; 0 is for ever in both.
+fn timeout(wait: &Wait, target: &Target<'_>) -> Option<Duration> {
+    match wait.wfc_timeout {
+        Some(0) => None,
+        Some(seconds) => Some(Duration::from_secs(u64::from(seconds))),
+        None => target.definition.resource.wait_timeout(),
+    }
+}
+
+impl Step {
+    /// The resource it concerns.
+    pub(crate) fn resource(&self) -> &str {
+        match self {
+            Self::CreateMd(create) => &create.resource,
+            Self::Ask(request) => resource_of(request),
+        }
+    }
+}
+
+fn resource_of(request: &Request) -> &str {
+    match request {
+        Request::Up(config) | Request::Adjust(config) => &config.name,
+        Request::Down { resource }
+        | Request::Attach { resource, .. }
+        | Request::Detach { resource, .. }
+        | Request::Connect { resource, .. }
+        | Request::Disconnect { resource, .. }
+        | Request::Primary { resource, .. }
+        | Request::Secondary { resource, .. }
+        | Request::Invalidate { resource, .. }
+        | Request::InvalidateRemote { resource, .. }
+        | Request::WaitConnect { resource, .. }
+        | Request::WaitSync { resource, .. } => resource,
+        Request::Status { resource } => resource.as_deref().unwrap_or("all"),
+        Request::Hello { .. } | Request::Ping => "",
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ask(request) => show_request(request, f),
+            Self::CreateMd(create) => {
+                let CreateMd { resource, volume, max_peers, .. } = create;
+                let (disk, meta) = (create.disk.display(), meta_disk(&create.meta_disk));
+                write!(f, "create-md {resource}/{volume} disk:{disk} meta-disk:{meta}")?;
+                write!(f, " max-peers:{max_peers}{}", flag(create.force, "--force"))
+            }
+        }
+    }
+}
+
+fn show_request(request: &Request, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match request {
+        Request::Hello { version } => write!(f, "hello {version}"),
+        Request::Ping => write!(f, "ping"),
+        Request::Up(config) => show_config("up", config, f),
+        Request::Adjust(config) => show_config("adjust", config, f),
+        Request::Down { resource } => write!(f, "down {resource}"),
+        Request::Attach { resource, volume } => write!(f, "attach {resource}/{volume}"),
+        Request::Detach { resource, volume, force } => {
+            write!(f, "detach {resource}/{volume}{}", flag(*force, "--force"))
+        }
+        Request::Connect { resource, peer, discard_my_data } => {
+            let discard = flag(*discard_my_data, "--discard-my-data");
+            write!(f, "connect {resource} peer:{peer}{discard}")
+        }
+        Request::Disconnect { resource, peer, force } => {
+            write!(f, "disconnect {resource} peer:{peer}{}", flag(*force, "--force"))
+        }
+        Request::Primary { resource, force } => {
+            write!(f, "primary {resource}{}", flag(*force, "--force"))
+        }
+        Request::Secondary { resource, force } => {
+            write!(f, "secondary {resource}{}", flag(*force, "--force"))
+        }
+        Request::Invalidate { resource, volume } => write!(f, "invalidate {resource}/{volume}"),
+        Request::InvalidateRemote { resource, volume, peer } => {
+            write!(f, "invalidate-remote {resource}/{volume} peer:{peer}")
+        }
+        Request::Status { resource } => {
+            write!(f, "status {}", resource.as_deref().unwrap_or("all"))
+        }
+        Request::WaitConnect { resource, peer, timeout } => {
+            write!(f, "wait-connect {resource}")?;
+            show_wait(peer.map(|peer| peer.0), None, *timeout, f)
+        }
+        Request::WaitSync { resource, volume, peer, timeout } => {
+            write!(f, "wait-sync {resource}")?;
+            show_wait(peer.map(|peer| peer.0), *volume, *timeout, f)
+        }
+    }
+}
+
+fn show_wait(
+    peer: Option<u8>,
+    volume: Option<VolumeNumber>,
+    timeout: Option<Duration>,
+    f: &mut fmt::Formatter<'_>,
+) -> fmt::Result {
+    if let Some(volume) = volume {
+        write!(f, "/{volume}")?;
+    }
+    if let Some(peer) = peer {
+        write!(f, " peer:{peer}")?;
+    }
+    match timeout {
+        Some(timeout) => write!(f, " timeout:{timeout:?}"),
+        None => write!(f, " timeout:never"),
+    }
+}
+
+fn show_config(verb: &str, config: &ResourceConfig, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(f, "{verb} {} node-id:{}", config.name, config.node_id)?;
+    for volume in &config.volumes {
+        let (disk, meta_disk) = (volume.disk.display(), meta_disk(&volume.meta_disk));
+        write!(f, "\n  volume:{} minor:{} ", volume.number, volume.minor)?;
+        write!(f, "disk:{disk} meta-disk:{meta_disk} al-extents:{}", volume.options.al_extents)?;
+    }
+    for peer in &config.peers {
+        let net = &peer.net;
+        write!(f, "\n  peer:{} node-id:{} protocol:{} ", peer.name, peer.node_id, net.protocol)?;
+        write!(f, "path:{}-{} ", peer.own_address, peer.peer_address)?;
+        write!(f, "timeout:{:?} ping-int:{:?}", net.timeout, net.ping_int)?;
+    }
+    Ok(())
+}
+
+fn meta_disk(meta_disk: &MetaDisk) -> String {
+    match meta_disk {
+        MetaDisk::Internal => "internal".to_owned(),
+        MetaDisk::External { path, index: None } => path.display().to_string(),
+        MetaDisk::External { path, index: Some(index) } => format!("{}[{index}]", path.display()),
+    }
+}
+
+fn flag(set: bool, name: &str) -> String {
+    if set { format!(" {name}") } else { String::new() }
+}

@@ -1,0 +1,137 @@
+//! Carries out a command line.
+
+use std::collections::BTreeSet;
+
+use tandem_control::admin::{Client, ClientError, Request, Response};
+use tandem_control::config::{Config, dump, dump_definition};
+use tandem_control::exit;
+
+use crate::cli::{Arguments, Command};
+use crate::create_md::create_md;
+use crate::object::{RESOURCE, Target};
+use crate::output::{self, Failure};
+use crate::plan::{Step, plan};
+use crate::show::{Question, show};
+
+/// Does what the command line says.
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let node = arguments.node.clone().unwrap_or_else(host_name);
+    match &arguments.command {
+        Command::Status { json: true, objects, .. } => show(arguments, Question::Json, objects),
+        Command::Status { watch: true, objects, .. } => show(arguments, Question::Watch, objects),
+        Command::Status { verbose, statistics, objects, .. } => {
+            let (verbose, statistics) = (*verbose, *statistics);
+            show(arguments, Question::Text { verbose, statistics }, objects)
+        }
+        Command::Role(objects) => show(arguments, Question::Role, &objects.objects),
+        Command::Cstate(objects) => show(arguments, Question::Cstate, &objects.objects),
+        Command::Dstate(objects) => show(arguments, Question::Dstate, &objects.objects),
+        Command::Dump { objects } => dump_objects(arguments, &node, objects),
+        Command::CreateMd { .. }
+        | Command::Up(_)
+        | Command::Down(_)
+        | Command::Attach(_)
+        | Command::Detach { .. }
+        | Command::Connect { .. }
+        | Command::Disconnect { .. }
+        | Command::Primary { .. }
+        | Command::Secondary { .. }
+        | Command::Invalidate(_)
+        | Command::InvalidateRemote(_)
+        | Command::Adjust(_)
+        | Command::WaitConnect(_)
+        | Command::WaitSync(_) => {
+            let config = load(arguments)?;
+            let steps = plan(&arguments.command, &config, &node)?.unwrap_or_default();
+            if matches!(arguments.command, Command::Up(_) | Command::Adjust(_)) {
+                output::warnings(&config.warnings);
+            }
+            carry_out(&steps, arguments)
+        }
+    }
+}
+
+/// Connects to the daemon, or says which socket nobody listens on.
+pub(crate) fn connect(arguments: &Arguments) -> Result<Client, Failure> {
+    Client::connect(&arguments.run_dir).map_err(|error| client_failure(&error))
+}
+
+/// A session that broke, for the user.
+pub(crate) fn client_failure(error: &ClientError) -> Failure {
+    let advice = match error {
+        ClientError::NotRunning { .. } => "; start tandemd, or name its directory with --run-dir",
+        ClientError::Version { .. } => "; use the tandemadm of the daemon's release",
+        ClientError::Io { .. } | ClientError::Codec { .. } => "; see the daemon's log",
+    };
+    Failure::new(exit::FAILURE, format!("{error}{advice}"))
+}
+
+fn load(arguments: &Arguments) -> Result<Config, Failure> {
+    Config::load(&arguments.config_file)
+        .map_err(|errors| Failure::new(exit::CONFIG, errors.to_string()))
+}
+
+fn dump_objects(arguments: &Arguments, node: &str, objects: &[String]) -> Result<(), Failure> {
+    let config = load(arguments)?;
+    output::warnings(&config.warnings);
+    if objects.is_empty() || objects.iter().any(|object| object == "all") {
+        output::print(&dump(&config, node));
+        return Ok(());
+    }
+    for target in Target::find(&config, node, objects, RESOURCE)? {
+        output::print(&dump_definition(target.definition, node));
+    }
+    Ok(())
+}
+
+/// After a failure the resource's other steps are left out, and the next resource is gone on with.
+fn carry_out(steps: &[Step], arguments: &Arguments) -> Result<(), Failure> {
+    if arguments.dry_run {
+        let lines: Vec<String> = steps.iter().map(|step| format!("{step}\n")).collect();
+        output::print(&lines.concat());
+        return Ok(());
+    }
+    let asks = steps.iter().any(|step| matches!(step, Step::Ask(_)));
+    let mut client = if asks { Some(connect(arguments)?) } else { None };
+    let mut failed = BTreeSet::new();
+    let mut first: Option<u8> = None;
+    for step in steps {
+        if failed.contains(step.resource()) {
+            continue;
+        }
+        let done = match (step, client.as_mut()) {
+            (Step::CreateMd(create), _) => create_md(create),
+            (Step::Ask(request), Some(client)) => ask(client, request),
+            (Step::Ask(_), None) => unreachable!("a client was made if any step asks"),
+        };
+        if let Err(failure) = done {
+            output::error(&failure.message);
+            failed.insert(step.resource().to_owned());
+            first = first.or(Some(failure.exit_code));
+        }
+    }
+    first.map_or(Ok(()), |exit_code| Err(Failure::new(exit_code, "")))
+}
+
+fn ask(client: &mut Client, request: &Request) -> Result<(), Failure> {
+    let response = client
+        .call_with_progress(request, output::error)
+        .map_err(|error| client_failure(&error))?;
+    match response {
+        Response::Done => Ok(()),
+        Response::Refused(refusal) => {
+            // A refusal is a failure whatever code a daemon might send along.
+            let code = if refusal.exit_code == exit::OK { exit::STATE } else { refusal.exit_code };
+            Err(Failure::new(code, refusal.message))
+        }
+        Response::Hello(_) | Response::Status(_) | Response::Progress(_) => {
+            let socket = client.socket().display();
+            let message = format!("the daemon behind {socket} answered something else than asked");
+            Err(Failure::new(exit::FAILURE, message))
+        }
+    }
+}
+
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}

@@ -1,0 +1,178 @@
+//! Commands that show what the daemon reports: `status`, `role`, `cstate`, `dstate`.
+//!
+//! They ask the daemon alone and need no configuration, so that they work when that is broken.
+
+use tandem_control::admin::{Client, Request, Response};
+use tandem_control::exit;
+use tandem_control::status::{ResourceStatus, TextOptions, json, text};
+
+use crate::cli::Arguments;
+use crate::object::{Allowed, Object, PEER, RESOURCE, VOLUME};
+use crate::output::{self, Failure};
+use crate::run::{client_failure, connect};
+use crate::watch::watch;
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Question {
+    /// Everything, as text.
+    Text {
+        /// Also what is as it should be.
+        verbose: bool,
+        /// Also counters.
+        statistics: bool,
+    },
+    /// Everything, as JSON.
+    Json,
+    /// Everything, again and again.
+    Watch,
+    /// One word.
+    Role,
+    /// A line per connection.
+    Cstate,
+    /// A line per volume.
+    Dstate,
+}
+
+/// Answers `question` for the objects that `texts` name.
+pub(crate) fn show(
+    arguments: &Arguments,
+    question: Question,
+    texts: &[String],
+) -> Result<(), Failure> {
+    let allowed = match question {
+        Question::Text { .. } | Question::Json | Question::Watch | Question::Role => RESOURCE,
+        Question::Cstate => PEER,
+        Question::Dstate => VOLUME,
+    };
+    let objects = parse(texts, allowed)?;
+    if arguments.dry_run {
+        for object in &objects {
+            let name = object.resource.as_deref().unwrap_or("all");
+            output::print(&format!("status {name}\n"));
+        }
+        return Ok(());
+    }
+    let mut client = connect(arguments)?;
+    if matches!(question, Question::Watch) {
+        return watch(&mut client, &objects);
+    }
+    for object in &objects {
+        check(object, &fetch(&mut client, object)?)?;
+    }
+    output::print(&answer(question, &mut client, &objects)?);
+    Ok(())
+}
+
+fn answer(question: Question, client: &mut Client, objects: &[Object]) -> Result<String, Failure> {
+    let wide = output::terminal_width();
+    match question {
+        Question::Json => Ok(json(&fetch_all(client, objects)?)),
+        Question::Text { verbose, statistics } => {
+            let (terminal, width) = (wide.is_some(), wide.unwrap_or(80));
+            let options = TextOptions { verbose, statistics, terminal, width };
+            Ok(text(&fetch_all(client, objects)?, options))
+        }
+        Question::Watch | Question::Role | Question::Cstate | Question::Dstate => {
+            let mut out = String::new();
+            for object in objects {
+                for resource in fetch(client, object)? {
+                    out.push_str(&lines(question, &resource, object));
+                }
+            }
+            Ok(out)
+        }
+    }
+}
+
+/// A peer or volume that is named must exist.
+fn check(object: &Object, resources: &[ResourceStatus]) -> Result<(), Failure> {
+    for resource in resources {
+        let name = &resource.name;
+        let mut connections = resource.connections.iter();
+        if let Some(peer) = &object.peer
+            && !connections.any(|connection| connection.name == *peer)
+        {
+            return Err(Failure::new(exit::CONFIG, format!("{name}: No such peer: {peer}")));
+        }
+        if let Some(number) = object.volume
+            && !resource.volumes.iter().any(|volume| volume.volume == number)
+        {
+            return Err(Failure::new(exit::CONFIG, format!("{name}: No such volume: {number}")));
+        }
+    }
+    Ok(())
+}
+
+/// The status of everything that `objects` name.
+pub(crate) fn fetch_all(
+    client: &mut Client,
+    objects: &[Object],
+) -> Result<Vec<ResourceStatus>, Failure> {
+    let mut found = Vec::new();
+    for object in objects {
+        found.extend(fetch(client, object)?);
+    }
+    Ok(found)
+}
+
+/// The objects; everything if none is named.
+fn parse(texts: &[String], allowed: Allowed) -> Result<Vec<Object>, Failure> {
+    if texts.is_empty() {
+        return Ok(vec![Object { resource: None, peer: None, volume: None }]);
+    }
+    texts.iter().map(|text| Object::parse(text, allowed)).collect()
+}
+
+fn fetch(client: &mut Client, object: &Object) -> Result<Vec<ResourceStatus>, Failure> {
+    let request = Request::Status { resource: object.resource.clone() };
+    let response = client.call(&request).map_err(|error| client_failure(&error))?;
+    let found = match response {
+        Response::Status(found) => found,
+        Response::Refused(refusal) => {
+            return Err(Failure::new(refusal.exit_code.max(exit::USAGE), refusal.message));
+        }
+        Response::Hello(_) | Response::Done | Response::Progress(_) => Vec::new(),
+    };
+    match &object.resource {
+        Some(name) if found.is_empty() => {
+            let message = format!("{name}: No such resource (is it up? 'tandemadm up {name}')");
+            Err(Failure::new(exit::CONFIG, message))
+        }
+        Some(_) | None => Ok(found),
+    }
+}
+
+/// `role`: one word; `cstate`: a line per connection; `dstate`: a line per volume.
+fn lines(question: Question, resource: &ResourceStatus, object: &Object) -> String {
+    match question {
+        Question::Role => format!("{}\n", resource.role),
+        Question::Cstate => cstate(resource, object),
+        Question::Dstate => dstate(resource, object),
+        Question::Text { .. } | Question::Json | Question::Watch => String::new(),
+    }
+}
+
+fn cstate(resource: &ResourceStatus, object: &Object) -> String {
+    let meant = |name: &String| object.peer.as_ref().is_none_or(|peer| peer == name);
+    let connections = resource.connections.iter().filter(|connection| meant(&connection.name));
+    let lines = connections.map(|connection| format!("{}\n", connection.connection_state));
+    lines.collect()
+}
+
+fn dstate(resource: &ResourceStatus, object: &Object) -> String {
+    let mut out = String::new();
+    let meant = |number| object.volume.is_none_or(|meant| meant == number);
+    for volume in resource.volumes.iter().filter(|volume| meant(volume.volume)) {
+        out.push_str(volume.disk_state.name());
+        for connection in &resource.connections {
+            let mut devices = connection.peer_devices.iter();
+            let device = devices.find(|device| device.volume == volume.volume);
+            let state = device.map_or("DUnknown", |device| device.peer_disk_state.name());
+            out.push('/');
+            out.push_str(state);
+        }
+        out.push('\n');
+    }
+    out
+}
