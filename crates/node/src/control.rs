@@ -1,0 +1,91 @@
+//! The control thread: everything that is not the data path.
+//!
+//! One tokio thread accepts clients, peers and administrators, drives their handshakes and hands
+//! finished connections to the shard that owns the resource. What it knows of resources is which
+//! shard has them and what they are configured to be; their state is asked of the shard.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tandem_control::config::ResourceConfig;
+use tandem_replica::wire::VolumeNumber;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use crate::mail::{Errand, Mailbox, ResourceKey, ShardGone};
+
+pub(crate) mod admin;
+pub(crate) mod commands;
+pub(crate) mod convert;
+pub(crate) mod lifecycle;
+pub(crate) mod nbd;
+pub(crate) mod peer;
+pub(crate) mod refusal;
+pub(crate) mod registry;
+pub(crate) mod socket;
+pub(crate) mod status;
+pub(crate) mod waiting;
+
+use registry::{Registry, Running};
+
+/// What all tasks of the control thread share.
+#[derive(Debug)]
+pub(crate) struct Control {
+    /// Name of this node.
+    pub(crate) node: String,
+    run_dir: PathBuf,
+    shards: Vec<Mailbox>,
+    pub(crate) registry: Registry,
+    boot_id: [u8; 16],
+}
+
+impl Control {
+    pub(crate) fn new(
+        node: String,
+        run_dir: PathBuf,
+        shards: Vec<Mailbox>,
+        boot_id: [u8; 16],
+    ) -> Arc<Self> {
+        Arc::new(Self { node, run_dir, shards, registry: Registry::default(), boot_id })
+    }
+
+    /// Does what shards ask for, until all of them have ended.
+    pub(crate) async fn run_errands(self: Arc<Self>, mut errands: UnboundedReceiver<Errand>) {
+        while let Some(errand) = errands.recv().await {
+            match errand {
+                Errand::Connect { shard, resource, peer } => {
+                    peer::begin_attempt(&self, shard, resource, peer);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn shard(&self, number: usize) -> &Mailbox {
+        &self.shards[number]
+    }
+
+    pub(crate) fn shard_count(&self) -> usize {
+        self.shards.len()
+    }
+
+    pub(crate) fn run_dir(&self) -> &Path {
+        &self.run_dir
+    }
+
+    pub(crate) fn boot_id(&self) -> [u8; 16] {
+        self.boot_id
+    }
+
+    /// Asks the shard of a resource.
+    pub(crate) async fn ask<T>(
+        &self,
+        running: &Running,
+        mail: impl FnOnce(ResourceKey, tokio::sync::oneshot::Sender<T>) -> crate::mail::Mail,
+    ) -> Result<T, ShardGone> {
+        self.shard(running.shard).ask(|reply| mail(running.key, reply)).await
+    }
+}
+
+/// How an export is called: `r0/0`.
+pub(crate) fn export_name(config: &ResourceConfig, volume: VolumeNumber) -> String {
+    format!("{}/{volume}", config.name)
+}

@@ -1,0 +1,129 @@
+//! Requests of the admin socket, carried out.
+
+use std::sync::Arc;
+
+use tandem_control::admin::{Hello, Request, Response, VERSION};
+use tandem_control::{NodeId, VolumeNumber};
+use tandem_replica::Command;
+use tandem_replica::wire;
+
+use super::refusal::Refused;
+use super::registry::Running;
+use super::waiting::{Until, wait};
+use super::{Control, status};
+
+impl Control {
+    /// The answer to a request.
+    pub(crate) async fn answer(self: &Arc<Self>, request: Request) -> Response {
+        self.execute(request).await.unwrap_or_else(Response::from)
+    }
+
+    async fn execute(self: &Arc<Self>, request: Request) -> Result<Response, Refused> {
+        match request {
+            Request::Hello { version } => return self.hello(version),
+            Request::Ping => {}
+            Request::Up(config) | Request::Adjust(config) => self.up(config).await?,
+            Request::Down { resource } => self.down(&resource, false).await?,
+            Request::Status { resource } => return self.status(resource.as_deref()).await,
+            Request::WaitConnect { resource, peer, timeout } => {
+                wait(self, &resource, Until::Connected { peer }, timeout).await?;
+            }
+            Request::WaitSync { resource, volume, peer, timeout } => {
+                wait(self, &resource, Until::InSync { peer, volume }, timeout).await?;
+            }
+            Request::Attach { .. }
+            | Request::Detach { .. }
+            | Request::Connect { .. }
+            | Request::Disconnect { .. }
+            | Request::Primary { .. }
+            | Request::Secondary { .. }
+            | Request::Invalidate { .. }
+            | Request::InvalidateRemote { .. } => {
+                let (resource, command) = core_command(request);
+                let running = self.find(&resource)?;
+                self.command(&running, command).await?;
+            }
+        }
+        Ok(Response::Done)
+    }
+
+    fn hello(&self, version: u32) -> Result<Response, Refused> {
+        if version != VERSION {
+            let text = format!(
+                "the command speaks version {version} of the admin protocol, this daemon {VERSION}"
+            );
+            return Err(Refused::Usage(text));
+        }
+        Ok(Response::Hello(Hello {
+            version: VERSION,
+            node: self.node.clone(),
+            release: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+        }))
+    }
+
+    /// The state of one resource or all; in the second case one that does not answer is left out.
+    async fn status(&self, resource: Option<&str>) -> Result<Response, Refused> {
+        if let Some(name) = resource {
+            let running = self.find(name)?;
+            return Ok(Response::Status(vec![status::of(self, &running).await?]));
+        }
+        let mut all = Vec::new();
+        let asked: Vec<Running> = self.registry.all();
+        for running in &asked {
+            match status::of(self, running).await {
+                Ok(status) => all.push(status),
+                Err(refused) => return Err(refused),
+            }
+        }
+        Ok(Response::Status(all))
+    }
+
+    fn find(&self, resource: &str) -> Result<Running, Refused> {
+        let found = self.registry.find(resource);
+        found.ok_or_else(|| Refused::UnknownResource(resource.to_owned()))
+    }
+}
+
+/// The core's command for a request that is one.
+fn core_command(request: Request) -> (String, Command) {
+    match request {
+        Request::Attach { resource, volume } => {
+            (resource, Command::Attach { volume: core_volume(volume) })
+        }
+        Request::Detach { resource, volume, force } => {
+            (resource, Command::Detach { volume: core_volume(volume), force })
+        }
+        Request::Connect { resource, peer, discard_my_data } => {
+            (resource, Command::Connect { peer: core_node(peer), discard_my_data })
+        }
+        Request::Disconnect { resource, peer, force } => {
+            (resource, Command::Disconnect { peer: core_node(peer), force })
+        }
+        Request::Primary { resource, force } => (resource, Command::Primary { force }),
+        Request::Secondary { resource, force } => (resource, Command::Secondary { force }),
+        Request::Invalidate { resource, volume } => {
+            (resource, Command::Invalidate { volume: core_volume(volume) })
+        }
+        Request::InvalidateRemote { resource, volume, peer } => {
+            let (volume, peer) = (core_volume(volume), core_node(peer));
+            (resource, Command::InvalidateRemote { volume, peer })
+        }
+        Request::Hello { .. }
+        | Request::Ping
+        | Request::Up(_)
+        | Request::Down { .. }
+        | Request::Adjust(_)
+        | Request::Status { .. }
+        | Request::WaitConnect { .. }
+        | Request::WaitSync { .. } => unreachable!("the caller has matched the others"),
+    }
+}
+
+fn core_volume(volume: VolumeNumber) -> wire::VolumeNumber {
+    wire::VolumeNumber(volume.0)
+}
+
+fn core_node(node: NodeId) -> wire::NodeId {
+    wire::NodeId(node.0)
+}

@@ -1,0 +1,78 @@
+//! A resource's configuration as the core is told it.
+
+use tandem_control::config::{MetaDisk, PeerConfig, ResourceConfig};
+use tandem_control::names;
+use tandem_replica as replica;
+use tandem_replica::wire::{NodeId, Protocol, VolumeNumber};
+
+use crate::opener::DiskPaths;
+
+/// The configuration of the core, with what only the running system knows.
+pub(crate) fn config(
+    resource: &ResourceConfig,
+    boot_id: [u8; 16],
+    entropy: u64,
+) -> replica::Config {
+    let volumes = resource.volumes.iter().map(|volume| replica::VolumeConfig {
+        number: VolumeNumber(volume.number.0),
+        external_metadata: match volume.meta_disk {
+            MetaDisk::Internal => false,
+            MetaDisk::External { .. } => true,
+        },
+    });
+    replica::Config {
+        name: resource.name.clone(),
+        node_id: NodeId(resource.node_id.0),
+        volumes: volumes.collect(),
+        peers: resource.peers.iter().map(peer).collect(),
+        boot_id,
+        entropy,
+        promote_timeout: resource.options.auto_promote_timeout,
+    }
+}
+
+/// One peer of it.
+pub(crate) fn peer(peer: &PeerConfig) -> replica::PeerConfig {
+    let net = &peer.net;
+    replica::PeerConfig {
+        node_id: NodeId(peer.node_id.0),
+        name: peer.name.clone(),
+        protocol: match net.protocol {
+            names::Protocol::A => Protocol::A,
+            names::Protocol::B => Protocol::B,
+            names::Protocol::C => Protocol::C,
+        },
+        net: replica::NetConfig {
+            timeout: net.timeout,
+            ko_count: net.ko_count,
+            ping_int: net.ping_int,
+            ping_timeout: net.ping_timeout,
+            connect_int: net.connect_int,
+            max_epoch_size: net.max_epoch_size,
+            resync_window_bytes: replica::NetConfig::default().resync_window_bytes,
+        },
+    }
+}
+
+/// Where the volumes' data and metadata lie.
+///
+/// # Errors
+/// The configuration asks for what is not supported.
+pub(crate) fn disks(resource: &ResourceConfig) -> Result<Vec<DiskPaths>, String> {
+    let disks = resource.volumes.iter().map(|volume| {
+        let meta = match &volume.meta_disk {
+            MetaDisk::Internal => None,
+            MetaDisk::External { path, index: None } => Some(path.clone()),
+            MetaDisk::External { path, index: Some(index) } => {
+                let path = path.display();
+                return Err(format!(
+                    "meta-disk {path}[{index}]: shared metadata disks are not \
+                                    supported, give each volume one of its own"
+                ));
+            }
+        };
+        let volume_number = VolumeNumber(volume.number.0);
+        Ok(DiskPaths { volume: volume_number, data: volume.disk.clone(), meta })
+    });
+    disks.collect()
+}

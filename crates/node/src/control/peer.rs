@@ -1,0 +1,249 @@
+//! Peer links until they are handed to a shard: listening, dialling, greeting.
+//!
+//! Both nodes dial and both listen. Where their attempts cross, the one of the node with the lower
+//! number is kept: that node refuses the other's as long as its own is under way, and the other
+//! drops its own when the first arrives.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tandem_control::config::PeerConfig;
+use tandem_replica::wire::hello::VERSION;
+use tandem_replica::wire::limits::HELLO_BYTES;
+use tandem_replica::wire::{
+    Hello, HelloError, Link, NodeId, Reject, RejectCode, Versions, negotiate,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
+
+use super::Control;
+use super::registry::Running;
+use super::socket;
+use crate::limits;
+use crate::mail::{Mail, OwnGreeting, ResourceKey, ShardGone};
+use crate::random;
+
+/// Why there is no link.
+#[derive(Debug, thiserror::Error)]
+enum PeerFailure {
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("{0}")]
+    Hello(#[from] HelloError),
+    #[error("no answer within {0:?}")]
+    Timeout(std::time::Duration),
+    #[error(transparent)]
+    Gone(#[from] ShardGone),
+    #[error("refused: {0}")]
+    Refused(String),
+}
+
+/// Binds a listener for peers, unless there is one already.
+pub(crate) fn ensure_listener(control: &Arc<Control>, address: SocketAddr) -> io::Result<()> {
+    if !control.registry.is_listening(address) {
+        let listener = socket::listen(address)?;
+        let task = tokio::spawn(accept(Arc::clone(control), listener, address));
+        control.registry.add_listener(address, task.abort_handle());
+    }
+    Ok(())
+}
+
+/// Starts one attempt to reach a peer; it ends in mail to the shard.
+pub(crate) fn begin_attempt(control: &Arc<Control>, shard: usize, key: ResourceKey, peer: NodeId) {
+    let Some(running) = control.registry.find_key(shard, key) else {
+        control.shard(shard).post(Mail::ConnectFailed { resource: key, peer });
+        return;
+    };
+    let task = tokio::spawn(attempt(Arc::clone(control), running.clone(), peer));
+    let task: AbortHandle = task.abort_handle();
+    control.registry.begin_attempt(&running, peer, task);
+}
+
+async fn attempt(control: Arc<Control>, running: Running, peer: NodeId) {
+    let name = &running.config.name;
+    let result = match find_peer(&running, peer) {
+        Some(config) => dial(&control, &running, config).await,
+        None => Err(PeerFailure::Refused(format!("node {peer} is not configured"))),
+    };
+    control.registry.end_attempt(&running, peer, result.is_ok());
+    let mail = match result {
+        Ok(mail) => mail,
+        Err(failure) => {
+            tracing::debug!(resource = name, peer = peer.0, "not connected: {failure}");
+            Mail::ConnectFailed { resource: running.key, peer }
+        }
+    };
+    control.shard(running.shard).post(mail);
+}
+
+async fn dial(
+    control: &Control,
+    running: &Running,
+    peer: &PeerConfig,
+) -> Result<Mail, PeerFailure> {
+    let connected = socket::connect(peer.own_address, peer.peer_address);
+    let connected = timeout(limits::CONNECT_TIMEOUT, connected).await;
+    let mut stream = connected.map_err(|_| PeerFailure::Timeout(limits::CONNECT_TIMEOUT))??;
+    socket::tune_link(&stream, peer.net.sndbuf_bytes, peer.net.rcvbuf_bytes)?;
+    let peer_id = NodeId(peer.node_id.0);
+    let greeting =
+        control.ask(running, |resource, reply| Mail::Greeting { resource, peer: peer_id, reply });
+    let ours = own_hello(running, peer_id, greeting.await?);
+    let theirs = timeout(limits::GREETING_DEADLINE, async {
+        stream.write_all(&ours.encode()).await?;
+        read_hello(&mut stream).await
+    });
+    let theirs = theirs.await.map_err(|_| PeerFailure::Timeout(limits::GREETING_DEADLINE))??;
+    let link = negotiate(&ours, &theirs)?;
+    link_up(running, peer_id, stream, link, theirs.discard_my_data)
+}
+
+async fn accept(control: Arc<Control>, listener: TcpListener, address: SocketAddr) {
+    let half_open = Arc::new(Semaphore::new(limits::GREETINGS_MAX));
+    loop {
+        match listener.accept().await {
+            Ok((stream, from)) => {
+                // Without a permit the stranger is dropped: peers try again.
+                if let Ok(permit) = Arc::clone(&half_open).try_acquire_owned() {
+                    let control = Arc::clone(&control);
+                    tokio::spawn(async move {
+                        let greeted = greet(&control, stream, address);
+                        match timeout(limits::GREETING_DEADLINE, greeted).await {
+                            Ok(Ok(())) => {}
+                            Ok(Err(failure)) => tracing::debug!(%from, "peer refused: {failure}"),
+                            Err(_) => tracing::debug!(%from, "peer did not greet in time"),
+                        }
+                        drop(permit);
+                    });
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%address, "accepting a peer: {error}");
+                tokio::time::sleep(super::nbd::ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Answers a greeting; hands the link over, or refuses it with the reason.
+async fn greet(
+    control: &Control,
+    mut stream: TcpStream,
+    address: SocketAddr,
+) -> Result<(), PeerFailure> {
+    let theirs = match read_hello(&mut stream).await {
+        Ok(theirs) => theirs,
+        Err(PeerFailure::Hello(error)) => {
+            // Only those who speak our language are answered.
+            if !matches!(error, HelloError::Magic { .. }) {
+                refuse(&mut stream, RejectCode::Malformed, &error.to_string()).await?;
+            }
+            return Err(error.into());
+        }
+        Err(failure) => return Err(failure),
+    };
+    match welcome(control, &theirs, address).await? {
+        Ok(Welcome { running, ours, link }) => {
+            let peer = theirs.sender;
+            if let Some(config) = find_peer(&running, peer) {
+                socket::tune_link(&stream, config.net.sndbuf_bytes, config.net.rcvbuf_bytes)?;
+            }
+            stream.write_all(&ours.encode()).await?;
+            let mail = link_up(&running, peer, stream, link, theirs.discard_my_data)?;
+            control.registry.abandon_attempt(&running, peer);
+            control.shard(running.shard).post(mail);
+            Ok(())
+        }
+        Err(reject) => {
+            let text = reject.text.clone();
+            refuse(&mut stream, reject.code, &reject.text).await?;
+            Err(PeerFailure::Refused(format!("resource {}: {text}", theirs.resource)))
+        }
+    }
+}
+
+/// What a greeting that is taken leads to.
+struct Welcome {
+    running: Running,
+    ours: Hello,
+    link: Link,
+}
+
+async fn welcome(
+    control: &Control,
+    theirs: &Hello,
+    address: SocketAddr,
+) -> Result<Result<Welcome, Reject>, PeerFailure> {
+    let reject = |code, text: String| Ok(Err(Reject { code, text }));
+    let Some(running) = control.registry.find(&theirs.resource) else {
+        return reject(RejectCode::UnknownResource, "there is no such resource here".into());
+    };
+    let peer = theirs.sender;
+    let own_id = NodeId(running.config.node_id.0);
+    let is_known = find_peer(&running, peer).is_some_and(|it| it.own_address == address);
+    if theirs.receiver != own_id || !is_known {
+        let text = format!("node {own_id} does not know node {peer} at {address}");
+        return reject(RejectCode::WrongNode, text);
+    }
+    if own_id < peer && control.registry.is_attempting(&running, peer) {
+        return reject(RejectCode::Busy, "attempts cross, this node's is the one to keep".into());
+    }
+    let accepted = control.ask(&running, |resource, reply| Mail::Accepts {
+        resource,
+        peer,
+        peer_discards: theirs.discard_my_data,
+        reply,
+    });
+    let greeting = match accepted.await? {
+        Ok(greeting) => greeting,
+        Err(text) => return reject(RejectCode::StandAlone, text),
+    };
+    let ours = own_hello(&running, peer, greeting);
+    match negotiate(&ours, theirs) {
+        Ok(link) => Ok(Ok(Welcome { running, ours, link })),
+        Err(error) => reject(RejectCode::Version, error.to_string()),
+    }
+}
+
+async fn read_hello(stream: &mut TcpStream) -> Result<Hello, PeerFailure> {
+    let mut bytes = [0; HELLO_BYTES];
+    stream.read_exact(&mut bytes).await?;
+    Ok(Hello::decode(&bytes)?)
+}
+
+async fn refuse(stream: &mut TcpStream, code: RejectCode, text: &str) -> io::Result<()> {
+    let reject = Reject { code, text: text.to_owned() };
+    stream.write_all(&reject.encode()).await?;
+    stream.shutdown().await
+}
+
+fn own_hello(running: &Running, peer: NodeId, greeting: OwnGreeting) -> Hello {
+    Hello {
+        versions: Versions { min: VERSION, max: VERSION },
+        features: 0,
+        resource: running.config.name.clone(),
+        sender: NodeId(running.config.node_id.0),
+        receiver: peer,
+        discard_my_data: greeting.discard_my_data,
+        nonce: random::number(),
+    }
+}
+
+fn link_up(
+    running: &Running,
+    peer: NodeId,
+    stream: TcpStream,
+    link: Link,
+    peer_discards: bool,
+) -> Result<Mail, PeerFailure> {
+    let socket = socket::release(stream)?;
+    Ok(Mail::LinkUp { resource: running.key, peer, socket, agreed: link, peer_discards })
+}
+
+fn find_peer(running: &Running, peer: NodeId) -> Option<&PeerConfig> {
+    running.config.peers.iter().find(|config| config.node_id.0 == peer.0)
+}

@@ -1,0 +1,224 @@
+//! The state of resources as the admin command and NBD clients are told it.
+//!
+//! What the core reports, joined with what only the configuration knows. Asked with a deadline: a
+//! shard that is stuck must not keep the state of others from being seen.
+
+use tandem_control::config::{PeerConfig, ResourceConfig};
+use tandem_control::names;
+use tandem_control::status as shown;
+use tandem_control::{NodeId, VolumeNumber};
+use tandem_replica as core;
+use tandem_replica::wire;
+use tokio::time::timeout;
+
+use super::Control;
+use super::refusal::Refused;
+use super::registry::Running;
+use crate::limits;
+use crate::mail::Mail;
+
+/// The state of one resource, from its shard.
+pub(crate) async fn of_core(
+    control: &Control,
+    running: &Running,
+) -> Result<core::ResourceStatus, Refused> {
+    let status = control.ask(running, |resource, reply| Mail::Status { resource, reply });
+    match timeout(limits::STATUS_DEADLINE, status).await {
+        Ok(status) => Ok(status?),
+        Err(_) => Err(Refused::Busy(running.config.name.clone())),
+    }
+}
+
+/// The state of one resource, as it is shown.
+pub(crate) async fn of(
+    control: &Control,
+    running: &Running,
+) -> Result<shown::ResourceStatus, Refused> {
+    Ok(resource(&running.config, &of_core(control, running).await?))
+}
+
+/// What a list of exports says of a volume: `r0, Primary, UpToDate`.
+pub(crate) async fn describe(
+    control: &Control,
+    running: &Running,
+    volume: wire::VolumeNumber,
+) -> String {
+    let name = &running.config.name;
+    let Ok(status) = of_core(control, running).await else { return name.clone() };
+    let disk = status.volumes.iter().find(|it| it.number == volume).map(|it| it.disk.name());
+    format!("{name}, {}, {}", status.role, disk.unwrap_or("Diskless"))
+}
+
+fn resource(config: &ResourceConfig, status: &core::ResourceStatus) -> shown::ResourceStatus {
+    let volumes = status.volumes.iter().map(|it| volume(config, it));
+    let connections = status.connections.iter().filter_map(|it| connection(config, it));
+    shown::ResourceStatus {
+        name: config.name.clone(),
+        node_id: config.node_id,
+        role: role(status.role),
+        suspended: shown::Suspended::default(),
+        force_io_failures: false,
+        write_ordering: names::WriteOrdering::Flush,
+        volumes: volumes.collect(),
+        connections: connections.collect(),
+    }
+}
+
+fn volume(config: &ResourceConfig, status: &core::VolumeStatus) -> shown::VolumeStatus {
+    let number = VolumeNumber(status.number.0);
+    let configured = config.volumes.iter().find(|volume| volume.number == number);
+    let has_disk = status.disk != wire::DiskState::Diskless;
+    let backing_dev = configured.filter(|_| has_disk).map(|it| it.disk.display().to_string());
+    shown::VolumeStatus {
+        volume: number,
+        minor: configured.map_or(tandem_control::Minor(0), |volume| volume.minor),
+        disk_state: disk(status.disk),
+        client: false,
+        backing_dev,
+        quorum: true,
+        open: status.open,
+        size_bytes: status.size_bytes,
+        read_bytes: status.read_bytes,
+        written_bytes: status.written_bytes,
+        al_writes: status.al_writes,
+        bm_writes: status.bm_writes,
+        upper_pending: status.upper_pending,
+        lower_pending: status.lower_pending,
+        al_suspended: false,
+        blocked: shown::Blocked::default(),
+    }
+}
+
+fn connection(
+    config: &ResourceConfig,
+    status: &core::ConnectionStatus,
+) -> Option<shown::ConnectionStatus> {
+    let peer: &PeerConfig = config.peers.iter().find(|it| it.node_id.0 == status.peer.0)?;
+    let established = status.state == core::ConnectionState::Connected;
+    let devices: Vec<_> = status.peer_devices.iter().map(peer_device).collect();
+    let dirty: u64 = status.peer_devices.iter().map(|it| it.out_of_sync_bytes).sum();
+    Some(shown::ConnectionStatus {
+        peer_node_id: NodeId(status.peer.0),
+        name: status.name.clone(),
+        connection_state: connection_state(status.state),
+        congested: false,
+        peer_role: role(status.peer_role),
+        tls: false,
+        ap_in_flight_bytes: status.ap_in_flight_bytes,
+        rs_in_flight_bytes: status.rs_in_flight_bytes,
+        paths: vec![shown::PathStatus {
+            own_address: peer.own_address,
+            peer_address: peer.peer_address,
+            established,
+        }],
+        peer_devices: devices,
+        protocol: protocol(status.protocol),
+        sync_state: sync_state(config, status),
+        disconnect_reason: status.reason.clone(),
+        lag_bytes: dirty + status.ap_in_flight_bytes,
+    })
+}
+
+fn sync_state(config: &ResourceConfig, status: &core::ConnectionStatus) -> shown::SyncState {
+    let divergence = |reason: &str, own_loss_blocks, peer_loss_blocks| shown::Divergence {
+        volume: config.volumes.first().map_or(VolumeNumber(0), |volume| volume.number),
+        reason: status.reason.clone().unwrap_or_else(|| reason.to_owned()),
+        own_loss_blocks,
+        peer_loss_blocks,
+    };
+    match &status.sync_state {
+        core::SyncState::Normal => shown::SyncState::Normal,
+        core::SyncState::SplitBrain { own_blocks, peer_blocks } => {
+            let reason = "both nodes were written to since they parted";
+            shown::SyncState::SplitBrain(divergence(reason, *own_blocks, *peer_blocks))
+        }
+        core::SyncState::Unrelated => {
+            let reason = "the nodes' data have no generation in common";
+            shown::SyncState::Unrelated(divergence(reason, 0, 0))
+        }
+    }
+}
+
+fn peer_device(status: &core::PeerDeviceStatus) -> shown::PeerDeviceStatus {
+    shown::PeerDeviceStatus {
+        volume: VolumeNumber(status.volume.0),
+        replication_state: replication(status.replication),
+        peer_disk_state: disk(status.peer_disk),
+        peer_client: false,
+        resync_suspended: shown::ResyncSuspended::default(),
+        received_bytes: status.received_bytes,
+        sent_bytes: status.sent_bytes,
+        out_of_sync_bytes: status.out_of_sync_bytes,
+        pending: status.pending,
+        unacked: status.unacked,
+        resync: resync(status),
+    }
+}
+
+/// Both windows span the whole resync: its average is the rate shown.
+fn resync(status: &core::PeerDeviceStatus) -> Option<shown::ResyncProgress> {
+    let elapsed = status.resync_elapsed?;
+    let elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+    let total_bytes = status.resync_total_bytes;
+    let copied = total_bytes.saturating_sub(status.out_of_sync_bytes);
+    Some(shown::ResyncProgress {
+        total_bytes,
+        elapsed_ms,
+        window0_ms: elapsed_ms,
+        window0_bytes: copied,
+        window1_ms: elapsed_ms,
+        window1_bytes: copied,
+        ..shown::ResyncProgress::default()
+    })
+}
+
+fn role(role: wire::Role) -> names::Role {
+    match role {
+        wire::Role::Unknown => names::Role::Unknown,
+        wire::Role::Primary => names::Role::Primary,
+        wire::Role::Secondary => names::Role::Secondary,
+    }
+}
+
+fn disk(disk: wire::DiskState) -> names::DiskState {
+    match disk {
+        wire::DiskState::Diskless => names::DiskState::Diskless,
+        wire::DiskState::Attaching => names::DiskState::Attaching,
+        wire::DiskState::Failed => names::DiskState::Failed,
+        wire::DiskState::Negotiating => names::DiskState::Negotiating,
+        wire::DiskState::Inconsistent => names::DiskState::Inconsistent,
+        wire::DiskState::Outdated => names::DiskState::Outdated,
+        wire::DiskState::DUnknown => names::DiskState::DUnknown,
+        wire::DiskState::Consistent => names::DiskState::Consistent,
+        wire::DiskState::UpToDate => names::DiskState::UpToDate,
+    }
+}
+
+fn replication(state: wire::ReplicationState) -> names::ReplicationState {
+    match state {
+        wire::ReplicationState::Off => names::ReplicationState::Off,
+        wire::ReplicationState::Established => names::ReplicationState::Established,
+        wire::ReplicationState::WFBitMapS => names::ReplicationState::WFBitMapS,
+        wire::ReplicationState::WFBitMapT => names::ReplicationState::WFBitMapT,
+        wire::ReplicationState::SyncSource => names::ReplicationState::SyncSource,
+        wire::ReplicationState::SyncTarget => names::ReplicationState::SyncTarget,
+    }
+}
+
+fn protocol(protocol: wire::Protocol) -> names::Protocol {
+    match protocol {
+        wire::Protocol::A => names::Protocol::A,
+        wire::Protocol::B => names::Protocol::B,
+        wire::Protocol::C => names::Protocol::C,
+    }
+}
+
+fn connection_state(state: core::ConnectionState) -> names::ConnectionState {
+    match state {
+        core::ConnectionState::StandAlone => names::ConnectionState::StandAlone,
+        core::ConnectionState::Disconnecting => names::ConnectionState::Disconnecting,
+        core::ConnectionState::Unconnected => names::ConnectionState::Unconnected,
+        core::ConnectionState::Connecting => names::ConnectionState::Connecting,
+        core::ConnectionState::Connected => names::ConnectionState::Connected,
+    }
+}

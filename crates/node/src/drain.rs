@@ -1,0 +1,77 @@
+//! The one way out of the core: carries its actions out until there are no more.
+//!
+//! Called after every input. An action that is over at once (a merge, an operation on a disk that
+//! is closed) is fed back here; everything else ends in a completion of the ring or in mail.
+
+use tandem_replica::wire::NodeId;
+use tandem_replica::{Action, Instant, LinkSession};
+
+use crate::mail::{Errand, ResourceKey};
+use crate::opener;
+use crate::shard::Shard;
+
+/// Carries out what `resource` wants done.
+pub(crate) fn drain(shard: &mut Shard, resource: usize, now: Instant) {
+    while let Some(action) = shard.resource_mut(resource).and_then(|it| it.core.poll_action()) {
+        carry_out(shard, resource, action, now);
+    }
+}
+
+fn carry_out(shard: &mut Shard, resource: usize, action: Action, now: Instant) {
+    let key = ResourceKey(resource);
+    let Some(hosted) = shard.resources.get_mut(resource).and_then(Option::as_deref_mut) else {
+        unreachable!("the action came from this resource");
+    };
+    match action {
+        Action::Disk(op) => {
+            let disk = hosted.disk(op.volume);
+            if let Some(finished) = shard.operations.start(&mut shard.io, resource, disk, op) {
+                shard.feed_disk(finished, now);
+            }
+        }
+        Action::OpenDisk { volume, generation } => {
+            let paths = hosted.paths(volume).expect("the core opens volumes of its configuration");
+            opener::spawn(&shard.mailbox, key, generation, paths.clone());
+        }
+        Action::CloseDisk { volume, generation } => {
+            if let Some(disk) = hosted.remove_disk(volume, generation) {
+                shard.io.unregister_file(disk.data.id);
+                if disk.meta.id != disk.data.id {
+                    shard.io.unregister_file(disk.meta.id);
+                }
+            }
+        }
+        Action::Send { peer, session, packet } => {
+            let Some(link) = link_of(shard, resource, peer, session) else { return };
+            if let Some(entry) = shard.links.get_mut(link) {
+                entry.send(packet);
+                shard.links_to_serve.push(link);
+            }
+        }
+        Action::Connect { peer } => {
+            let errand = Errand::Connect { shard: shard.number, resource: key, peer };
+            // Without a control thread the daemon is ending.
+            let _ = shard.errands.send(errand);
+        }
+        Action::Disconnect { peer, session } => {
+            if let Some(link) = link_of(shard, resource, peer, session) {
+                shard.part_with_link(link, now);
+            }
+        }
+        Action::Reply { client, cookie, result } => shard.reply(client, cookie, result),
+        Action::CloseClient { client } => shard.close_client_unanswered(client, now),
+        Action::CommandDone { id, result } => hosted.end_command(id, result),
+        Action::Notify(event) => hosted.log(&event),
+    }
+}
+
+/// The present link to a peer, if it is of this session.
+fn link_of(
+    shard: &mut Shard,
+    resource: usize,
+    peer: NodeId,
+    session: LinkSession,
+) -> Option<usize> {
+    let link = shard.resource_mut(resource)?.link(peer)?;
+    (shard.links.get(link)?.session == session).then_some(link)
+}

@@ -1,0 +1,329 @@
+//! An NBD client in its transmission phase: requests in, replies out, over the ring.
+//!
+//! Owns the client's socket, its protocol machine and the buffers of writes that are arriving.
+//! [`Client::pump`] turns what was received into requests of the core, as far as buffers and the
+//! shard's [`Budget`] allow; [`Client::reply`] takes the core's answers and
+//! [`Client::flush`] sends them. A client that does not read its replies is not read from either.
+//! When it is gone, what it sent in full goes on, and replies to it go nowhere.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use tandem_nbd::{Part, PartId, PartOp, ReplyError, Step, Transmission};
+use tandem_replica::wire::{ByteRange, VolumeNumber};
+use tandem_replica::{ClientId, Cookie, Instant, Request, RequestError, RequestOp};
+use tandem_ring::{Buffer, Completion};
+
+use crate::budget::{Budget, charge_of};
+use crate::io::Io;
+use crate::limits;
+use crate::stream::{Received, Stream};
+
+/// One client.
+#[derive(Debug)]
+pub(crate) struct Client {
+    /// Its name towards the core.
+    pub(crate) id: ClientId,
+    /// Its place in the table of clients.
+    key: usize,
+    /// The resource that it uses, as a place in the shard's table.
+    pub(crate) resource: usize,
+    volume: VolumeNumber,
+    stream: Stream,
+    transmission: Transmission,
+    /// What is known of a part beside the machine, by its number.
+    parts: Vec<PartEntry>,
+    /// The part whose buffer is away with a receive.
+    receiving: Option<usize>,
+    /// Bytes of the shard's budget that it holds.
+    charged: u64,
+    headers: BytesMut,
+    /// Whether it said goodbye, or what it sends makes no sense: it is read no more.
+    is_leaving: bool,
+    /// When the client last took a reply or sent something, or was first expected to.
+    progress_at: Instant,
+}
+
+/// What became of a client.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// It waits for the client or for completions.
+    Waiting,
+    /// It waits for buffers: pump again when some may have come back.
+    Stalled,
+    /// It is over: close it.
+    Ended(String),
+}
+
+#[derive(Debug, Default)]
+struct PartEntry {
+    /// Set while the core has it.
+    id: Option<PartId>,
+    /// The payload of a write that is arriving.
+    buffer: Option<Buffer>,
+    charge: u64,
+}
+
+impl Client {
+    pub(crate) fn new(
+        id: ClientId,
+        key: usize,
+        resource: usize,
+        volume: VolumeNumber,
+        stream: Stream,
+        transmission: Transmission,
+    ) -> Self {
+        Self {
+            id,
+            key,
+            resource,
+            volume,
+            stream,
+            transmission,
+            parts: Vec::new(),
+            receiving: None,
+            charged: 0,
+            headers: BytesMut::new(),
+            is_leaving: false,
+            progress_at: Instant::default(),
+        }
+    }
+
+    /// A receive has completed.
+    pub(crate) fn handle_received(&mut self, completion: Completion) -> Result<(), String> {
+        let part = self.receiving.take();
+        match self.stream.handle_received(completion) {
+            Received::Stream => Ok(()),
+            Received::Direct { .. } if self.stream.is_shut() => Ok(()),
+            Received::Direct { buffer, count } => {
+                let part = part.expect("a direct receive belongs to a part");
+                self.parts[part].buffer = Some(buffer);
+                self.transmission.filled(u32::try_from(count).expect("a part is short"));
+                Ok(())
+            }
+            Received::End(None) => Err("client closed the connection".into()),
+            Received::End(Some(error)) => Err(format!("receive: {error}")),
+        }
+    }
+
+    /// A send has completed.
+    pub(crate) fn handle_sent(&mut self, completion: Completion) -> Result<(), String> {
+        self.stream.handle_sent(completion).map_err(|error| format!("send: {error}"))
+    }
+
+    /// Turns what was received into requests, and receives more when all of it is used up.
+    pub(crate) fn pump(
+        &mut self,
+        io: &mut Io,
+        budget: &mut Budget,
+        requests: &mut Vec<Request>,
+    ) -> Progress {
+        while !self.stream.is_receiving() && self.transmission.wants_input() && !self.is_leaving {
+            if !budget.admits(self.key, self.charged) {
+                return Progress::Stalled;
+            }
+            let (consumed, step) = self.transmission.next(self.stream.bytes());
+            self.stream.consume(consumed);
+            match step {
+                Step::NeedBytes => self.stream.receive(io),
+                Step::Full => return Progress::Waiting,
+                Step::Part(part) => {
+                    let request = self.request(budget, part);
+                    requests.push(request);
+                }
+                Step::Fill { part, at, len } => {
+                    if !self.fill(io, budget, part, at, len) {
+                        return Progress::Stalled;
+                    }
+                }
+                Step::Stop(reason) if reason.owes_replies() => self.is_leaving = true,
+                Step::Stop(reason) => return Progress::Ended(reason.to_string()),
+            }
+        }
+        let is_done = self.transmission.in_flight() == 0 && self.stream.is_sent();
+        if self.is_leaving && is_done {
+            return Progress::Ended("client disconnected".into());
+        }
+        Progress::Waiting
+    }
+
+    /// Answers a request. The caller flushes when its turn is over.
+    pub(crate) fn reply(
+        &mut self,
+        budget: &mut Budget,
+        cookie: Cookie,
+        result: Result<Option<Bytes>, RequestError>,
+    ) {
+        let part = usize::try_from(cookie.0).expect("a cookie is the number of a part");
+        let entry = &mut self.parts[part];
+        let id = entry.id.take().expect("a request is answered once");
+        let charge = std::mem::take(&mut entry.charge);
+        // The data of a read are held until its reply is sent, see `flush`.
+        if !matches!(&result, Ok(Some(_))) {
+            self.release(budget, charge);
+        }
+        self.transmission.complete(id, result.map_err(reply_error));
+    }
+
+    /// Sends the replies that are ready, unless a send is under way.
+    pub(crate) fn flush(&mut self, io: &mut Io, budget: &mut Budget) {
+        while self.stream.may_send() {
+            let (bytes, pieces) = self.stream.queued();
+            let has_room = bytes + self.headers.len() < limits::SEND_BYTES_MAX
+                && pieces + 1 < limits::SEND_PIECES_MAX;
+            let Some(reply) = has_room.then(|| self.transmission.poll_reply()).flatten() else {
+                break;
+            };
+            budget.end_favour(self.key);
+            self.headers.put_slice(&reply.header);
+            for piece in reply.payload {
+                self.release(budget, charge_of(piece.len()));
+                self.stream.push(self.headers.split().freeze());
+                self.stream.push(piece);
+            }
+        }
+        if !self.headers.is_empty() {
+            self.stream.push(self.headers.split().freeze());
+        }
+        self.stream.flush(io);
+        if self.transmission.in_flight() == 0 {
+            // What a request that failed in part had read was dropped without a reply.
+            let rest = self.charged;
+            self.release(budget, rest);
+        }
+    }
+
+    /// Ends the connection. Writes that arrived in full are appended to `requests`; they go on.
+    pub(crate) fn close(
+        &mut self,
+        io: &mut Io,
+        budget: &mut Budget,
+        mut requests: Option<&mut Vec<Request>>,
+    ) {
+        self.stream.shut_down(io);
+        self.transmission.hang_up();
+        while let (_, Step::Part(part)) = self.transmission.next(&[]) {
+            let request = self.request(budget, part);
+            if let Some(requests) = requests.as_deref_mut() {
+                requests.push(request);
+            }
+        }
+        let charged = self.charged;
+        self.release(budget, charged);
+        budget.end_favour(self.key);
+        self.is_leaving = true;
+    }
+
+    /// The client did its part, or it begins to be its turn.
+    pub(crate) fn note_progress(&mut self, now: Instant) {
+        self.progress_at = now;
+    }
+
+    /// Whether it holds buffers that only the client can free, by reading or by sending on.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.charged > 0 && (!self.stream.is_sent() || self.receiving.is_some())
+    }
+
+    /// Whether it has kept such buffers for too long.
+    pub(crate) fn is_stuck(&self, now: Instant) -> bool {
+        self.is_awaited() && now.since(self.progress_at) >= limits::CLIENT_STALL_MAX
+    }
+
+    /// Whether it was closed.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.stream.is_shut()
+    }
+
+    /// Whether nothing is in flight on its socket: a closed client may be dropped then.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.stream.is_idle()
+    }
+
+    /// Makes a part a request of the core.
+    fn request(&mut self, budget: &mut Budget, part: Part) -> Request {
+        let Part { id, op, offset, len, fua } = part;
+        let range = ByteRange::new(offset, len);
+        let entry = entry(&mut self.parts, id.index());
+        entry.id = Some(id);
+        let op = match op {
+            PartOp::Read => {
+                entry.charge = charge_of(index(len));
+                self.charged += entry.charge;
+                budget.charge(entry.charge);
+                RequestOp::Read(range)
+            }
+            PartOp::Write => {
+                let buffer = entry.buffer.take().expect("a write part was filled before");
+                RequestOp::Write { offset, data: buffer.freeze(), fua }
+            }
+            PartOp::Zeroes { no_hole } => RequestOp::Zeroes { range, keep_space: no_hole, fua },
+            PartOp::ZeroesEdge => {
+                let data = Bytes::from_static(&ZEROES[..index(len)]);
+                RequestOp::Write { offset, data, fua }
+            }
+            PartOp::Trim => RequestOp::Trim { range, fua },
+            PartOp::Flush => RequestOp::Flush,
+        };
+        let cookie = Cookie(u64::try_from(id.index()).expect("a usize fits"));
+        Request { client: self.id, cookie, volume: self.volume, op }
+    }
+
+    /// Moves payload into the part's buffer, or receives it there; `false` if there is no buffer
+    /// now.
+    fn fill(&mut self, io: &mut Io, budget: &mut Budget, part: Part, at: u32, len: u32) -> bool {
+        let (key, at, len) = (part.id.index(), index(at), index(len));
+        let entry = entry(&mut self.parts, key);
+        if entry.buffer.is_none() {
+            assert!(at == 0, "a part keeps its buffer while it is being filled");
+            entry.buffer = io.take_payload(index(part.len));
+            if entry.buffer.is_none() {
+                return false;
+            }
+            entry.charge = charge_of(index(part.len));
+            self.charged += entry.charge;
+            budget.charge(entry.charge);
+        }
+        let count = len.min(self.stream.bytes().len());
+        if count > 0 {
+            let buffer = entry.buffer.as_mut().expect("it was just taken");
+            buffer[at..at + count].copy_from_slice(&self.stream.bytes()[..count]);
+            self.stream.consume(count);
+            self.transmission.filled(u32::try_from(count).expect("a part is short"));
+        } else if len >= limits::DIRECT_BYTES_MIN && self.stream.may_receive_directly() {
+            let buffer = entry.buffer.take().expect("it was just taken");
+            self.receiving = Some(key);
+            self.stream.receive_into(io, buffer, at, true);
+        } else {
+            self.stream.receive(io);
+        }
+        true
+    }
+
+    fn release(&mut self, budget: &mut Budget, bytes: u64) {
+        self.charged -= bytes;
+        budget.release(bytes);
+    }
+}
+
+/// The data of a zeroed piece inside one block.
+static ZEROES: [u8; 4096] = [0; 4096];
+
+fn entry(parts: &mut Vec<PartEntry>, key: usize) -> &mut PartEntry {
+    if parts.len() <= key {
+        parts.resize_with(key + 1, PartEntry::default);
+    }
+    &mut parts[key]
+}
+
+fn index(len: u32) -> usize {
+    usize::try_from(len).expect("a usize has at least 32 bits")
+}
+
+fn reply_error(error: RequestError) -> ReplyError {
+    match error {
+        RequestError::Io => ReplyError::Io,
+        RequestError::Invalid => ReplyError::Invalid,
+        RequestError::NotPrimary => ReplyError::NotPermitted,
+    }
+}
+
+#[cfg(test)]
+mod tests;

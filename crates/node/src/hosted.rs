@@ -1,0 +1,115 @@
+//! A resource in its shard: the core and what the shell keeps beside it.
+
+use std::collections::BTreeMap;
+
+use tandem_replica::wire::{NodeId, VolumeNumber};
+use tandem_replica::{AttachGeneration, CommandError, CommandId, Event, Resource, Severity};
+use tokio::sync::oneshot;
+
+use crate::disk::Disk;
+use crate::opener::DiskPaths;
+
+/// The resource.
+#[derive(Debug)]
+pub(crate) struct Hosted {
+    pub(crate) core: Resource,
+    paths: Vec<DiskPaths>,
+    disks: Vec<(VolumeNumber, Disk)>,
+    /// The present link to each peer, as a place in the shard's table.
+    links: Vec<(NodeId, usize)>,
+    commands: BTreeMap<CommandId, oneshot::Sender<Result<(), CommandError>>>,
+    commands_begun: u64,
+}
+
+impl Hosted {
+    pub(crate) fn new(core: Resource, paths: Vec<DiskPaths>) -> Self {
+        Self {
+            core,
+            paths,
+            disks: Vec::new(),
+            links: Vec::new(),
+            commands: BTreeMap::new(),
+            commands_begun: 0,
+        }
+    }
+
+    /// Names a command whose end is to be told to `reply`.
+    pub(crate) fn begin_command(
+        &mut self,
+        reply: oneshot::Sender<Result<(), CommandError>>,
+    ) -> CommandId {
+        self.commands_begun += 1;
+        let id = CommandId(self.commands_begun);
+        self.commands.insert(id, reply);
+        id
+    }
+
+    pub(crate) fn end_command(&mut self, id: CommandId, result: Result<(), CommandError>) {
+        let reply = self.commands.remove(&id).expect("the core ends each command once");
+        // Who asked may have gone away meanwhile.
+        let _ = reply.send(result);
+    }
+
+    /// The new link to a peer; returns the one that it replaces.
+    pub(crate) fn replace_link(&mut self, peer: NodeId, link: usize) -> Option<usize> {
+        let old = self.remove_link(peer);
+        self.links.push((peer, link));
+        old
+    }
+
+    pub(crate) fn remove_link(&mut self, peer: NodeId) -> Option<usize> {
+        let position = self.links.iter().position(|(other, _)| *other == peer)?;
+        Some(self.links.swap_remove(position).1)
+    }
+
+    pub(crate) fn add_disk(&mut self, volume: VolumeNumber, disk: Disk) {
+        assert!(self.disk(volume).is_none(), "a disk is closed before it is opened again");
+        self.disks.push((volume, disk));
+    }
+
+    pub(crate) fn remove_disk(
+        &mut self,
+        volume: VolumeNumber,
+        generation: AttachGeneration,
+    ) -> Option<Disk> {
+        let is_it = |(other, disk): &(VolumeNumber, Disk)| {
+            *other == volume && disk.generation == generation
+        };
+        let position = self.disks.iter().position(is_it)?;
+        Some(self.disks.swap_remove(position).1)
+    }
+
+    pub(crate) fn link(&self, peer: NodeId) -> Option<usize> {
+        self.links.iter().find(|(other, _)| *other == peer).map(|(_, link)| *link)
+    }
+
+    pub(crate) fn disk(&self, volume: VolumeNumber) -> Option<Disk> {
+        self.disks.iter().find(|(other, _)| *other == volume).map(|(_, disk)| *disk)
+    }
+
+    pub(crate) fn paths(&self, volume: VolumeNumber) -> Option<&DiskPaths> {
+        self.paths.iter().find(|paths| paths.volume == volume)
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.core.config().name
+    }
+
+    /// Writes an event of the core to the log, as one line.
+    pub(crate) fn log(&self, event: &Event) {
+        let resource = self.name();
+        let volume = event.volume.map(|volume| volume.0);
+        let peer = event.peer.map(|peer| self.peer_name(peer));
+        let text = &event.text;
+        match event.severity {
+            Severity::Info => tracing::info!(resource, volume, peer, "{text}"),
+            Severity::Warning => tracing::warn!(resource, volume, peer, "{text}"),
+            Severity::Error => tracing::error!(resource, volume, peer, "{text}"),
+        }
+    }
+
+    pub(crate) fn peer_name(&self, peer: NodeId) -> &str {
+        let peers = &self.core.config().peers;
+        peers.iter().find(|other| other.node_id == peer).map_or("?", |peer| &peer.name)
+    }
+}

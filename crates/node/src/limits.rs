@@ -1,0 +1,90 @@
+//! Everything that the daemon bounds, each with its reason.
+//!
+//! What the core, the codecs and the ring bound stands in their own `limits`; here is what the
+//! shell holds: buffers, connections, time. Full means "not now": the socket is not read until
+//! there is room again. Only what a stranger may open (half-open connections) is refused.
+
+use std::time::Duration;
+
+/// Bytes of the buffer that a connection receives into before anything is understood: some hundred
+/// headers, or the head of a large payload. One size class of the pool.
+pub const STREAM_BYTES: usize = 64 << 10;
+
+/// Payload still missing from which on it is received straight into its own buffer. Below, copying
+/// out of the stream buffer is cheaper than another operation.
+pub const DIRECT_BYTES_MIN: usize = 32 << 10;
+
+/// Bytes gathered into one send. Acks that come up meanwhile wait for no more than this; larger
+/// sends gain nothing measurable. A single larger frame still goes out whole.
+pub const SEND_BYTES_MAX: usize = 512 << 10;
+
+/// Pieces gathered into one send: what the kernel takes.
+pub const SEND_PIECES_MAX: usize = tandem_ring::limits::SEND_PIECES_MAX;
+
+/// Connections of a shard, clients and links together: each has a stream buffer and two operations.
+pub const CONNECTIONS_MAX: usize = 1024;
+
+/// Disk operations, sends and receives in the ring at once; more wait in the shell.
+pub const OPERATIONS_MAX: u32 = 8192;
+
+/// Bytes of buffers that only disks may use: metadata, and the middle steps of read-modify-write,
+/// must go on where payload that waits for them has taken all others.
+pub const RESERVE_BYTES: usize = 16 << 20;
+
+/// Share of a shard's buffers that its clients may use, as a divisor: the rest is the peers'. A
+/// peer that is kept waiting by our clients keeps its own clients waiting.
+pub const CLIENT_POOL_DIVISOR: u64 = 2;
+
+/// Least share of the buffers that clients are given: the largest request of one client must fit.
+pub const CLIENT_BYTES_MIN: u64 = tandem_nbd::limits::REQUEST_BYTES_MAX as u64;
+
+/// How long a client that holds buffers may neither take its replies nor send the rest of its write
+/// while others wait for buffers; then it is closed. Longer than a network takes to recover.
+pub const CLIENT_STALL_MAX: Duration = Duration::from_secs(10);
+
+/// How often it is looked for such clients, while others wait.
+pub const STALL_CHECK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Requests that a client may have in flight.
+pub const CLIENT_REQUESTS_MAX: usize = 256;
+
+/// NBD handshakes under way at once: a client needs milliseconds, a stranger may take the whole
+/// deadline.
+pub const HANDSHAKES_MAX: usize = 64;
+
+/// Greetings of incoming peer links under way at once.
+pub const GREETINGS_MAX: usize = 32;
+
+/// Sessions of the admin socket at once.
+pub const ADMIN_SESSIONS_MAX: usize = 64;
+
+/// A greeting must be over within this time, from either end.
+pub const GREETING_DEADLINE: Duration = Duration::from_secs(5);
+
+/// How long one attempt to reach a peer may take until TCP is connected.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a status waits for a shard; the admin command promises an answer within a second.
+pub const STATUS_DEADLINE: Duration = Duration::from_millis(800);
+
+/// How long a disk's lock is waited for: a daemon killed with -9 holds it until its last write has
+/// ended, some 100 ms on a healthy disk.
+pub const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often a wait of the admin socket looks at the status.
+pub const WAIT_INTERVAL: Duration = Duration::from_millis(50);
+
+/// How long an orderly stop may take before the daemon exits without one: below the 30 s after
+/// which service managers kill.
+pub const STOP_DEADLINE: Duration = Duration::from_secs(20);
+
+/// How long a TCP client may leave sent data unacknowledged before it is given up. Longer than any
+/// stall that a client may have during a fail-over of its own network.
+pub const CLIENT_USER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Idle time after which the kernel probes whether a client still exists.
+pub const CLIENT_KEEPALIVE: Duration = Duration::from_secs(30);
+
+/// How often one disk operation is continued after a partial transfer before it counts as failed:
+/// a device that moves nothing must not spin.
+pub const PARTIAL_TRANSFERS_MAX: u32 = 64;

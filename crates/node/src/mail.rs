@@ -1,0 +1,135 @@
+//! What the control thread says to a shard, and the other way round. Never payload.
+//!
+//! Questions carry the channel for their answer; a shard answers within its turn, but for commands,
+//! which end when the core says so. A resource is named by its place in its shard's table, which is
+//! not used twice, so that late mail reaches nobody.
+
+use std::os::fd::OwnedFd;
+use std::sync::mpsc;
+
+use bytes::Bytes;
+use tandem_nbd::ExportInfo;
+use tandem_replica::wire::{Link, NodeId, VolumeNumber};
+use tandem_replica::{
+    AttachGeneration, ClientId, Command, CommandError, Config, Export, PeerConfig, ResourceStatus,
+};
+use tandem_ring::Waker;
+use tokio::sync::oneshot;
+
+use crate::opener::{DiskPaths, OpenedFiles};
+
+/// A resource's place in its shard's table; never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ResourceKey(pub(crate) usize);
+
+/// A letter to a shard.
+#[derive(Debug)]
+pub(crate) enum Mail {
+    /// A new resource, with nothing attached and nothing connected.
+    Add { config: Config, disks: Vec<DiskPaths>, reply: oneshot::Sender<ResourceKey> },
+    /// Forget a resource that is down.
+    Remove { resource: ResourceKey, reply: oneshot::Sender<()> },
+    /// An operator's command.
+    Command {
+        resource: ResourceKey,
+        command: Command,
+        reply: oneshot::Sender<Result<(), CommandError>>,
+    },
+    /// New times, limits or protocol of a connection.
+    Update { resource: ResourceKey, peer: PeerConfig, reply: oneshot::Sender<()> },
+    /// The state of a resource.
+    Status { resource: ResourceKey, reply: oneshot::Sender<ResourceStatus> },
+    /// What an export is like, or why it cannot be used.
+    Export {
+        resource: ResourceKey,
+        volume: VolumeNumber,
+        reply: oneshot::Sender<Result<Export, CommandError>>,
+    },
+    /// A client wants to use a volume.
+    OpenClient {
+        resource: ResourceKey,
+        volume: VolumeNumber,
+        reply: oneshot::Sender<Result<(ClientId, Export), CommandError>>,
+    },
+    /// The client's handshake is over: serve it.
+    Serve { client: ClientId, socket: OwnedFd, rest: Bytes, export: ExportInfo },
+    /// The client went away before it was served.
+    CloseClient { client: ClientId },
+    /// Whether a link that the peer dialled may come up, and if so what our greeting says.
+    Accepts {
+        resource: ResourceKey,
+        peer: NodeId,
+        peer_discards: bool,
+        reply: oneshot::Sender<Result<OwnGreeting, String>>,
+    },
+    /// What our greeting says when we dial.
+    Greeting { resource: ResourceKey, peer: NodeId, reply: oneshot::Sender<OwnGreeting> },
+    /// A link is greeted and agreed.
+    LinkUp {
+        resource: ResourceKey,
+        peer: NodeId,
+        socket: OwnedFd,
+        agreed: Link,
+        peer_discards: bool,
+    },
+    /// The attempt to reach a peer came to nothing.
+    ConnectFailed { resource: ResourceKey, peer: NodeId },
+    /// The helper thread has opened a disk, or could not.
+    DiskOpened {
+        resource: ResourceKey,
+        volume: VolumeNumber,
+        generation: AttachGeneration,
+        result: Result<OpenedFiles, String>,
+    },
+    /// Leave the loop.
+    Stop,
+}
+
+/// What this node says of itself when it greets a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OwnGreeting {
+    /// `connect --discard-my-data` was said here.
+    pub(crate) discard_my_data: bool,
+}
+
+/// What a shard asks of the control thread.
+#[derive(Debug)]
+pub(crate) enum Errand {
+    /// Try once to reach a peer; answered by [`Mail::LinkUp`] or [`Mail::ConnectFailed`].
+    Connect { shard: usize, resource: ResourceKey, peer: NodeId },
+}
+
+/// Where to post mail for a shard.
+#[derive(Clone, Debug)]
+pub(crate) struct Mailbox {
+    sender: mpsc::Sender<Mail>,
+    waker: Waker,
+}
+
+/// The shard has ended.
+#[derive(Debug, thiserror::Error)]
+#[error("the data thread has ended")]
+pub(crate) struct ShardGone;
+
+impl Mailbox {
+    pub(crate) fn new(sender: mpsc::Sender<Mail>, waker: Waker) -> Self {
+        Self { sender, waker }
+    }
+
+    /// Posts a letter; a shard that has ended loses it.
+    pub(crate) fn post(&self, mail: Mail) {
+        if self.sender.send(mail).is_ok() {
+            self.waker.wake();
+        }
+    }
+
+    /// Posts the question that `mail` makes of the channel for its answer, and waits for that.
+    pub(crate) async fn ask<T>(
+        &self,
+        mail: impl FnOnce(oneshot::Sender<T>) -> Mail,
+    ) -> Result<T, ShardGone> {
+        let (reply, answer) = oneshot::channel();
+        self.post(mail(reply));
+        answer.await.map_err(|_| ShardGone)
+    }
+}

@@ -1,0 +1,393 @@
+//! A data thread: one ring, its buffers, and the resources that it owns.
+//!
+//! A turn waits once, for anything. Then it reads the clock, hands mail and completions to whom
+//! they belong, lets every input be followed by [`drain`], and at its end serves each connection
+//! that has something to send or to parse. Nothing here waits anywhere else, takes a lock or
+//! decides anything.
+
+use std::sync::mpsc;
+use std::thread;
+
+use tandem_replica::wire::VolumeNumber;
+use tandem_replica::{AttachGeneration, ClientId, Instant, OpenedDisk, Request, Resource};
+use tandem_ring::{BackingDisk, Completion, EngineError};
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::budget::Budget;
+use crate::clock;
+use crate::disk::{BackingFile, Disk, Finished, Operations};
+use crate::drain::drain;
+use crate::export::Client;
+use crate::hosted::Hosted;
+use crate::io::Io;
+use crate::limits;
+use crate::link::Link;
+use crate::mail::{Errand, Mail, Mailbox, OwnGreeting, ResourceKey};
+use crate::opener::OpenedFiles;
+use crate::slab::Slab;
+use crate::token::Token;
+use crate::worklist::Worklist;
+
+mod clients;
+mod links;
+
+/// One data thread's state.
+#[derive(Debug)]
+pub(crate) struct Shard {
+    /// Its place among the shards.
+    pub(crate) number: usize,
+    pub(crate) io: Io,
+    /// Places are not used twice: see [`ResourceKey`].
+    pub(crate) resources: Vec<Option<Box<Hosted>>>,
+    pub(crate) operations: Operations,
+    pub(crate) links: Slab<Link>,
+    clients: Slab<ClientEntry>,
+    /// Counts links and clients, so that no two have the same name.
+    serial: u64,
+    budget: Budget,
+    pub(crate) links_to_serve: Worklist,
+    clients_to_serve: Worklist,
+    stalled_links: Worklist,
+    stalled_clients: Worklist,
+    /// Shut down, or to be shut down at the time given at the latest.
+    parting_links: Vec<(usize, Instant)>,
+    parting_clients: Vec<usize>,
+    /// When to look for clients that keep buffers others wait for.
+    stall_check: Option<Instant>,
+    /// Kept for its memory.
+    requests: Vec<Request>,
+    inbox: mpsc::Receiver<Mail>,
+    pub(crate) mailbox: Mailbox,
+    pub(crate) errands: UnboundedSender<Errand>,
+    is_stopping: bool,
+}
+
+/// A client's place in the table.
+#[derive(Debug)]
+struct ClientEntry {
+    id: ClientId,
+    resource: usize,
+    volume: VolumeNumber,
+    /// `None` until its handshake is over.
+    client: Option<Client>,
+}
+
+/// A shard that runs.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) mailbox: Mailbox,
+    thread: thread::JoinHandle<()>,
+}
+
+impl Running {
+    /// Starts a data thread with `pool_bytes` of payload buffers.
+    pub(crate) fn start(
+        number: usize,
+        pool_bytes: usize,
+        errands: UnboundedSender<Errand>,
+    ) -> Result<Self, StartError> {
+        let (started, start) = mpsc::channel();
+        let body = move || match Shard::new(number, pool_bytes, errands) {
+            Ok(shard) => {
+                let _ = started.send(Ok(shard.mailbox.clone()));
+                shard.run();
+            }
+            Err(error) => {
+                let _ = started.send(Err(error));
+            }
+        };
+        let thread = thread::Builder::new().name(format!("shard-{number}")).spawn(body)?;
+        let mailbox = start.recv().expect("the thread says how its start went")?;
+        Ok(Self { mailbox, thread })
+    }
+
+    /// Ends the thread, once it is out of its turn.
+    pub(crate) fn stop(self) {
+        self.mailbox.post(Mail::Stop);
+        if self.thread.join().is_err() {
+            tracing::error!("a data thread ended in a panic");
+        }
+    }
+}
+
+/// Why a data thread does not start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    #[error("a data thread cannot be started: {0}")]
+    Thread(#[from] std::io::Error),
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+impl Shard {
+    fn new(
+        number: usize,
+        pool_bytes: usize,
+        errands: UnboundedSender<Errand>,
+    ) -> Result<Self, EngineError> {
+        let io = Io::new(pool_bytes)?;
+        let (sender, inbox) = mpsc::channel();
+        let mailbox = Mailbox::new(sender, io.waker());
+        let pool_bytes = u64::try_from(io.payload_bytes_max()).expect("a usize fits");
+        let client_bytes = pool_bytes / limits::CLIENT_POOL_DIVISOR;
+        tracing::debug!(number, features = ?io.features(), "shard started");
+        Ok(Self {
+            number,
+            io,
+            resources: Vec::new(),
+            operations: Operations::new(),
+            links: Slab::new(),
+            clients: Slab::new(),
+            serial: 0,
+            budget: Budget::new(client_bytes.max(limits::CLIENT_BYTES_MIN)),
+            links_to_serve: Worklist::default(),
+            clients_to_serve: Worklist::default(),
+            stalled_links: Worklist::default(),
+            stalled_clients: Worklist::default(),
+            parting_links: Vec::new(),
+            parting_clients: Vec::new(),
+            stall_check: None,
+            requests: Vec::new(),
+            inbox,
+            mailbox,
+            errands,
+            is_stopping: false,
+        })
+    }
+
+    /// Turns until it is told to stop.
+    fn run(mut self) {
+        let mut completions = Vec::new();
+        while !self.is_stopping {
+            let timeout = self.next_timeout().map(|timeout| timeout.since(clock::now()));
+            let turn = match self.io.wait(timeout, &mut completions) {
+                Ok(turn) => turn,
+                // Nothing can be completed or answered without the ring.
+                Err(error) => panic!("the ring of shard {} broke: {error}", self.number),
+            };
+            let now = clock::now();
+            if turn.woken {
+                while let Ok(mail) = self.inbox.try_recv() {
+                    self.handle_mail(mail, now);
+                }
+            }
+            for completion in completions.drain(..) {
+                self.handle_completion(completion, now);
+            }
+            self.handle_timeouts(now);
+            self.settle(now);
+        }
+    }
+
+    /// Hands the end of a disk operation to the core. Draining is the caller's.
+    pub(crate) fn feed_disk(&mut self, finished: Finished, now: Instant) {
+        let Finished { resource, completion, fault } = finished;
+        let Some(hosted) = self.resource_mut(resource) else { return };
+        if let Some(fault) = fault {
+            let (name, volume) = (hosted.name(), completion.volume.0);
+            tracing::error!(resource = name, volume, "disk operation failed: {fault}");
+        }
+        hosted.core.handle_disk(completion, now);
+    }
+
+    pub(crate) fn resource_mut(&mut self, resource: usize) -> Option<&mut Hosted> {
+        self.resources.get_mut(resource)?.as_deref_mut()
+    }
+
+    fn handle_completion(&mut self, completion: Completion, now: Instant) {
+        match Token::decode(completion.token) {
+            Token::Disk(key) => {
+                if let Some(finished) = self.operations.handle(&mut self.io, key, completion) {
+                    let resource = finished.resource;
+                    self.feed_disk(finished, now);
+                    drain(self, resource, now);
+                }
+            }
+            Token::LinkReceive(key) => self.handle_link_received(key, completion, now),
+            Token::LinkSend(key) => self.handle_link_sent(key, completion, now),
+            Token::ClientReceive(key) => {
+                let received = |client: &mut Client| client.handle_received(completion);
+                self.handle_client(key, received, now);
+            }
+            Token::ClientSend(key) => {
+                let sent = |client: &mut Client| client.handle_sent(completion);
+                self.handle_client(key, sent, now);
+            }
+        }
+    }
+
+    /// Serves every connection that has something to do, until none has.
+    fn settle(&mut self, now: Instant) {
+        self.stalled_links.move_to(&mut self.links_to_serve);
+        self.stalled_clients.move_to(&mut self.clients_to_serve);
+        let mut finished = Vec::new();
+        self.operations.retry(&mut self.io, &mut finished);
+        for finished in finished {
+            let resource = finished.resource;
+            self.feed_disk(finished, now);
+            drain(self, resource, now);
+        }
+        loop {
+            if let Some(client) = self.clients_to_serve.pop() {
+                self.serve_client(client, now);
+            } else if let Some(link) = self.links_to_serve.pop() {
+                self.serve_link(link, now);
+            } else {
+                break;
+            }
+        }
+        self.close_stuck_clients(now);
+        self.bury_links(now);
+        self.bury_clients();
+    }
+
+    fn handle_timeouts(&mut self, now: Instant) {
+        for resource in 0..self.resources.len() {
+            let Some(hosted) = self.resource_mut(resource) else { continue };
+            if hosted.core.poll_timeout().is_some_and(|timeout| timeout <= now) {
+                hosted.core.handle_timeout(now);
+                drain(self, resource, now);
+            }
+        }
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        let cores = self.resources.iter().flatten().filter_map(|it| it.core.poll_timeout());
+        let links = self.parting_links.iter().map(|(_, deadline)| *deadline);
+        cores.chain(links).chain(self.stall_check).min()
+    }
+
+    fn handle_mail(&mut self, mail: Mail, now: Instant) {
+        // Nobody need be left to hear an answer: who asked may have given up.
+        match mail {
+            Mail::Add { config, disks, reply } => {
+                let hosted = Hosted::new(Resource::new(config, now), disks);
+                self.resources.push(Some(Box::new(hosted)));
+                let key = self.resources.len() - 1;
+                drain(self, key, now);
+                let _ = reply.send(ResourceKey(key));
+            }
+            Mail::Remove { resource, reply } => {
+                self.remove(resource.0, now);
+                let _ = reply.send(());
+            }
+            Mail::Command { resource: ResourceKey(resource), command, reply } => {
+                let Some(hosted) = self.resource_mut(resource) else { return };
+                let id = hosted.begin_command(reply);
+                hosted.core.handle_command(id, command, now);
+                drain(self, resource, now);
+            }
+            Mail::Update { resource: ResourceKey(resource), peer, reply } => {
+                let Some(hosted) = self.resource_mut(resource) else { return };
+                hosted.core.update_peer(peer, now);
+                drain(self, resource, now);
+                let _ = reply.send(());
+            }
+            Mail::Status { resource, reply } => {
+                if let Some(hosted) = self.resource_mut(resource.0) {
+                    let _ = reply.send(hosted.core.status(now));
+                }
+            }
+            Mail::Export { resource, volume, reply } => {
+                if let Some(hosted) = self.resource_mut(resource.0) {
+                    let _ = reply.send(hosted.core.export(volume));
+                }
+            }
+            Mail::OpenClient { resource, volume, reply } => {
+                self.open_client(resource.0, volume, reply, now);
+            }
+            Mail::Serve { client, socket, rest, export } => {
+                self.serve(client, socket, &rest, export, now);
+            }
+            Mail::CloseClient { client } => self.close_client_unanswered(client, now),
+            Mail::Accepts { resource, peer, peer_discards, reply } => {
+                if let Some(hosted) = self.resource_mut(resource.0) {
+                    let accepted = hosted.core.accepts(peer, peer_discards);
+                    let discard_my_data = hosted.core.discards_my_data(peer);
+                    let _ = reply.send(accepted.map(|()| OwnGreeting { discard_my_data }));
+                }
+            }
+            Mail::Greeting { resource, peer, reply } => {
+                if let Some(hosted) = self.resource_mut(resource.0) {
+                    let discard_my_data = hosted.core.discards_my_data(peer);
+                    let _ = reply.send(OwnGreeting { discard_my_data });
+                }
+            }
+            Mail::LinkUp { resource, peer, socket, agreed, peer_discards } => {
+                self.link_up(resource.0, peer, socket, agreed, peer_discards, now);
+            }
+            Mail::ConnectFailed { resource, peer } => {
+                self.connect_failed(resource.0, peer, now);
+            }
+            Mail::DiskOpened { resource: ResourceKey(resource), volume, generation, result } => {
+                self.disk_opened(resource, volume, generation, result, now);
+            }
+            Mail::Stop => self.is_stopping = true,
+        }
+    }
+
+    /// The helper thread has opened a disk, or could not.
+    fn disk_opened(
+        &mut self,
+        resource: usize,
+        volume: VolumeNumber,
+        generation: AttachGeneration,
+        result: Result<OpenedFiles, String>,
+        now: Instant,
+    ) {
+        let opened =
+            result.and_then(|files| self.register_disk(resource, volume, generation, files));
+        let Some(hosted) = self.resource_mut(resource) else { return };
+        hosted.core.handle_disk_opened(volume, generation, opened, now);
+        drain(self, resource, now);
+    }
+
+    /// Gives opened files to the ring. Those of a resource that is gone are closed.
+    fn register_disk(
+        &mut self,
+        resource: usize,
+        volume: VolumeNumber,
+        generation: AttachGeneration,
+        files: OpenedFiles,
+    ) -> Result<OpenedDisk, String> {
+        let full = |_| "too many disks and connections are open".to_owned();
+        let hosted = self.resources.get_mut(resource).and_then(Option::as_deref_mut);
+        let hosted = hosted.ok_or("the resource is gone")?;
+        let OpenedFiles { data, meta } = files;
+        let BackingDisk { size_bytes, block_size, access, file, honours_dsync, .. } = data;
+        let id = self.io.register_file(file, access).map_err(full)?;
+        let data = BackingFile { id, honours_dsync };
+        let mut opened = OpenedDisk { data_bytes: size_bytes, meta_bytes: size_bytes, block_size };
+        let mut disk = Disk { generation, data, meta: data };
+        if let Some(meta) = meta {
+            let registered = self.io.register_file(meta.file, meta.access);
+            if registered.is_err() {
+                self.io.unregister_file(data.id);
+            }
+            let (id, honours_dsync) = (registered.map_err(full)?, meta.honours_dsync);
+            disk.meta = BackingFile { id, honours_dsync };
+            opened.meta_bytes = meta.size_bytes;
+            opened.block_size = opened.block_size.max(meta.block_size);
+        }
+        hosted.add_disk(volume, disk);
+        Ok(opened)
+    }
+
+    /// Forgets a resource. It was brought down, so that nothing of it is left but idle connections.
+    fn remove(&mut self, resource: usize, now: Instant) {
+        for link in 0..self.links.key_end() {
+            if self.links.get(link).is_some_and(|link| link.resource == resource) {
+                self.part_with_link(link, now);
+            }
+        }
+        for client in 0..self.clients.key_end() {
+            if let Some(entry) = self.clients.get(client).filter(|it| it.resource == resource) {
+                let id = entry.id;
+                self.close_client_unanswered(id, now);
+            }
+        }
+        if let Some(hosted) = self.resources.get_mut(resource) {
+            *hosted = None;
+        }
+    }
+}
