@@ -1,0 +1,18 @@
+//! The system tests: real daemons on loopback, real clients, real faults.
+//!
+//! Each module tells its story in numbered steps. `tandemd` and `tandemadm` must have been built
+//! (`cargo build --release -p tandem-node -p tandem-adm`). Disks lie in cargo's target folder, or
+//! in `TANDEM_TEST_DIR`, on a file system that has `O_DIRECT`. `TANDEM_SEED` repeats the random
+//! choices of a run, `TANDEM_KILLS` and `TANDEM_POWER_LOSSES` make the crash tests longer.
+
+mod admin;
+mod bad_clients;
+mod basics;
+mod clients;
+mod failover;
+mod kills;
+mod partition;
+mod power;
+mod protocols;
+mod shapes;
+mod split_brain;
