@@ -1,0 +1,70 @@
+# `make` lists what there is. Everything is cargo; this file only remembers the arguments.
+
+PREFIX ?= /usr/local
+CARGO ?= cargo
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+
+# Built in one go wherever release programs are needed: the same packages have the same features of
+# their dependencies, which so are built once.
+RELEASE := $(CARGO) build --release --locked --bins --workspace
+
+# Seeds of `make sim`, some two minutes on two cores; of `make sim-long` as you like.
+SIM_SEEDS ?= 2000
+SEEDS ?= 20000
+KILLS ?= 50
+POWER_LOSSES ?= 20
+
+# Private items are documented too: links to them lead somewhere, and need no words for every field.
+RUSTDOC_LINTS := -D warnings -A missing_docs -A rustdoc::private_intra_doc_links
+
+.PHONY: help build demo release test lint doc tidy sim sim-long kills power install
+
+help: ## This list
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 12
+
+build: ## tandemd and tandemadm, in target/release
+	$(CARGO) build --release --locked -p tandem-node -p tandem-adm
+
+demo: ## Two nodes on loopback, a cut link, a killed Primary; needs cargo only
+	$(CARGO) build --release --locked -p tandem-node -p tandem-adm -p tandem-demo
+	$(TARGET)/release/tandem-demo
+
+release: ## Every program, for the other targets
+	$(RELEASE)
+
+test: ## Every test but the long ones; installs missing Debian packages
+	scripts/install-test-tools
+	$(RELEASE)
+	$(CARGO) test --workspace --locked
+
+lint: ## Formatting and clippy
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+doc: ## The documentation of the code, in target/doc
+	RUSTDOCFLAGS='$(RUSTDOC_LINTS)' $(CARGO) doc --workspace --no-deps --locked --document-private-items
+
+tidy: ## Sizes, layering, documents against code
+	$(CARGO) test --locked -p tandem-tidy
+
+sim: ## The simulator, SIM_SEEDS seeds from 0
+	$(RELEASE)
+	$(TARGET)/release/tandem-sim --seeds $(SIM_SEEDS)
+
+sim-long: ## The simulator, SEEDS seeds from a random one
+	$(RELEASE)
+	$(TARGET)/release/tandem-sim --seeds $(SEEDS) --start $$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')
+
+kills: ## KILLS kills of daemons under load
+	scripts/install-test-tools
+	$(RELEASE)
+	TANDEM_KILLS=$(KILLS) $(CARGO) test --locked -p tandem-tests kills -- --nocapture
+
+power: ## POWER_LOSSES power losses under load
+	scripts/install-test-tools
+	$(RELEASE)
+	TANDEM_POWER_LOSSES=$(POWER_LOSSES) $(CARGO) test --locked -p tandem-tests power -- --nocapture
+
+install: build ## tandemd and tandemadm to PREFIX/sbin
+	install -d $(DESTDIR)$(PREFIX)/sbin
+	install -m 755 $(TARGET)/release/tandemd $(TARGET)/release/tandemadm $(DESTDIR)$(PREFIX)/sbin
