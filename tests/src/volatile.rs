@@ -79,11 +79,20 @@ impl VolatileDisk {
         self.unmount(&mut powered.fuse)
     }
 
-    /// Ends `nbdfuse`, which takes the file away with it.
+    /// Ends `nbdfuse`, which takes the file away with it. Where it is killed in the middle of a
+    /// request it may leave the mount behind, with nobody to answer: that is taken away here.
     fn unmount(&self, fuse: &mut Process) -> Result<()> {
         fuse.terminate(LIMIT)?;
-        let left = std::fs::metadata(&self.front).about(self.front.display())?.len();
-        ensure(left == 0, || format!("{} is still mounted", self.front.display()))
+        let deadline = Instant::now() + LIMIT;
+        while !std::fs::metadata(&self.front).is_ok_and(|left| left.len() == 0) {
+            let front = self.front.display();
+            ensure(Instant::now() < deadline, || format!("{front} is still mounted"))?;
+            let mut umount = std::process::Command::new("umount");
+            umount.arg("--lazy").arg(&self.front);
+            let _ = umount.stderr(std::process::Stdio::null()).status().about("umount")?;
+            std::thread::sleep(GLANCE);
+        }
+        Ok(())
     }
 
     fn socket(&self) -> PathBuf {
