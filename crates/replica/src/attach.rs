@@ -384,10 +384,7 @@ impl Resource {
             Disk::Opening(_) | Disk::Reading(_) => return Err(CommandError::Concurrent),
             Disk::Attached(_) => {}
         }
-        let served_elsewhere = self.peer_indexes().any(|peer| {
-            self.is_replicating(peer, volume)
-                && self.connections[peer].devices[volume].disk == DiskState::UpToDate
-        });
+        let served_elsewhere = self.peer_indexes().any(|peer| self.serves(peer, volume));
         let needed = self.clients.values().any(|open| *open == volume);
         if needed && !served_elsewhere && !force {
             let disk = self.volumes[volume].disk_state();
@@ -461,9 +458,8 @@ impl Resource {
         for peer in self.peer_indexes() {
             let device = &self.connections[peer].devices[volume];
             // A peer that has everything goes on alone; any other state is decided anew.
-            let goes_on = self.is_replicating(peer, volume)
-                && device.replication == Replication::Established
-                && device.disk == DiskState::UpToDate;
+            let goes_on =
+                self.serves(peer, volume) && device.replication == Replication::Established;
             if goes_on {
                 self.send_state(peer, volume);
             } else {

@@ -97,10 +97,7 @@ impl Resource {
 
     /// All local data are wrong. Needs a connected peer that has them right.
     fn begin_invalidate(&mut self, id: CommandId, volume: VolumeIndex) -> Result<(), CommandError> {
-        let source = self.peer_indexes().find(|peer| {
-            self.is_replicating(*peer, volume)
-                && self.connections[*peer].devices[volume].disk == DiskState::UpToDate
-        });
+        let source = self.peer_indexes().find(|peer| self.serves(*peer, volume));
         let Some(peer) = source else {
             let text = "no connected peer has UpToDate data to copy from; connect one first";
             return Err(CommandError::Refused(text.to_owned()));

@@ -384,6 +384,11 @@ impl Resource {
         self.connections[peer].devices[volume].disk == DiskState::UpToDate
     }
 
+    /// Whether the peer can serve the newest data: it replicates, and its disk is good.
+    pub(crate) fn serves(&self, peer: PeerIndex, volume: VolumeIndex) -> bool {
+        self.is_replicating(peer, volume) && self.has_good_disk(peer, volume)
+    }
+
     pub(crate) fn is_sync_target(&self, peer: PeerIndex, volume: VolumeIndex) -> bool {
         self.is_replicating(peer, volume)
             && self.connections[peer].devices[volume].replication == Replication::SyncTarget

@@ -68,11 +68,9 @@ impl Resource {
             self.volumes[volume].counters.read_bytes += u64::from(range.len);
             return self.disk_op(volume, Purpose::Read(key), DiskOpKind::Read(range));
         }
-        let peer = self.peer_indexes().find(|peer| {
-            !read.peers_failed.contains(*peer)
-                && self.is_replicating(*peer, volume)
-                && self.connections[*peer].devices[volume].disk == DiskState::UpToDate
-        });
+        let peer = self
+            .peer_indexes()
+            .find(|peer| !read.peers_failed.contains(*peer) && self.serves(*peer, volume));
         if let Some(peer) = peer {
             self.read_mut(key).source = Source::Peer(peer);
             let packet = Packet::DataRequest {
@@ -93,10 +91,7 @@ impl Resource {
     /// Whether there are good data to serve: here, or at a peer that replicates.
     pub(crate) fn has_data(&self, volume: VolumeIndex) -> bool {
         self.volumes[volume].disk_state() == DiskState::UpToDate
-            || self.peer_indexes().any(|peer| {
-                self.is_replicating(peer, volume)
-                    && self.connections[peer].devices[volume].disk == DiskState::UpToDate
-            })
+            || self.peer_indexes().any(|peer| self.serves(peer, volume))
     }
 
     /// Whether the local disk has the newest data of these blocks.

@@ -26,14 +26,10 @@ impl Resource {
 
     fn volume_status(&self, index: VolumeIndex) -> VolumeStatus {
         let volume = &self.volumes[index];
-        let remote = self.peer_indexes().any(|peer| {
-            self.is_replicating(peer, index)
-                && self.connections[peer].devices[index].disk == DiskState::UpToDate
-        });
         VolumeStatus {
             number: volume.number,
             disk: volume.disk_state(),
-            data_accessible: volume.disk_state() == DiskState::UpToDate || remote,
+            data_accessible: self.has_data(index),
             open: self.clients.values().any(|open| *open == index),
             size_bytes: volume.size_bytes,
             read_bytes: volume.counters.read_bytes,

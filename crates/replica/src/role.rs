@@ -146,12 +146,8 @@ impl Resource {
     fn has_good_data(&self, force: bool) -> Result<(), CommandError> {
         for volume in self.volume_indexes() {
             let disk = self.volumes[volume].disk_state();
-            let remote = self.peer_indexes().any(|peer| {
-                self.is_replicating(peer, volume)
-                    && self.connections[peer].devices[volume].disk == DiskState::UpToDate
-            });
             let forced = force && self.volumes[volume].is_attached();
-            if disk == DiskState::UpToDate || remote || forced {
+            if self.has_data(volume) || forced {
                 continue;
             }
             let advice = match disk {
