@@ -2,28 +2,28 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use tandem_wire::{ByteRange, NodeId, Packet, Role, VolumeNumber, WriteKind};
+use tandem_wire::{ByteRange, NodeId, Packet, Role, VolumeNumber};
 
 use crate::action::{
     Action, AttachGeneration, ClientId, Command, CommandId, DiskCompletion, DiskOp, DiskOpKind,
-    Event, LinkDown, LinkEvent, LinkSession, OpenedDisk, Request, RequestOp, Severity,
+    Event, LinkDown, LinkEvent, LinkSession, OpenedDisk, Severity,
 };
-use crate::attach::Detaching;
 use crate::command::Invalidation;
 use crate::config::{Config, PeerConfig};
 use crate::connection::Connection;
+use crate::detach::Detaching;
 use crate::entropy::Entropy;
-use crate::error::{CommandError, PeerError, RequestError};
+use crate::error::{CommandError, PeerError};
 use crate::flush::ClientFlush;
-use crate::limits::{BLOCK_BYTES, REQUEST_BYTES_MAX};
+use crate::limits::BLOCK_BYTES;
 use crate::peers::{List, PeerIndex, VolumeIndex};
 use crate::range_lock::LockId;
-use crate::read::{Read, ReadFor};
+use crate::read::Read;
 use crate::role::RoleChange;
 use crate::slab::{Key, Slab};
 use crate::time::Instant;
 use crate::volume::{LockOwner, Purpose, Volume};
-use crate::write::{NewWrite, Write};
+use crate::write::Write;
 
 /// What an NBD server says of a volume to a client that may use it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,66 +103,6 @@ impl Resource {
             granted: Vec::new(),
             granting: false,
             actions: VecDeque::new(),
-        }
-    }
-
-    /// A request from an export; ends in exactly one `Action::Reply`, unless its client is closed.
-    /// Requests of clients that are not open are dropped: they get no answer (SEMANTICS rule 7).
-    pub fn handle_request(&mut self, request: Request, now: Instant) {
-        self.begin_input(now);
-        let Request { client, cookie, op, .. } = request;
-        let Some(&volume) = self.clients.get(&client) else {
-            return;
-        };
-        if self.role != Role::Primary || self.is_demoting() {
-            return;
-        }
-        if self.volumes[volume].number != request.volume || !self.request_fits(volume, &op) {
-            let result = Err(RequestError::Invalid);
-            return self.push(Action::Reply { client, cookie, result });
-        }
-        let write = |range, kind, fua| NewWrite { client, cookie, volume, range, kind, fua };
-        match op {
-            RequestOp::Read(asked) => {
-                let range = asked.aligned_outwards(BLOCK_BYTES);
-                self.begin_read(volume, range, ReadFor::Client { client, cookie, asked });
-            }
-            RequestOp::Write { offset, data, fua } => {
-                let len = u32::try_from(data.len()).expect("checked to fit");
-                let range = ByteRange::new(offset, len);
-                self.begin_write(write(range, WriteKind::Data(data), fua));
-            }
-            RequestOp::Trim { range, fua } => match aligned_inwards(range) {
-                Some(range) => self.begin_write(write(range, WriteKind::Trim, fua)),
-                None => self.push(Action::Reply { client, cookie, result: Ok(None) }),
-            },
-            RequestOp::Zeroes { range, keep_space, fua } => {
-                self.begin_write(write(range, WriteKind::Zeroes { keep_space }, fua));
-            }
-            RequestOp::Flush => self.begin_flush(client, cookie, volume),
-        }
-        self.settle();
-    }
-
-    /// Whether a request lies inside the export and within the limits.
-    fn request_fits(&self, volume: VolumeIndex, op: &RequestOp) -> bool {
-        let volume = &self.volumes[volume];
-        let inside = |range: ByteRange| {
-            range.len > 0 && range.checked_end().is_some_and(|end| end <= volume.size_bytes)
-        };
-        let data_fits = |range: ByteRange| {
-            inside(range)
-                && range.len <= REQUEST_BYTES_MAX
-                && range.aligned_outwards(BLOCK_BYTES).len <= REQUEST_BYTES_MAX
-        };
-        match op {
-            RequestOp::Read(range) => data_fits(*range),
-            RequestOp::Write { offset, data, .. } => {
-                u32::try_from(data.len()).is_ok_and(|len| data_fits(ByteRange::new(*offset, len)))
-            }
-            RequestOp::Trim { range, .. } => inside(*range),
-            RequestOp::Zeroes { range, .. } => inside(*range) && range.is_aligned(BLOCK_BYTES),
-            RequestOp::Flush => true,
         }
     }
 
@@ -360,17 +300,8 @@ impl Resource {
     }
 }
 
-/// The whole blocks inside a range: what a trim touches, alike on every node.
-fn aligned_inwards(range: ByteRange) -> Option<ByteRange> {
-    let block = u64::from(BLOCK_BYTES);
-    let start = range.offset.div_ceil(block) * block;
-    let end = range.end() / block * block;
-    let len = end.checked_sub(start).filter(|len| *len > 0)?;
-    Some(ByteRange::new(start, u32::try_from(len).expect("inside a range of 32 bits")))
-}
-
 impl Resource {
-    fn begin_input(&mut self, now: Instant) {
+    pub(crate) fn begin_input(&mut self, now: Instant) {
         assert!(now >= self.now, "time does not go back");
         self.now = now;
         // Procedures under way look at every input; in the steady state there are none.
@@ -380,7 +311,7 @@ impl Resource {
     }
 
     /// Takes every longer procedure on until none moves any more.
-    fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         while std::mem::take(&mut self.unsettled) {
             for volume in self.volume_indexes() {
                 self.advance_failure(volume);

@@ -63,7 +63,7 @@ pub(crate) struct Write {
     /// links are done with it and not only when it retires.
     kind: Option<WriteKind>,
     /// Bytes it counts for in what may be open towards a peer.
-    weight: u32,
+    pub(crate) weight: u32,
     fua: bool,
     lock: Option<LockId>,
     pub(crate) stage: Stage,
@@ -71,7 +71,7 @@ pub(crate) struct Write {
     /// Peers whose ack the reply waits for.
     pub(crate) awaiting: PeerSet,
     /// Peers that may not have applied it yet.
-    unacked: PeerSet,
+    pub(crate) unacked: PeerSet,
     /// Peers that may not have made it durable yet.
     pub(crate) unbarriered: PeerSet,
     /// A peer has it.
@@ -334,92 +334,6 @@ impl Resource {
         self.unlock(write.volume, lock);
         let (client, cookie) = (write.client, write.cookie);
         self.push(Action::Reply { client, cookie, result: Err(error) });
-    }
-
-    /// Forgets writes at the front of the log that nobody owes anything for.
-    pub(crate) fn retire_log(&mut self) {
-        while let Some(&key) = self.log.front() {
-            let write = self.writes.get(key).expect("the log holds live writes");
-            if write.stage != Stage::Replied || !write.unbarriered.is_empty() {
-                return;
-            }
-            self.log.pop_front();
-            self.writes.remove(key);
-        }
-    }
-
-    /// A peer has made everything up to `seq` durable.
-    pub(crate) fn barrier_acked(&mut self, peer: PeerIndex, seq: u64) {
-        let mut settled = std::mem::take(&mut self.scratch);
-        for &key in &self.log {
-            let write = self.writes.get_mut(key).expect("the log holds live writes");
-            if write.seq > seq {
-                break;
-            }
-            if write.unbarriered.remove(peer) {
-                write.unacked.remove(peer);
-                self.connections[peer].outbound.leave(write.weight);
-                if write.awaiting.remove(peer) {
-                    settled.push(key);
-                }
-            }
-        }
-        self.settle_all(&mut settled);
-    }
-
-    /// The link to `peer`, or its disk of one volume, is lost: what it may not have durably is out
-    /// of sync, and replies that waited for it wait for a new generation instead (INV-1, INV-7).
-    pub(crate) fn log_peer_lost(&mut self, peer: PeerIndex, only: Option<VolumeIndex>) {
-        let protocol = self.connections[peer].session_protocol();
-        let mut settled = std::mem::take(&mut self.scratch);
-        for index in 0..self.log.len() {
-            let key = self.log[index];
-            let write = self.writes.get_mut(key).expect("the log holds live writes");
-            if only.is_some_and(|volume| volume != write.volume) {
-                continue;
-            }
-            let unseen = write.unacked.remove(peer) && protocol == Protocol::A;
-            let owed = write.awaiting.remove(peer);
-            if !write.unbarriered.remove(peer) {
-                continue;
-            }
-            let (volume, range, weight) = (write.volume, write.range, write.weight);
-            self.connections[peer].outbound.leave(weight);
-            self.set_out_of_sync(volume, peer, range);
-            if owed || unseen {
-                self.rotate_generation(volume);
-                settled.push(key);
-            }
-        }
-        self.settle_all(&mut settled);
-    }
-
-    fn settle_all(&mut self, settled: &mut Vec<Key>) {
-        for key in settled.drain(..) {
-            if self.writes.get(key).is_some() {
-                self.settle_write(key);
-            }
-        }
-        self.scratch = std::mem::take(settled);
-        self.retire_log();
-    }
-
-    /// The volume's generation is durable: replies that waited for it go out.
-    pub(crate) fn generation_settled(&mut self, volume: VolumeIndex) {
-        let mut settled = std::mem::take(&mut self.scratch);
-        settled.extend(self.log.iter().filter(|key| {
-            let write = self.writes.get(**key).expect("the log holds live writes");
-            write.volume == volume && write.stage == Stage::InFlight
-        }));
-        self.settle_all(&mut settled);
-    }
-
-    /// When the oldest write that `peer` has not acked durably was issued.
-    pub(crate) fn oldest_unacked(&self, peer: PeerIndex) -> Option<Instant> {
-        self.log.iter().find_map(|key| {
-            let write = self.writes.get(*key).expect("the log holds live writes");
-            write.unbarriered.contains(peer).then_some(write.issued_at)
-        })
     }
 
     fn write_mut(&mut self, key: Key) -> &mut Write {

@@ -1,0 +1,164 @@
+//! Giving a backing disk up: by command, or because it failed; and what it means that a peer did.
+
+use tandem_wire::DiskState;
+
+use crate::action::{Action, CommandId, Severity};
+use crate::error::{CommandError, DiskError};
+use crate::peer_device::Replication;
+use crate::peers::{PeerIndex, VolumeIndex};
+use crate::resource::Resource;
+use crate::store::Ticket;
+use crate::volume::Disk;
+
+impl Resource {
+    /// A peer's disk of one volume is gone while the session goes on: this node has the data alone.
+    pub(crate) fn peer_disk_told(
+        &mut self,
+        peer: PeerIndex,
+        volume: VolumeIndex,
+        before: DiskState,
+    ) {
+        let device = &self.connections[peer].devices[volume];
+        let lost = before >= DiskState::Inconsistent && device.disk < DiskState::Inconsistent;
+        if !lost || !self.is_replicating(peer, volume) {
+            return;
+        }
+        if device.replication != Replication::Established {
+            return self.renegotiate(peer, "the peer's disk is gone");
+        }
+        self.note(
+            Some(volume),
+            Some(peer),
+            Severity::Warning,
+            "the peer's disk is gone".to_owned(),
+        );
+        self.log_peer_lost(peer, Some(volume));
+    }
+
+    pub(crate) fn begin_detach(
+        &mut self,
+        command: CommandId,
+        volume: VolumeIndex,
+        force: bool,
+    ) -> Result<(), CommandError> {
+        let number = self.volumes[volume].number;
+        match &mut self.volumes[volume].disk {
+            Disk::Diskless => {
+                self.done(command, Ok(()));
+                return Ok(());
+            }
+            Disk::Closing { detaching, .. } => {
+                detaching.push(command);
+                return Ok(());
+            }
+            Disk::Opening(_) | Disk::Reading(_) => return Err(CommandError::Concurrent),
+            Disk::Attached(_) => {}
+        }
+        let served_elsewhere = self.peer_indexes().any(|peer| self.serves(peer, volume));
+        let needed = self.clients.values().any(|open| *open == volume);
+        if needed && !served_elsewhere && !force {
+            let disk = self.volumes[volume].disk_state();
+            let advice = "clients use it and no connected peer has UpToDate data".to_owned();
+            return Err(CommandError::NeedUpToDate { volume: number, disk, advice });
+        }
+        let ticket = self.commit(volume, true);
+        self.detaching.push((volume, ticket, Some(command)));
+        self.unsettled = true;
+        Ok(())
+    }
+
+    /// Part of `down`: nobody uses the disk any more.
+    pub(crate) fn detach_for_down(&mut self, volume: VolumeIndex) {
+        let under_way = self.detaching.iter().any(|(detaching, ..)| *detaching == volume);
+        if self.volumes[volume].is_attached() && !under_way {
+            let ticket = self.commit(volume, true);
+            self.detaching.push((volume, ticket, None));
+        }
+    }
+
+    /// Detaches whose metadata are durable, and disks that nothing uses any more.
+    pub(crate) fn advance_detach(&mut self) {
+        let (ready, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut self.detaching)
+            .into_iter()
+            .partition(|(volume, ticket, _)| self.all_durable(&[(*volume, *ticket)]));
+        self.detaching = waiting;
+        for (volume, _, command) in ready {
+            self.give_up_disk(volume, false, command, "a disk was detached");
+        }
+        for volume in self.volume_indexes() {
+            let state = &mut self.volumes[volume];
+            if state.ops_in_flight() > 0 {
+                continue;
+            }
+            if let Disk::Closing { detaching, .. } = &mut state.disk {
+                let commands = std::mem::take(detaching);
+                state.disk = Disk::Diskless;
+                let (number, generation) = (state.number, state.generation);
+                self.push(Action::CloseDisk { volume: number, generation });
+                for command in commands {
+                    self.done(command, Ok(()));
+                }
+                self.unsettled = true;
+            }
+        }
+    }
+
+    /// No new operation goes to the disk; it is closed when the last one has ended.
+    fn give_up_disk(
+        &mut self,
+        volume: VolumeIndex,
+        failed: bool,
+        command: Option<CommandId>,
+        reason: &str,
+    ) {
+        let detaching: Vec<CommandId> = command.into_iter().collect();
+        if let Disk::Closing { detaching: waiting, .. } = &mut self.volumes[volume].disk {
+            waiting.extend(detaching);
+            return;
+        }
+        let closing = Disk::Closing { failed, detaching };
+        let was = std::mem::replace(&mut self.volumes[volume].disk, closing);
+        if let Disk::Attached(attached) = was
+            && let Some((command, _)) = attached.attaching
+        {
+            let number = self.volumes[volume].number;
+            self.done(command, Err(CommandError::Io { volume: number }));
+        }
+        self.volumes[volume].rotation = None;
+        for peer in self.peer_indexes() {
+            let device = &self.connections[peer].devices[volume];
+            // A peer that has everything goes on alone; any other state is decided anew.
+            let goes_on =
+                self.serves(peer, volume) && device.replication == Replication::Established;
+            if goes_on {
+                self.send_state(peer, volume);
+            } else {
+                self.renegotiate(peer, reason);
+            }
+            self.release_held(peer);
+        }
+        self.generation_settled(volume);
+        self.flushes_generation_settled(volume);
+        self.unsettled = true;
+    }
+
+    /// An operation on the disk failed: it is not used any more (on-io-error detach). Acted upon
+    /// when the present input has been dealt with.
+    pub(crate) fn disk_failed(&mut self, volume: VolumeIndex, doing: &str, error: DiskError) {
+        if self.volumes[volume].is_attached() && self.volumes[volume].failure.is_none() {
+            let text = format!("{error} {doing}: the disk is detached");
+            self.volumes[volume].failure = Some(text);
+            self.unsettled = true;
+        }
+    }
+
+    pub(crate) fn advance_failure(&mut self, volume: VolumeIndex) {
+        if let Some(text) = self.volumes[volume].failure.take() {
+            self.note(Some(volume), None, Severity::Error, text);
+            self.give_up_disk(volume, true, None, "the backing disk failed");
+        }
+    }
+}
+
+/// A disk being given up: which, what must be durable before, for which command.
+pub(crate) type Detaching = (VolumeIndex, Ticket, Option<CommandId>);

@@ -1,0 +1,93 @@
+//! Demotion: nothing in flight, everything durable here and acked by the peers, then the mark goes.
+
+use super::{Demotion, RoleChange};
+use crate::action::{Action, ClientId, CommandId};
+use crate::error::{CommandError, DiskError};
+use crate::flush::FlushWaiter;
+use crate::resource::Resource;
+use tandem_wire::Role;
+
+impl Resource {
+    pub(crate) fn begin_demotion(&mut self, command: Option<CommandId>, force: bool) {
+        let refusal = if self.role_change.is_some() {
+            Some(CommandError::Concurrent)
+        } else if !self.clients.is_empty() && !force {
+            Some(CommandError::InUse { clients: self.clients.len() })
+        } else {
+            None
+        };
+        if let Some(error) = refusal {
+            return self.end_command(command, Err(error));
+        }
+        if self.role != Role::Primary {
+            return self.end_command(command, Ok(()));
+        }
+        let clients: Vec<ClientId> = self.clients.keys().copied().collect();
+        for client in clients {
+            self.push(Action::CloseClient { client });
+        }
+        let step = Demotion::Draining;
+        self.role_change = Some(RoleChange::Demoting { command, step });
+        self.unsettled = true;
+    }
+
+    pub(crate) fn is_demoting(&self) -> bool {
+        matches!(self.role_change, Some(RoleChange::Demoting { .. }))
+    }
+
+    pub(super) fn try_demotion(&mut self) {
+        if !self.clients.is_empty() || !self.reads.is_empty() || !self.flushes.is_empty() {
+            return;
+        }
+        if !self.writes.is_empty() {
+            for peer in self.peer_indexes() {
+                if self.connections[peer].outbound.wants_barrier() {
+                    self.send_barrier(peer);
+                }
+            }
+            return;
+        }
+        self.set_demotion(Demotion::Flushing { left: self.volumes.len() });
+        for volume in self.volume_indexes() {
+            self.flush_disk(volume, FlushWaiter::Demotion);
+        }
+    }
+
+    /// One disk has been flushed for the demotion.
+    pub(crate) fn demotion_flushed(&mut self, _result: Result<(), DiskError>) {
+        let Some(RoleChange::Demoting { step: Demotion::Flushing { left }, .. }) =
+            &mut self.role_change
+        else {
+            return;
+        };
+        *left -= 1;
+        if *left > 0 {
+            return;
+        }
+        let mut tickets = Vec::new();
+        for volume in self.volume_indexes() {
+            if let Some(attached) = self.volumes[volume].attached_mut() {
+                attached.store.superblock_mut().flags.primary_indicator = false;
+                tickets.push((volume, self.commit(volume, true)));
+            }
+        }
+        self.set_demotion(Demotion::Saving(tickets));
+    }
+
+    fn set_demotion(&mut self, next: Demotion) {
+        if let Some(RoleChange::Demoting { step, .. }) = &mut self.role_change {
+            *step = next;
+        }
+        self.unsettled = true;
+    }
+
+    pub(super) fn demoted(&mut self) {
+        let Some(RoleChange::Demoting { command, .. }) = self.role_change.take() else {
+            unreachable!("only a demotion ends as one");
+        };
+        self.role = Role::Secondary;
+        self.unsettled = true;
+        self.broadcast_states();
+        self.end_command(command, Ok(()));
+    }
+}

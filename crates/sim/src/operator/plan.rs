@@ -1,0 +1,79 @@
+//! What an operator does of his own will, as a fault of the world: switches, disconnects, detaches.
+
+use tandem_replica::Command;
+use tandem_wire::Role;
+
+use crate::checks::Violation;
+use crate::clock::{MILLIS, SECONDS};
+use crate::node::{node_id, volume_number};
+use crate::world::World;
+
+impl World {
+    /// The Primary is to move in good order, or at times with force.
+    pub(crate) fn plan_switch(&mut self) -> Result<(), Violation> {
+        let primary = (0..2).find(|node| self.nodes[*node].view.role == Role::Primary);
+        let Some(node) = primary else { return Ok(()) };
+        if self.operator.is_busy(node) || self.operator.retiring.is_some() {
+            return Ok(());
+        }
+        self.faults.commands += 1;
+        if self.prng.per_mille(300) {
+            return self.command(node, Command::Secondary { force: true });
+        }
+        self.operator.retiring = Some(node);
+        Ok(())
+    }
+
+    /// The connection is ended for a while.
+    pub(crate) fn plan_disconnect(&mut self, node: usize) -> Result<(), Violation> {
+        if !self.nodes[node].view.is_connected() || self.operator.is_busy(node) {
+            return Ok(());
+        }
+        self.faults.commands += 1;
+        let pause = self.prng.log_between(50 * MILLIS, 8 * SECONDS);
+        self.operator.apart_until = self.clock.now() + pause;
+        let force = self.prng.per_mille(300);
+        self.command(node, Command::Disconnect { peer: node_id(1 - node), force })
+    }
+
+    /// The Secondary's data are declared wrong.
+    pub(crate) fn plan_invalidate(&mut self) -> Result<(), Violation> {
+        let Some(node) = self.healthy_secondary() else { return Ok(()) };
+        self.faults.commands += 1;
+        let index = self.prng.index(self.nodes[node].disks.len());
+        self.model.volumes[index].nodes[node].released = true;
+        let volume = volume_number(index);
+        if self.prng.per_mille(500) {
+            return self.command(node, Command::Invalidate { volume });
+        }
+        self.command(1 - node, Command::InvalidateRemote { volume, peer: node_id(node) })
+    }
+
+    /// The Secondary's disk is given up for a while.
+    pub(crate) fn plan_detach(&mut self) -> Result<(), Violation> {
+        let Some(node) = self.healthy_secondary() else { return Ok(()) };
+        self.faults.commands += 1;
+        let pause = self.prng.log_between(50 * MILLIS, 5 * SECONDS);
+        self.operator.detached_until[node] = self.clock.now() + pause;
+        let volume = volume_number(self.prng.index(self.nodes[node].disks.len()));
+        self.command(node, Command::Detach { volume, force: false })
+    }
+
+    /// The Secondary is taken down for a while.
+    pub(crate) fn plan_down(&mut self) -> Result<(), Violation> {
+        let Some(node) = self.healthy_secondary() else { return Ok(()) };
+        self.faults.commands += 1;
+        self.command(node, Command::Down { force: false })
+    }
+
+    fn healthy_secondary(&self) -> Option<usize> {
+        (0..2).find(|node| {
+            let view = &self.nodes[*node].view;
+            view.role == Role::Secondary
+                && view.is_healthy()
+                && view.peer_role == Role::Primary
+                && !self.operator.is_busy(*node)
+                && !self.operator.is_busy(1 - node)
+        })
+    }
+}
