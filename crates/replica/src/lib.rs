@@ -55,7 +55,8 @@ pub use config::{Config, NetConfig, PeerConfig, VolumeConfig};
 pub use error::{CommandError, DiskError, PeerError, RequestError};
 pub use resource::{Export, Resource};
 pub use status::{
-    ConnectionState, ConnectionStatus, PeerDeviceStatus, ResourceStatus, SyncState, VolumeStatus,
+    ConnectionState, ConnectionStates, ConnectionStatus, PeerDeviceStatus, ResourceStatus,
+    SyncState, VolumeStatus,
 };
 pub use tandem_wire as wire;
 pub use time::Instant;

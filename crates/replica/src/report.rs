@@ -1,13 +1,14 @@
 //! The state of a resource, told to people and scripts.
 
-use tandem_wire::{DiskState, ReplicationState, Role};
+use tandem_wire::{DiskState, NodeId, ReplicationState, Role};
 
 use crate::connection::{Connection, Link};
 use crate::limits::BLOCK_BYTES;
 use crate::peers::{PeerIndex, VolumeIndex};
 use crate::resource::Resource;
 use crate::status::{
-    ConnectionState, ConnectionStatus, PeerDeviceStatus, ResourceStatus, VolumeStatus,
+    ConnectionState, ConnectionStates, ConnectionStatus, PeerDeviceStatus, ResourceStatus,
+    VolumeStatus,
 };
 use crate::time::Instant;
 
@@ -16,12 +17,40 @@ impl Resource {
     pub fn status(&self, now: Instant) -> ResourceStatus {
         ResourceStatus {
             role: self.role,
-            volumes: self.volume_indexes().map(|volume| self.volume_status(volume)).collect(),
+            volumes: self.volume_statuses().collect(),
             connections: self
                 .peer_indexes()
                 .map(|peer| self.connection_status(peer, now))
                 .collect(),
         }
+    }
+
+    /// This node's role.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// Its volumes, in order of the configuration; like the next two for callers that look after
+    /// every input, so nothing is allocated.
+    pub fn volume_statuses(&self) -> impl Iterator<Item = VolumeStatus> {
+        self.volume_indexes().map(|volume| self.volume_status(volume))
+    }
+
+    /// The states of its connections, in order of the configuration.
+    pub fn connection_states(&self) -> impl Iterator<Item = ConnectionStates<'_>> {
+        self.connections.iter().map(connection_states)
+    }
+
+    /// Its volumes towards one peer; none where there is no such peer.
+    pub fn device_statuses(
+        &self,
+        peer: NodeId,
+        now: Instant,
+    ) -> impl Iterator<Item = PeerDeviceStatus> {
+        let peer = self.peer_by_node(peer).into_iter();
+        peer.flat_map(move |peer| {
+            self.volume_indexes().map(move |volume| self.device_status(peer, volume, now))
+        })
     }
 
     fn volume_status(&self, index: VolumeIndex) -> VolumeStatus {
@@ -44,13 +73,14 @@ impl Resource {
     fn connection_status(&self, peer: PeerIndex, now: Instant) -> ConnectionStatus {
         let connection = &self.connections[peer];
         let devices = self.volume_indexes().map(|volume| self.device_status(peer, volume, now));
+        let states = connection_states(connection);
         ConnectionStatus {
-            peer: connection.config.node_id,
+            peer: states.peer,
             name: connection.config.name.clone(),
-            state: connection_state(connection),
-            protocol: connection.session_protocol(),
-            peer_role: if connection.is_running() { connection.peer_role } else { Role::Unknown },
-            sync_state: connection.sync_state.clone(),
+            state: states.state,
+            protocol: states.protocol,
+            peer_role: states.peer_role,
+            sync_state: states.sync_state.clone(),
             reason: connection.reason.clone(),
             ap_in_flight_bytes: connection.outbound.open_bytes(),
             rs_in_flight_bytes: connection.devices.iter().map(|d| d.resync.in_flight_bytes).sum(),
@@ -83,6 +113,16 @@ impl Resource {
             pending: u64::from(connection.answers_owed()),
             unacked: connection.inbound.in_flight() as u64,
         }
+    }
+}
+
+fn connection_states(connection: &Connection) -> ConnectionStates<'_> {
+    ConnectionStates {
+        peer: connection.config.node_id,
+        state: connection_state(connection),
+        protocol: connection.session_protocol(),
+        peer_role: if connection.is_running() { connection.peer_role } else { Role::Unknown },
+        sync_state: &connection.sync_state,
     }
 }
 

@@ -85,6 +85,21 @@ pub enum SyncState {
     Unrelated,
 }
 
+/// The states of a connection at one moment: what a [`ConnectionStatus`] says without text.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectionStates<'a> {
+    /// The peer.
+    pub peer: NodeId,
+    /// Where the connection stands.
+    pub state: ConnectionState,
+    /// Its protocol.
+    pub protocol: Protocol,
+    /// The peer's role.
+    pub peer_role: Role,
+    /// Split brain and the like.
+    pub sync_state: &'a SyncState,
+}
+
 /// A connection at one moment.
 #[derive(Clone, Debug)]
 pub struct ConnectionStatus {

@@ -119,12 +119,13 @@ impl World {
             let text = format!("node {node} uses a disk that is not open: {kind:?}");
             return Err(Violation::new("disk contract", text));
         }
-        let word = crate::trace::disk(&kind);
+        if self.trace.is_on() {
+            let text = crate::trace::disk(&kind);
+            self.tell(Some(node), format_args!("disk {volume} {token:?} {text}"));
+        }
+        let target = &mut self.nodes[node];
         let (key, delay) = target.disks[volume].issue(kind, &mut target.prng);
         let life = target.life;
-        if self.trace.is_on() {
-            self.tell(Some(node), format_args!("disk {volume} {token:?} {word}"));
-        }
         let event = Event::Disk { node, life, volume, generation, token, key };
         self.clock.after(delay, event);
         Ok(())
@@ -196,11 +197,12 @@ impl World {
             if self.nodes[node].session.is_none_or(|(local, _)| local != session) {
                 return Ok(());
             }
-            let kind = crate::trace::packet(&packet);
+            let copy = packet.clone();
             let result = self
                 .input(node, |resource, now| resource.handle_packet(peer, session, packet, now))?;
             if let Some(Err(error)) = result {
-                let text = format!("node {node} rejects {kind}: {error}");
+                let packet = crate::trace::packet(&copy);
+                let text = format!("node {node} rejects {packet}: {error}");
                 self.tell(Some(node), format_args!("{text}"));
                 // Whatever the schedule, the peer is the same program and its link is checked.
                 return Err(Violation::new("peer error between equals", text));

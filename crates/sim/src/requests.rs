@@ -90,8 +90,8 @@ impl World {
     /// The key of the session in which a volume is established, as the core sees it at this moment.
     pub(crate) fn established(&self, node: usize, volume: usize) -> Option<u64> {
         let (_, key) = self.nodes[node].session?;
-        let status = self.nodes[node].resource.as_ref()?.status(self.now());
-        View::of(&status).is_established(volume).then_some(key)
+        let resource = self.nodes[node].resource.as_ref()?;
+        View::of(resource, self.now()).is_established(volume).then_some(key)
     }
 
     /// A reply came out of a core.
@@ -157,7 +157,7 @@ impl World {
 
     fn fresh_view(&self, node: usize) -> View {
         let resource = self.nodes[node].resource.as_ref().expect("it replied");
-        View::of(&resource.status(self.now()))
+        View::of(resource, self.now())
     }
 
     /// An error is an answer only where no good copy can be reached (rule 7, INV-14).

@@ -1,6 +1,6 @@
-//! A node's states as the checkers look at them: a small copy of what `Resource::status` tells.
+//! A node's states as the checkers look at them: a small copy of what a `Resource` tells of itself.
 
-use tandem_replica::{ConnectionState, ResourceStatus, SyncState};
+use tandem_replica::{ConnectionState, Instant, Resource, SyncState};
 use tandem_wire::{DiskState, ReplicationState, Role};
 
 /// One node at one moment. A dead one is all defaults.
@@ -58,21 +58,22 @@ impl View {
         }
     }
 
-    /// What a status says.
-    pub fn of(status: &ResourceStatus) -> Self {
-        let mut view = Self::dead(status.volumes.len());
+    /// What a live node says of itself.
+    pub fn of(resource: &Resource, now: Instant) -> Self {
+        let mut view = Self::dead(resource.config().volumes.len());
         view.alive = true;
-        view.role = status.role;
-        for (volume, told) in view.volumes.iter_mut().zip(&status.volumes) {
+        view.role = resource.role();
+        for (volume, told) in view.volumes.iter_mut().zip(resource.volume_statuses()) {
             volume.disk = told.disk;
             volume.size = told.size_bytes;
             volume.pending = told.upper_pending;
         }
-        let Some(connection) = status.connections.first() else { return view };
+        let Some(connection) = resource.connection_states().next() else { return view };
         view.connection = connection.state;
         view.peer_role = connection.peer_role;
         view.sync = connection.sync_state.clone();
-        for (volume, told) in view.volumes.iter_mut().zip(&connection.peer_devices) {
+        let devices = resource.device_statuses(connection.peer, now);
+        for (volume, told) in view.volumes.iter_mut().zip(devices) {
             volume.replication = told.replication;
             volume.peer_disk = told.peer_disk;
             volume.dirty_blocks = told.out_of_sync_bytes.div_ceil(4096);

@@ -17,7 +17,7 @@ impl World {
         let now = self.now();
         let volumes = self.nodes[node].disks.len();
         let view = match &self.nodes[node].resource {
-            Some(resource) => View::of(&resource.status(now)),
+            Some(resource) => View::of(resource, now),
             None => View::dead(volumes),
         };
         if view == self.nodes[node].view {
@@ -34,8 +34,8 @@ impl World {
             return Err(Violation::new("INV-12 one Primary", text));
         }
         let Self { model, nodes, .. } = self;
-        let image = |node: usize, volume: usize| nodes[node].disks[volume].image().to_vec();
-        transition::check(model, node, &before, &view, &image)
+        let image = |node: usize, volume: usize| nodes[node].disks[volume].image();
+        transition::check(model, node, &before, &view, image)
     }
 
     /// A node has become Primary.

@@ -14,12 +14,12 @@ use crate::view::View;
 ///
 /// # Errors
 /// The invariant that the change breaks.
-pub fn check(
+pub fn check<'a>(
     model: &mut Model,
     node: usize,
     before: &View,
     after: &View,
-    image: &dyn Fn(usize, usize) -> Vec<u8>,
+    image: impl Fn(usize, usize) -> &'a [u8],
 ) -> Result<(), Violation> {
     split_brain(model, before, after)?;
     for volume in 0..after.volumes.len() {
@@ -28,7 +28,7 @@ pub fn check(
         }
         let (was, is) = (before.volumes[volume].replication, after.volumes[volume].replication);
         if is_target(is) && !is_target(was) {
-            direction(model, node, volume, &image(1 - node, volume))?;
+            direction(model, node, volume, image(1 - node, volume))?;
         }
         if is == ReplicationState::SyncTarget && was != is {
             let source = model.volumes[volume].nodes[1 - node].volatile.clone();
@@ -45,7 +45,7 @@ pub fn check(
                 && view.volumes[volume].disk == DiskState::UpToDate
         };
         if good(after) && !good(before) && after.is_established(volume) {
-            equal(model, node, volume, after, &image(node, volume))?;
+            equal(model, node, volume, after, image(node, volume))?;
         }
     }
     Ok(())
