@@ -5,6 +5,7 @@
 //! the invariants are those of the project's semantics page.
 
 pub mod coverage;
+pub mod differences;
 pub mod equality;
 pub mod floors;
 pub mod prefix;

@@ -1,27 +1,47 @@
 //! Bytes behind a volatile cache.
 //!
-//! Two images: `run`, what a reader sees, and `stable`, what a power loss leaves. A sector is dirty
-//! while they may differ; its number says which write made it so. Durability is the least that was
-//! promised: a flush saves what was complete when it was issued, and a sector written again since
-//! then keeps the newer bytes volatile.
+//! One image, what a reader sees, and apart from it the durable bytes of each dirty sector, which a
+//! power loss may bring back. A sector is dirty while the two may differ; its number says which
+//! write made it so. Durability is the least that was promised: a flush saves what was complete
+//! when it was issued, and a sector written again since then keeps the newer bytes volatile.
+//!
+//! Beside each sector stands what it shows, looked at when it changes, so that checkers need not
+//! read whole images; `check_index` proves that this is what the bytes say.
 
 use bytes::Bytes;
 
 use crate::prng::Prng;
-use crate::stamp::SECTOR;
+use crate::sectors::SectorSet;
+use crate::stamp::{self, Content, SECTOR};
 
 /// One device.
 #[derive(Debug)]
 pub struct Device {
-    run: Vec<u8>,
-    stable: Vec<u8>,
-    /// Number of the write that a sector's cached bytes come from; 0 while it is clean.
-    dirtied_by: Vec<u64>,
+    image: Vec<u8>,
+    /// By sector of the image: what it shows.
+    contents: Vec<Content>,
+    /// Sectors that were written since they were last taken.
+    touched: SectorSet,
+    /// By sector: whether and how it is dirty.
+    cached: Vec<Cached>,
     /// Sectors that are dirty, in no order.
     dirty: Vec<usize>,
+    /// The durable bytes of dirty sectors.
+    durable: Vec<u8>,
+    /// Places in `durable` that nobody uses.
+    free: Vec<usize>,
     writes: u64,
     /// Newest write that each flush in flight covers.
     flushes: Vec<u64>,
+}
+
+/// What the cache knows of a sector.
+#[derive(Clone, Copy, Debug, Default)]
+struct Cached {
+    /// Number of the write that its bytes come from; 0 while it is clean.
+    by: u64,
+    /// Where its durable bytes are kept, while it is dirty.
+    place: usize,
 }
 
 impl Device {
@@ -30,10 +50,13 @@ impl Device {
         assert!(image.len().is_multiple_of(SECTOR));
         let sectors = image.len() / SECTOR;
         Self {
-            stable: image.clone(),
-            run: image,
-            dirtied_by: vec![0; sectors],
+            contents: image.chunks_exact(SECTOR).map(stamp::peek).collect(),
+            image,
+            touched: SectorSet::full(sectors),
+            cached: vec![Cached::default(); sectors],
             dirty: Vec::new(),
+            durable: Vec::new(),
+            free: Vec::new(),
             writes: 0,
             flushes: Vec::new(),
         }
@@ -41,23 +64,40 @@ impl Device {
 
     /// Bytes it has.
     pub fn len(&self) -> u64 {
-        self.run.len() as u64
+        self.image.len() as u64
     }
 
     /// Whether it has none.
     pub fn is_empty(&self) -> bool {
-        self.run.is_empty()
+        self.image.is_empty()
     }
 
     /// What a reader sees.
     pub fn image(&self) -> &[u8] {
-        &self.run
+        &self.image
+    }
+
+    /// By sector: what a reader sees, as `stamp::peek` tells it.
+    pub fn contents(&self) -> &[Content] {
+        &self.contents
+    }
+
+    /// The first sector of the first `sectors` whose bytes are not what `contents` says, all of
+    /// them looked at.
+    pub fn check_index(&self, sectors: usize) -> Option<usize> {
+        let bytes = self.image.chunks_exact(SECTOR).take(sectors);
+        bytes.zip(&self.contents).position(|(bytes, content)| stamp::read(bytes) != *content)
+    }
+
+    /// Adds the sectors written since the last call to `into`.
+    pub fn take_touched(&mut self, into: &mut SectorSet) {
+        self.touched.move_to(into);
     }
 
     /// Bytes as a reader sees them.
     pub fn read(&self, offset: u64, len: u64) -> Bytes {
         let start = index(offset);
-        Bytes::copy_from_slice(&self.run[start..start + index(len)])
+        Bytes::copy_from_slice(&self.image[start..start + index(len)])
     }
 
     /// Stores `data`, in the cache or, as `durable`, for good.
@@ -89,14 +129,15 @@ impl Device {
     /// The flush is complete: what was in the cache when it was issued is durable.
     pub fn end_flush(&mut self, upto: u64) {
         self.forget_flush(upto);
-        let dirty = std::mem::take(&mut self.dirty);
-        for sector in dirty {
-            if self.dirtied_by[sector] <= upto {
-                self.save(sector);
-            } else {
-                self.dirty.push(sector);
+        let mut dirty = std::mem::take(&mut self.dirty);
+        dirty.retain(|sector| {
+            let stays = self.cached[*sector].by > upto;
+            if !stays {
+                self.clean(*sector);
             }
-        }
+            stays
+        });
+        self.dirty = dirty;
     }
 
     /// The flush never ended.
@@ -110,7 +151,7 @@ impl Device {
     pub fn destage_some(&mut self, prng: &mut Prng) {
         if !self.dirty.is_empty() && prng.per_mille(100) {
             let sector = self.dirty.swap_remove(prng.index(self.dirty.len()));
-            self.save(sector);
+            self.clean(sector);
         }
     }
 
@@ -121,42 +162,58 @@ impl Device {
         let mut dirty = std::mem::take(&mut self.dirty);
         dirty.sort_unstable();
         for sector in dirty {
-            if prng.per_mille(keep) {
-                self.save(sector);
-            } else {
-                let bytes = span(sector);
-                self.run[bytes.clone()].copy_from_slice(&self.stable[bytes]);
-                self.dirtied_by[sector] = 0;
+            if !prng.per_mille(keep) {
+                let durable = span(self.cached[sector].place);
+                self.image[span(sector)].copy_from_slice(&self.durable[durable]);
+                self.look(sector);
             }
+            self.clean(sector);
         }
     }
 
     fn put(&mut self, sector: usize, bytes: &[u8], durable: bool) {
-        let dirtied_by = self.dirtied_by[sector];
-        // A flush in flight covers the bytes that are about to be replaced: they may go out early.
-        if dirtied_by != 0 && self.flushes.iter().any(|flush| *flush >= dirtied_by) {
-            self.stable[span(sector)].copy_from_slice(&self.run[span(sector)]);
-        }
-        self.run[span(sector)].copy_from_slice(bytes);
-        if durable {
-            self.stable[span(sector)].copy_from_slice(bytes);
-            if dirtied_by != 0 {
-                let at = self.dirty.iter().position(|dirty| *dirty == sector);
-                self.dirty.swap_remove(at.expect("a dirty sector is in the list"));
+        let Cached { by, place } = self.cached[sector];
+        if by != 0 && durable {
+            let at = self.dirty.iter().position(|dirty| *dirty == sector);
+            self.dirty.swap_remove(at.expect("a dirty sector is in the list"));
+            self.clean(sector);
+        } else if !durable {
+            if by == 0 {
+                self.dirty.push(sector);
+                self.cached[sector].place = self.keep_durable(sector);
+            } else if self.flushes.iter().any(|flush| *flush >= by) {
+                // A flush in flight covers the bytes that are about to be replaced: they may go out
+                // early.
+                self.durable[span(place)].copy_from_slice(&self.image[span(sector)]);
             }
-            self.dirtied_by[sector] = 0;
-            return;
+            self.cached[sector].by = self.writes;
         }
-        if dirtied_by == 0 {
-            self.dirty.push(sector);
-        }
-        self.dirtied_by[sector] = self.writes;
+        self.image[span(sector)].copy_from_slice(bytes);
+        self.look(sector);
     }
 
-    fn save(&mut self, sector: usize) {
-        let bytes = span(sector);
-        self.stable[bytes.clone()].copy_from_slice(&self.run[bytes]);
-        self.dirtied_by[sector] = 0;
+    /// The sector has changed: takes down what it shows.
+    fn look(&mut self, sector: usize) {
+        self.contents[sector] = stamp::peek(&self.image[span(sector)]);
+        self.touched.insert(sector);
+    }
+
+    /// Keeps a clean sector's bytes, which are durable, apart.
+    fn keep_durable(&mut self, sector: usize) -> usize {
+        let bytes = &self.image[span(sector)];
+        if let Some(place) = self.free.pop() {
+            self.durable[span(place)].copy_from_slice(bytes);
+            return place;
+        }
+        self.durable.extend_from_slice(bytes);
+        self.durable.len() / SECTOR - 1
+    }
+
+    /// A dirty sector's bytes in the image are durable; the caller has taken it off the list.
+    fn clean(&mut self, sector: usize) {
+        let Cached { by, place } = std::mem::take(&mut self.cached[sector]);
+        assert!(by != 0, "only a dirty sector becomes clean");
+        self.free.push(place);
     }
 }
 

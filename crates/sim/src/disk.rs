@@ -16,6 +16,7 @@ use tandem_replica::{DiskError, DiskOpKind, OpenedDisk};
 use crate::clock::{MICROS, MILLIS};
 use crate::device::Device;
 use crate::prng::Prng;
+use crate::stamp::Content;
 
 /// Names an operation in flight.
 pub type OpKey = u64;
@@ -80,6 +81,21 @@ impl SimDisk {
     /// The image that a live process reads.
     pub fn image(&self) -> &[u8] {
         self.data.image()
+    }
+
+    /// By sector of the image: what it shows.
+    pub fn contents(&self) -> &[Content] {
+        self.data.contents()
+    }
+
+    /// The data device.
+    pub fn data_mut(&mut self) -> &mut Device {
+        &mut self.data
+    }
+
+    /// The first sector of the first `sectors` that does not show what `contents` says.
+    pub fn check_index(&self, sectors: usize) -> Option<usize> {
+        self.data.check_index(sectors)
     }
 
     /// The metadata device as a live process reads it, to be formatted before the run.

@@ -23,6 +23,7 @@ pub mod operator;
 pub mod prng;
 pub mod profile;
 pub mod requests;
+pub mod sectors;
 pub mod stamp;
 pub mod trace;
 pub mod view;

@@ -16,7 +16,7 @@
 
 use tandem_wire::Protocol;
 
-use crate::stamp::{self, Content, SECTOR, WriteId};
+use crate::stamp::{Content, WriteId};
 
 /// All volumes and writes.
 #[derive(Debug)]
@@ -220,9 +220,9 @@ impl Model {
         &self,
         volume: usize,
         sector: usize,
-        bytes: &[u8],
+        content: Content,
     ) -> Result<(WriteId, WriteId), String> {
-        match stamp::peek(bytes) {
+        match content {
             Content::Garbage => Err("holds garbage".into()),
             Content::Zero => {
                 let newest = (self.volumes[volume].history[sector].iter().rev())
@@ -301,16 +301,17 @@ impl VolumeModel {
     }
 
     /// Node `target` has become equal to the other one, whose word now counts.
-    pub fn became_equal(&mut self, target: usize, image: &[u8], protocol: Protocol) {
+    pub fn became_equal(&mut self, target: usize, contents: &[Content], protocol: Protocol) {
         let [a, b] = &mut self.nodes;
         let (source, target) = if target == 0 { (b, a) } else { (a, b) };
-        for sector in 0..target.volatile.len() {
+        let sectors = target.volatile.len();
+        assert!(contents.len() >= sectors, "an image is no smaller than its volume");
+        for (sector, content) in contents.iter().enumerate().take(sectors) {
             let mut owed = source.volatile[sector];
             if protocol == Protocol::A {
                 // Replies do not wait for the target: what it has not got yet it does not owe.
-                let bytes = &image[sector * SECTOR..(sector + 1) * SECTOR];
-                owed = match stamp::peek(bytes) {
-                    Content::Written(id, _) => owed.min(id.max(target.volatile[sector])),
+                owed = match content {
+                    Content::Written(id, _) => owed.min((*id).max(target.volatile[sector])),
                     Content::Zero | Content::Garbage => owed.min(target.volatile[sector]),
                 };
             }
@@ -356,10 +357,10 @@ impl NodeModel {
     }
 
     /// Its process died and with it what it had received and not written (B).
-    pub fn lose_memory(&mut self, image: &[u8]) {
-        for (owed, bytes) in self.volatile.iter_mut().zip(image.chunks_exact(SECTOR)) {
-            *owed = match stamp::peek(bytes) {
-                Content::Written(id, _) => (*owed).min(id),
+    pub fn lose_memory(&mut self, contents: &[Content]) {
+        for (owed, content) in self.volatile.iter_mut().zip(contents) {
+            *owed = match content {
+                Content::Written(id, _) => (*owed).min(*id),
                 Content::Zero | Content::Garbage => 0,
             };
         }

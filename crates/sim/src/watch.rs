@@ -34,8 +34,8 @@ impl World {
             return Err(Violation::new("INV-12 one Primary", text));
         }
         let Self { model, nodes, .. } = self;
-        let image = |node: usize, volume: usize| nodes[node].disks[volume].image();
-        transition::check(model, node, &before, &view, image)
+        let contents = |node: usize, volume: usize| nodes[node].disks[volume].contents();
+        transition::check(model, node, &before, &view, contents)
     }
 
     /// A node has become Primary.
@@ -60,19 +60,19 @@ impl World {
     /// A node has crashed: what its disks hold is what it owes.
     pub(crate) fn crashed(&mut self, node: usize, power: bool) -> Result<(), Violation> {
         for volume in 0..self.nodes[node].disks.len() {
-            let image = self.nodes[node].disks[volume].image();
             let sectors = self.model.volumes[volume].history.len();
+            let contents = &self.nodes[node].disks[volume].contents()[..sectors];
             let was_primary = self.nodes[node].view.role == Role::Primary;
             let owes = &mut self.model.volumes[volume].nodes[node];
             owes.crashed = true;
             if power {
                 owes.lose_power();
             } else if self.model.protocol == Protocol::B && !was_primary {
-                owes.lose_memory(&image[..sectors * SECTOR]);
+                owes.lose_memory(contents);
             }
             if !owes.target && owes.follows && !was_primary {
                 let boundary = if power { Boundary::Flush } else { Boundary::Reply };
-                prefix::check(&self.model, volume, image, sectors, boundary)?;
+                prefix::check(&self.model, volume, contents, boundary)?;
             }
             let owes = &mut self.model.volumes[volume].nodes[node];
             owes.follows = false;
@@ -92,9 +92,9 @@ impl World {
         if owes.target {
             return Ok(());
         }
-        let image = self.nodes[node].disks[volume].image();
+        let contents = self.nodes[node].disks[volume].contents();
         let whose = format!("node {node} {when}");
-        floors::check(&self.model, "INV-1 durable", volume, image, &owes.volatile, &whose)
+        floors::check(&self.model, "INV-1 durable", volume, contents, &owes.volatile, &whose)
     }
 
     /// The checkers look at everything.
@@ -127,14 +127,14 @@ impl World {
         let owes = &self.model.volumes[volume].nodes[node];
         if owes.follows && !owes.target && view.role == Role::Secondary {
             let sectors = self.model.volumes[volume].history.len();
-            let image = self.nodes[node].disks[volume].image();
-            prefix::check(&self.model, volume, image, sectors, Boundary::Reply)?;
+            let contents = &self.nodes[node].disks[volume].contents()[..sectors];
+            prefix::check(&self.model, volume, contents, Boundary::Reply)?;
         }
         Ok(())
     }
 
     /// INV-4 and INV-7, at a moment when nothing is in flight.
-    fn check_pair(&self, volume: usize) -> Result<(), Violation> {
+    fn check_pair(&mut self, volume: usize) -> Result<(), Violation> {
         let views = [&self.nodes[0].view, &self.nodes[1].view];
         let attached =
             |view: &&View| view.alive && view.volumes[volume].disk >= DiskState::Outdated;
@@ -145,18 +145,18 @@ impl World {
         if !idle || !views.iter().all(attached) || connected[0] != connected[1] {
             return Ok(());
         }
-        let sectors = self.model.volumes[volume].history.len();
-        let images = [0, 1].map(|node| {
-            let image: &[u8] = self.nodes[node].disks[volume].image();
-            &image[..sectors * SECTOR]
-        });
+        let [a, b] = &mut self.nodes;
+        let differences = &mut self.differences[volume];
+        differences.look([&mut a.disks[volume], &mut b.disks[volume]]);
+        let views = [&a.view, &b.view];
         let bits: u64 = views.iter().map(|view| view.volumes[volume].dirty_blocks).sum();
         if views.iter().all(|view| view.is_established(volume)) && bits == 0 {
-            return equality::check(volume, images, "while idle");
+            let images = [a, b].map(|node| node.disks[volume].contents());
+            return equality::check(volume, differences, images, "while idle");
         }
         let known = self.model.volumes[volume].nodes.iter().all(|node| !node.crashed);
         if known {
-            coverage::check(volume, images, bits)?;
+            coverage::check(volume, differences, bits)?;
         }
         Ok(())
     }
@@ -208,12 +208,30 @@ impl World {
     }
 
     /// The end: both images are equal and show everything that was promised.
-    fn check_end(&self) -> Result<(), Violation> {
+    fn check_end(&mut self) -> Result<(), Violation> {
         for volume in 0..self.model.volumes.len() {
             for node in [0, 1] {
                 self.check_floor(node, volume, "at the end")?;
             }
             self.check_pair(volume)?;
+            self.check_bytes(volume)?;
+        }
+        Ok(())
+    }
+
+    /// What the checkers were told of the images all along is what the bytes say.
+    fn check_bytes(&self, volume: usize) -> Result<(), Violation> {
+        let sectors = self.model.volumes[volume].history.len();
+        for node in &self.nodes {
+            if let Some(sector) = node.disks[volume].check_index(sectors) {
+                let text = format!("node {}, volume {volume}, sector {sector}", node.index);
+                return Err(Violation::new("every byte is as it was written", text));
+            }
+        }
+        let bytes = |node: usize| &self.nodes[node].disks[volume].image()[..sectors * SECTOR];
+        if bytes(0) != bytes(1) {
+            let text = format!("volume {volume}, the images differ at the end");
+            return Err(Violation::new("INV-4 equal images", text));
         }
         Ok(())
     }

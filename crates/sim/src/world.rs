@@ -9,6 +9,7 @@
 use tandem_replica::Instant;
 
 use crate::checks::Violation;
+use crate::checks::differences::Differences;
 use crate::client::Clients;
 use crate::clock::{Clock, MILLIS, SECONDS};
 use crate::event::Event;
@@ -78,6 +79,8 @@ pub struct World {
     pub operator: Operator,
     /// What must be true.
     pub model: Model,
+    /// By volume: where the images of the nodes differ.
+    pub differences: Vec<Differences>,
     /// The timeline.
     pub trace: Trace,
     /// Faults injected.
@@ -119,6 +122,7 @@ impl World {
             clients: Clients::new(&profile, prng.fork(5)),
             operator: Operator::default(),
             model: Model::new(profile.protocol, &sectors),
+            differences: sectors.iter().map(|count| Differences::new(*count)).collect(),
             trace: Trace::new(options.trace),
             faults: FaultCounts::default(),
             prng: prng.fork(6),

@@ -5,16 +5,14 @@
 //! the resync that follows and the comparison behind it.
 
 use super::Violation;
-use crate::stamp::{BLOCK_SECTORS, SECTOR};
+use super::differences::Differences;
 
 /// No more blocks differ than `bits` says.
 ///
 /// # Errors
 /// How many do.
-pub fn check(volume: usize, images: [&[u8]; 2], bits: u64) -> Result<(), Violation> {
-    let block = SECTOR * BLOCK_SECTORS;
-    let blocks = images[0].chunks(block).zip(images[1].chunks(block));
-    let differ = blocks.filter(|(a, b)| a != b).count() as u64;
+pub fn check(volume: usize, differences: &Differences, bits: u64) -> Result<(), Violation> {
+    let differ = differences.blocks();
     if differ <= bits {
         return Ok(());
     }

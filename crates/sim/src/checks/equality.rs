@@ -1,24 +1,25 @@
 //! INV-4: connected, idle and without bits, both images are the same, byte for byte.
 
 use super::Violation;
-use crate::stamp::{self, SECTOR};
+use super::differences::Differences;
+use crate::stamp::Content;
 
-/// Both images are equal.
+/// Both images are equal; `contents` are for the text.
 ///
 /// # Errors
 /// The first sector that differs, and how many do.
-pub fn check(volume: usize, images: [&[u8]; 2], when: &str) -> Result<(), Violation> {
-    if images[0] == images[1] {
-        return Ok(());
-    }
-    let pairs = || images[0].chunks_exact(SECTOR).zip(images[1].chunks_exact(SECTOR));
-    let count = pairs().filter(|(a, b)| a != b).count();
-    let (sector, (a, b)) = (pairs().enumerate().find(|(_, (a, b))| a != b)).expect("not equal");
+pub fn check(
+    volume: usize,
+    differences: &Differences,
+    contents: [&[Content]; 2],
+    when: &str,
+) -> Result<(), Violation> {
+    let Some(sector) = differences.sectors().next() else { return Ok(()) };
+    let count = differences.sectors().count();
+    let [a, b] = contents.map(|contents| contents[sector]);
     let text = format!(
-        "volume {volume}, {count} sectors differ {when}; sector {sector}: {:?} on \
-         node 0, {:?} on 1",
-        stamp::peek(a),
-        stamp::peek(b)
+        "volume {volume}, {count} sectors differ {when}; sector {sector}: {a:?} on node 0, {b:?} \
+         on 1"
     );
     Err(Violation::new("INV-4 equal images", text))
 }

@@ -2,9 +2,9 @@
 
 use super::Violation;
 use crate::model::Model;
-use crate::stamp::{SECTOR, WriteId};
+use crate::stamp::{self, Content, SECTOR, WriteId};
 
-/// Every sector of `image` shows the write that `floor` names or a newer one.
+/// Every sector of an image of these `contents` shows the write that `floor` names or a newer one.
 ///
 /// # Errors
 /// The first sector that does not.
@@ -12,13 +12,13 @@ pub fn check(
     model: &Model,
     invariant: &'static str,
     volume: usize,
-    image: &[u8],
+    contents: &[Content],
     floor: &[WriteId],
     whose: &str,
 ) -> Result<(), Violation> {
-    for (sector, owed) in floor.iter().enumerate() {
-        let bytes = &image[sector * SECTOR..(sector + 1) * SECTOR];
-        let text = match model.shown(volume, sector, bytes) {
+    assert!(contents.len() >= floor.len(), "an image is no smaller than its volume");
+    for (sector, (owed, content)) in floor.iter().zip(contents).enumerate() {
+        let text = match model.shown(volume, sector, *content) {
             Ok((_, newest)) if newest >= *owed => continue,
             Ok((_, newest)) => format!("shows write {newest}, owes {owed}"),
             Err(text) => text,
@@ -47,10 +47,11 @@ pub fn check_read(
             let text = format!("read of volume {volume}, sector {sector} {text}");
             Violation::new("INV-6 stale read", text)
         };
-        if crate::stamp::read(bytes) == crate::stamp::Content::Garbage {
+        let content = stamp::read(bytes);
+        if content == Content::Garbage {
             return Err(stale("returned garbage".into()));
         }
-        let (_, newest) = model.shown(volume, sector, bytes).map_err(stale)?;
+        let (_, newest) = model.shown(volume, sector, content).map_err(stale)?;
         if newest < *floor {
             return Err(stale(format!("shows write {newest}, must show {floor} or newer")));
         }

@@ -6,7 +6,7 @@
 
 use super::Violation;
 use crate::model::{Model, WriteRecord};
-use crate::stamp::SECTOR;
+use crate::stamp::Content;
 
 /// Which boundaries are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,23 +17,21 @@ pub enum Boundary {
     Flush,
 }
 
-/// `image` of a Secondary is a prefix.
+/// An image of these `contents` of a Secondary is a prefix.
 ///
 /// # Errors
 /// The first sector that lacks a write that something newer implies.
 pub fn check(
     model: &Model,
     volume: usize,
-    image: &[u8],
-    sectors: usize,
+    contents: &[Content],
     boundary: Boundary,
 ) -> Result<(), Violation> {
-    let sector_bytes = |sector: usize| &image[sector * SECTOR..(sector + 1) * SECTOR];
     let garbage = |text| Violation::new("INV-5 prefix", text);
     let mut latest = 0;
     let mut witness = 0;
-    for sector in 0..sectors {
-        let (oldest, _) = model.shown(volume, sector, sector_bytes(sector)).map_err(garbage)?;
+    for (sector, content) in contents.iter().enumerate() {
+        let (oldest, _) = model.shown(volume, sector, *content).map_err(garbage)?;
         let submitted = model.writes[oldest as usize].submitted;
         let own = model.tenure.node == Some(model.writes[oldest as usize].node);
         if own && oldest > model.tenure.start && submitted > latest {
@@ -55,8 +53,8 @@ pub fn check(
             Boundary::Flush => acked < flushed || (record.fua && acked < latest),
         }
     };
-    for sector in 0..sectors {
-        let (_, newest) = model.shown(volume, sector, sector_bytes(sector)).map_err(garbage)?;
+    for (sector, content) in contents.iter().enumerate() {
+        let (_, newest) = model.shown(volume, sector, *content).map_err(garbage)?;
         let missing = (model.volumes[volume].history[sector].iter().rev())
             .take_while(|id| **id > model.tenure.start.max(newest))
             .find(|id| required(&model.writes[**id as usize]));
@@ -76,10 +74,10 @@ mod tests {
     use tandem_wire::Protocol;
 
     use super::*;
-    use crate::stamp;
+    use crate::stamp::WriteId;
 
     /// Writes 1, 2, 3 one after the other, each to a sector of its own; a flush behind the first.
-    fn world() -> (Model, Vec<u8>) {
+    fn world() -> (Model, Vec<Content>) {
         let mut model = Model::new(Protocol::A, &[4]);
         model.begin_tenure(0, true);
         for sector in 0..3 {
@@ -90,29 +88,25 @@ mod tests {
                 model.tenure.flushes.push(flush);
             }
         }
-        let mut image = vec![0; 4 * SECTOR];
-        for sector in 0..4 {
-            put(&mut image, 0, sector);
-        }
-        (model, image)
+        let contents = (0..4).map(|sector| Content::Written(0, sector)).collect();
+        (model, contents)
     }
 
-    fn put(image: &mut [u8], id: stamp::WriteId, sector: usize) {
-        let bytes = &mut image[sector * SECTOR..(sector + 1) * SECTOR];
-        stamp::write(bytes, id, sector as u64, 0);
+    fn put(contents: &mut [Content], id: WriteId, sector: usize) {
+        contents[sector] = Content::Written(id, sector as u64);
     }
 
     #[test]
     fn prefixes_pass_and_holes_do_not() {
-        let (model, mut image) = world();
-        let check = |image: &[u8], boundary| check(&model, 0, image, 4, boundary).is_ok();
-        assert!(check(&image, Boundary::Reply));
-        put(&mut image, 1, 0);
-        assert!(check(&image, Boundary::Reply));
-        put(&mut image, 3, 2);
-        assert!(!check(&image, Boundary::Reply), "2 is missing");
-        assert!(check(&image, Boundary::Flush), "no flush before 3 but the first");
-        put(&mut image, 0, 0);
-        assert!(!check(&image, Boundary::Flush), "1 was flushed");
+        let (model, mut contents) = world();
+        let check = |contents: &[Content], boundary| check(&model, 0, contents, boundary).is_ok();
+        assert!(check(&contents, Boundary::Reply));
+        put(&mut contents, 1, 0);
+        assert!(check(&contents, Boundary::Reply));
+        put(&mut contents, 3, 2);
+        assert!(!check(&contents, Boundary::Reply), "2 is missing");
+        assert!(check(&contents, Boundary::Flush), "no flush before 3 but the first");
+        put(&mut contents, 0, 0);
+        assert!(!check(&contents, Boundary::Flush), "1 was flushed");
     }
 }

@@ -8,9 +8,11 @@ use tandem_wire::{DiskState, Protocol, ReplicationState, Role};
 
 use super::{Violation, floors};
 use crate::model::Model;
+use crate::stamp::Content;
 use crate::view::View;
 
-/// Node `node` went from `before` to `after`; `images` are both nodes' images by volume.
+/// Node `node` went from `before` to `after`; `contents` tells what a node's image of a
+/// volume shows.
 ///
 /// # Errors
 /// The invariant that the change breaks.
@@ -19,7 +21,7 @@ pub fn check<'a>(
     node: usize,
     before: &View,
     after: &View,
-    image: impl Fn(usize, usize) -> &'a [u8],
+    contents: impl Fn(usize, usize) -> &'a [Content],
 ) -> Result<(), Violation> {
     split_brain(model, before, after)?;
     for volume in 0..after.volumes.len() {
@@ -28,7 +30,7 @@ pub fn check<'a>(
         }
         let (was, is) = (before.volumes[volume].replication, after.volumes[volume].replication);
         if is_target(is) && !is_target(was) {
-            direction(model, node, volume, image(1 - node, volume))?;
+            direction(model, node, volume, contents(1 - node, volume))?;
         }
         if is == ReplicationState::SyncTarget && was != is {
             let source = model.volumes[volume].nodes[1 - node].volatile.clone();
@@ -45,7 +47,7 @@ pub fn check<'a>(
                 && view.volumes[volume].disk == DiskState::UpToDate
         };
         if good(after) && !good(before) && after.is_established(volume) {
-            equal(model, node, volume, after, image(node, volume))?;
+            equal(model, node, volume, after, contents(node, volume))?;
         }
     }
     Ok(())
@@ -80,14 +82,14 @@ fn direction(
     model: &Model,
     node: usize,
     volume: usize,
-    source_image: &[u8],
+    source: &[Content],
 ) -> Result<(), Violation> {
     let nodes = &model.volumes[volume].nodes;
-    let (target, source) = (&nodes[node], &nodes[1 - node]);
+    let (target, giver) = (&nodes[node], &nodes[1 - node]);
     if target.released {
         return Ok(());
     }
-    if target.forked && source.forked {
+    if target.forked && giver.forked {
         let text = format!("volume {volume}: node {node} becomes target, both wrote apart");
         return Err(Violation::new("INV-11 split brain", text));
     }
@@ -99,13 +101,13 @@ fn direction(
     // In B a killed Secondary cannot tell whether it had written all it received: no survivor (rule
     // 1).
     let flushed_only = match model.protocol {
-        Protocol::A => source.crashed,
-        Protocol::B => source.crashed && target.crashed,
+        Protocol::A => giver.crashed,
+        Protocol::B => giver.crashed && target.crashed,
         Protocol::C => false,
     };
     let owed = if flushed_only { &target.stable } else { &target.volatile };
     let whose = format!("node {node} becomes target; what it owes is not all on its source");
-    floors::check(model, "INV-9 direction", volume, source_image, owed, &whose)
+    floors::check(model, "INV-9 direction", volume, source, owed, &whose)
 }
 
 /// INV-6, INV-10: a node that is established and up to date has all that the other one owes.
@@ -114,7 +116,7 @@ fn equal(
     node: usize,
     volume: usize,
     after: &View,
-    image: &[u8],
+    contents: &[Content],
 ) -> Result<(), Violation> {
     // The Primary is what its peer must equal: its peer's own transition proves that.
     if after.role == Role::Primary && !model.volumes[volume].nodes[node].target {
@@ -130,10 +132,10 @@ fn equal(
     };
     if !nodes[1 - node].target {
         let whose = format!("node {node}, established and up to date");
-        floors::check(model, "INV-10 resync", volume, image, floor, &whose)?;
+        floors::check(model, "INV-10 resync", volume, contents, floor, &whose)?;
     }
     let protocol = model.protocol;
-    model.volumes[volume].became_equal(node, image, protocol);
+    model.volumes[volume].became_equal(node, contents, protocol);
     let tenure = &model.tenure;
     model.volumes[volume].nodes[node].follows = tenure.node == Some(1 - node) && !tenure.over;
     Ok(())
