@@ -83,6 +83,27 @@ impl Process {
         self.wait(limit)
     }
 
+    /// Sends SIGKILL to it and to all that it has started itself, and returns at once.
+    ///
+    /// # Errors
+    /// The system does not tell who they are.
+    pub fn kill_with_children(&mut self) -> Result<()> {
+        // Stopped, it starts nobody meanwhile.
+        self.signal(Signal::STOP)?;
+        let children: Vec<Pid> = std::fs::read_dir("/proc")?
+            .flatten()
+            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+            .filter(|pid| parent_of(*pid) == Some(self.pid()))
+            .filter_map(Pid::from_raw)
+            .collect();
+        for child in children {
+            // The only error is that it has ended already.
+            let _ = kill_process(child, Signal::KILL);
+        }
+        self.kill();
+        Ok(())
+    }
+
     /// Sends SIGKILL and returns at once; `wait` tells when it is gone.
     pub fn kill(&mut self) {
         // The only error is that it has ended already.
@@ -124,6 +145,14 @@ impl Output {
         }
     }
 
+    /// Success of a command whose exit codes up to `code` mean that all is well.
+    ///
+    /// # Errors
+    /// It ended with another one.
+    pub fn ok_up_to(self, code: i32) -> Result<()> {
+        if (0..=code).contains(&self.code) { Ok(()) } else { fail(self.describe()) }
+    }
+
     /// Everything, for a message.
     pub fn describe(&self) -> String {
         let Self { command, code, stdout, stderr } = self;
@@ -157,6 +186,14 @@ pub fn run(command: &mut Command, limit: Duration) -> Result<Output> {
         Ok(_) => Ok(output),
         Err(failure) => fail(format!("{failure}; so far: {}", output.describe())),
     }
+}
+
+/// Who has started a process, where it still is.
+fn parent_of(pid: i32) -> Option<u32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name before it may hold anything.
+    let (_, behind_name) = stat.rsplit_once(") ")?;
+    behind_name.split(' ').nth(1)?.parse().ok()
 }
 
 fn contents(mut file: File) -> Result<String> {

@@ -16,6 +16,10 @@ const PACKAGES: &[(&str, &str)] = &[
     ("nbdfuse", "libnbd-bin"),
     ("nbdkit", "nbdkit"),
     ("mkfs.ext4", "e2fsprogs"),
+    ("e2fsck", "e2fsprogs"),
+    ("losetup", "mount"),
+    ("mount", "mount"),
+    ("setpriv", "util-linux"),
     ("unshare", "util-linux"),
 ];
 

@@ -12,6 +12,7 @@ mod clients;
 mod failover;
 mod kills;
 mod partition;
+mod postgres;
 mod power;
 mod protocols;
 mod shapes;
