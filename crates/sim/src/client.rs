@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use tandem_replica::{ClientId, Cookie, RequestOp};
 use tandem_wire::ByteRange;
 
@@ -213,9 +213,11 @@ fn byte_range(first: usize, count: usize) -> ByteRange {
 
 /// The bytes of write `id`.
 fn payload(id: WriteId, first: usize, count: usize) -> Bytes {
-    let mut data = BytesMut::zeroed(count * SECTOR);
-    for (index, sector) in data.chunks_exact_mut(SECTOR).enumerate() {
-        stamp::write(sector, id, (first + index) as u64, 0);
+    let mut data = Vec::with_capacity(count * SECTOR);
+    let mut sector = [0; SECTOR];
+    for number in first..first + count {
+        stamp::write(&mut sector, id, number as u64, 0);
+        data.extend_from_slice(&sector);
     }
-    data.freeze()
+    Bytes::from(data)
 }

@@ -165,7 +165,7 @@ impl SimLink {
             match stream.flight.pop_front() {
                 Some((_, Piece::Bytes(bytes))) => {
                     stream.flight_bytes -= bytes.len();
-                    stream.decode(&bytes, &mut arrival);
+                    stream.decode(bytes, &mut arrival);
                 }
                 Some((_, Piece::End)) => arrival.ended = true,
                 None => break,
@@ -321,12 +321,10 @@ impl Stream {
         self.flight.push_back((self.last_at, Piece::Bytes(bytes)));
     }
 
-    fn decode(&mut self, bytes: &[u8], arrival: &mut Arrival) {
+    fn decode(&mut self, mut bytes: Bytes, arrival: &mut Arrival) {
         arrival.bytes = true;
-        let mut rest = bytes;
-        while !rest.is_empty() && !arrival.damaged {
-            let taken = self.decoder.push(rest);
-            rest = &rest[taken..];
+        while !bytes.is_empty() && !arrival.damaged {
+            self.decoder.push_from(&mut bytes);
             loop {
                 match self.decoder.pop() {
                     Ok(Some(packet)) => arrival.packets.push(packet),

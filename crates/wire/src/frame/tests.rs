@@ -1,5 +1,6 @@
 //! What comes in is what went out, and nothing else ever comes in.
 
+use bytes::Buf;
 use proptest::prelude::*;
 
 use super::*;
@@ -15,15 +16,31 @@ fn wire(frame: &Frame) -> Vec<u8> {
     [&frame.header[..], frame.payload.as_deref().unwrap_or_default()].concat()
 }
 
-/// All packets in `bytes`, pushed in pieces of `piece` bytes, until an error or the end.
+/// All packets in `bytes`, pushed in pieces of `piece` bytes, until an error or the end; the same
+/// whether the pieces are copied or shared.
 fn decode(key: u32, bytes: &[u8], piece: usize) -> (Vec<Packet>, Result<usize, FrameError>) {
+    let copied = decode_by(key, bytes, piece, |decoder, chunk| {
+        let taken = decoder.push(chunk);
+        chunk.advance(taken);
+    });
+    assert_eq!(decode_by(key, bytes, piece, StreamDecoder::push_from), copied);
+    copied
+}
+
+fn decode_by(
+    key: u32,
+    bytes: &[u8],
+    piece: usize,
+    push: impl Fn(&mut StreamDecoder, &mut Bytes),
+) -> (Vec<Packet>, Result<usize, FrameError>) {
     let mut decoder = StreamDecoder::new(key);
     let mut packets = Vec::new();
-    for mut chunk in bytes.chunks(piece) {
+    for chunk in bytes.chunks(piece) {
+        let mut chunk = Bytes::copy_from_slice(chunk);
         while !chunk.is_empty() {
-            let taken = decoder.push(chunk);
-            assert!(taken > 0 && decoder.pending() <= STREAM_BYTES_MAX);
-            chunk = &chunk[taken..];
+            let before = chunk.len();
+            push(&mut decoder, &mut chunk);
+            assert!(chunk.len() < before && decoder.pending() <= STREAM_BYTES_MAX);
             loop {
                 match decoder.pop() {
                     Ok(Some(packet)) => packets.push(packet),
@@ -68,6 +85,17 @@ fn block_data_are_not_copied_on_the_way_out_or_in() {
     let Packet::RsDataReply { data: received, .. } =
         decoder.finish(header, frame.payload.unwrap()).unwrap()
     else {
+        panic!("another packet came out");
+    };
+    assert_eq!(received.as_ptr(), data.as_ptr());
+    let frame = Encoder::new(KEY).encode(&packet);
+    let mut decoder = StreamDecoder::new(KEY);
+    for mut bytes in [Bytes::copy_from_slice(&frame.header), frame.payload.unwrap()] {
+        assert_eq!(decoder.pop(), Ok(None));
+        decoder.push_from(&mut bytes);
+        assert!(bytes.is_empty());
+    }
+    let Ok(Some(Packet::RsDataReply { data: received, .. })) = decoder.pop() else {
         panic!("another packet came out");
     };
     assert_eq!(received.as_ptr(), data.as_ptr());
