@@ -1,12 +1,16 @@
 //! Runs seeds: `tandem-sim --seeds 5000`, or one of them again with its timeline: `--seed S
 //! --trace`.
 //!
-//! Exit code 1 where a seed failed. Seeds are independent, so jobs share nothing but a counter.
+//! Exit code 1 where a seed failed. Results go to standard output; a run of more than some seconds
+//! tells on standard error how far it is, a line at a time, for terminals and logs alike. Seeds are
+//! independent, so jobs share nothing but a counter and the sums.
 #![expect(clippy::print_stdout, reason = "a command that reports to its user")]
 
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use clap::Parser;
 use tandem_sim::clock::{MILLIS, SECONDS};
@@ -29,9 +33,9 @@ struct Arguments {
     /// Simulated seconds of load and faults.
     #[arg(long, default_value_t = 60)]
     seconds: u64,
-    /// Seeds run at the same time.
-    #[arg(long, default_value_t = 2)]
-    jobs: usize,
+    /// Seeds run at the same time; as many as there are processors unless told otherwise.
+    #[arg(long)]
+    jobs: Option<NonZeroUsize>,
     /// Print the timeline.
     #[arg(long)]
     trace: bool,
@@ -48,7 +52,12 @@ struct Summary {
     simulated: u64,
     requests: u64,
     faults: FaultCounts,
+    /// When progress was told last, after the beginning.
+    told: Duration,
 }
+
+/// Time between two lines about progress.
+const TELL_EVERY: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -59,10 +68,9 @@ fn main() -> ExitCode {
     };
     let next = AtomicU64::new(0);
     let summary = Mutex::new(Summary::default());
-    let began = std::time::Instant::now();
-    let jobs = if arguments.trace { 1 } else { arguments.jobs };
+    let began = Instant::now();
     std::thread::scope(|scope| {
-        for _ in 0..jobs {
+        for _ in 0..jobs(&arguments) {
             scope.spawn(|| {
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);
@@ -73,13 +81,24 @@ fn main() -> ExitCode {
                     let outcome = run_seed(seed, &arguments);
                     let mut summary = summary.lock().expect("no job panics while it counts");
                     report(seed, &outcome, &arguments, &mut summary);
+                    let elapsed = began.elapsed();
+                    if elapsed - summary.told >= TELL_EVERY {
+                        summary.told = elapsed;
+                        eprintln!("{}", progress(&summary, count, elapsed));
+                    }
                 }
             });
         }
     });
     let summary = summary.into_inner().expect("no job panics while it counts");
-    conclude(&summary, began.elapsed().as_secs_f64());
+    conclude(&summary, began.elapsed());
     if summary.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Timelines of several seeds at once could not be told apart.
+fn jobs(arguments: &Arguments) -> usize {
+    let processors = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    if arguments.trace { 1 } else { arguments.jobs.unwrap_or_else(processors).get() }
 }
 
 fn run_seed(seed: u64, arguments: &Arguments) -> Outcome {
@@ -111,13 +130,37 @@ fn report(seed: u64, outcome: &Outcome, arguments: &Arguments, summary: &mut Sum
     println!("    cargo run --release -p tandem-sim -- --seed {seed} --seconds {seconds} --trace");
 }
 
-fn conclude(summary: &Summary, elapsed: f64) {
+/// How far a run of `count` seeds is, and how fast.
+fn progress(summary: &Summary, count: u64, elapsed: Duration) -> String {
+    let done = summary.passed + summary.failed;
+    let left = count.saturating_sub(done);
+    let seconds = elapsed.as_secs() * left / done.max(1);
+    format!(
+        "{done} of {count} seeds done, {} failed; {:.1} seeds/s, {:.0} simulated seconds per \
+         second; {}:{:02} left",
+        summary.failed,
+        rate(done, elapsed),
+        rate(summary.simulated / SECONDS, elapsed),
+        seconds / 60,
+        seconds % 60
+    )
+}
+
+/// So many a second.
+#[expect(clippy::cast_precision_loss, reason = "rates for people")]
+fn rate(count: u64, elapsed: Duration) -> f64 {
+    count as f64 / elapsed.as_secs_f64().max(0.001)
+}
+
+fn conclude(summary: &Summary, elapsed: Duration) {
     let seeds = summary.passed + summary.failed;
     let simulated = summary.simulated / SECONDS;
     let faults = &summary.faults;
     println!(
-        "{seeds} seeds, {simulated} simulated seconds, {} events, {} requests in {elapsed:.1} s",
-        summary.events, summary.requests
+        "{seeds} seeds, {simulated} simulated seconds, {} events, {} requests in {:.1} s",
+        summary.events,
+        summary.requests,
+        elapsed.as_secs_f64()
     );
     println!(
         "faults: {} kills, {} power losses, {} cuts, {} resets, {} flipped bits, {} commands, \
@@ -130,12 +173,35 @@ fn conclude(summary: &Summary, elapsed: f64) {
         faults.commands,
         faults.split_brains
     );
-    #[expect(clippy::cast_precision_loss, reason = "rates for people")]
-    let rate = |count: u64| count as f64 / elapsed.max(0.001);
     println!(
         "{:.0} events/s, {:.0} simulated seconds per second",
-        rate(summary.events),
-        rate(simulated)
+        rate(summary.events, elapsed),
+        rate(simulated, elapsed)
     );
     println!("{} passed, {} failed", summary.passed, summary.failed);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_tells_what_is_done_and_what_is_left() {
+        let summary =
+            Summary { passed: 98, failed: 2, simulated: 6000 * SECONDS, ..Summary::default() };
+        assert_eq!(
+            progress(&summary, 400, Duration::from_secs(25)),
+            "100 of 400 seeds done, 2 failed; 4.0 seeds/s, 240 simulated seconds per second; 1:15 \
+             left"
+        );
+    }
+
+    #[test]
+    fn a_timeline_is_one_job() {
+        let parse = |line: &str| Arguments::parse_from(line.split(' '));
+        assert_eq!(jobs(&parse("tandem-sim --jobs 3")), 3);
+        assert_eq!(jobs(&parse("tandem-sim --jobs 3 --seed 1 --trace")), 1);
+        assert!(jobs(&parse("tandem-sim")) >= 1);
+        assert!(Arguments::try_parse_from(["tandem-sim", "--jobs", "0"]).is_err());
+    }
 }
