@@ -276,8 +276,8 @@ impl Resource {
         self.note(None, Some(peer), Severity::Warning, format!("connection lost: {reason}"));
         self.resync_link_lost(peer);
         self.log_peer_lost(peer, None);
-        self.flushes_link_lost(peer);
         self.connections[peer].outbound = Outbound::default();
+        self.flushes_link_lost(peer);
         self.connections[peer].inbound.link_lost();
         if let Some(Leaving::Asking { command, .. } | Leaving::Outdating { command, .. }) =
             session.leaving
@@ -381,7 +381,7 @@ impl Resource {
 
     /// Whether the peer's disk alone would do to keep what is on it.
     pub(crate) fn has_good_disk(&self, peer: PeerIndex, volume: VolumeIndex) -> bool {
-        self.connections[peer].devices[volume].disk == DiskState::UpToDate
+        self.connections[peer].devices[volume].has_good_disk()
     }
 
     /// Whether the peer can serve the newest data: it replicates, and its disk is good.

@@ -2,10 +2,11 @@
 //!
 //! One flush runs on a volume's disk at a time; who asks meanwhile joins the next one, which begins
 //! after everything he wants durable has completed. A client's flush completes when it is durable
-//! here and, in protocol C, on every replicating peer (SEMANTICS INV-2).
+//! here and, in protocol C, on every replicating peer (SEMANTICS INV-2); where the disk here is not
+//! good, durable is what a peer's good disk has flushed.
 
 use bytes::Bytes;
-use tandem_wire::{Packet, Protocol, RequestId};
+use tandem_wire::{DiskState, Packet, Protocol, RequestId};
 
 use crate::action::{Action, ClientId, Cookie, DiskOpKind};
 use crate::error::{DiskError, RequestError};
@@ -178,8 +179,8 @@ impl Resource {
             if flush.awaiting.remove(peer) {
                 let volume = flush.volume;
                 self.rotate_generation(volume);
-                self.settle_flush(key);
             }
+            self.settle_flush(key);
         }
     }
 
@@ -202,13 +203,16 @@ impl Resource {
         if !flush.awaiting.is_empty() || self.volumes[flush.volume].is_rotating() {
             return;
         }
-        // Protocols A and B promise the local disk only; without one a peer's flush is what there
-        // is.
-        let durable = local.is_ok() || flush.on_peer;
+        let good_disk = self.volumes[flush.volume].disk_state() == DiskState::UpToDate;
+        let durable = flush.on_peer || (local.is_ok() && good_disk);
+        let mark = MarkKind::Flush(RequestId(key.to_bits()));
+        if !durable && self.connections.iter().any(|peer| peer.outbound.has_mark(mark)) {
+            return; // A and B promise the local disk only; without a good one a peer's must do
+        }
         let flush = self.flushes.remove(key).expect("it was there");
         self.volumes[flush.volume].counters.upper_pending -= 1;
         for peer in self.peer_indexes() {
-            if self.connections[peer].outbound.has_mark(MarkKind::Flush(RequestId(key.to_bits()))) {
+            if self.connections[peer].outbound.has_mark(mark) {
                 self.connections[peer].outbound.close_epoch();
             }
         }

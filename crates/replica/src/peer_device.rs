@@ -89,6 +89,11 @@ impl PeerDevice {
         }
     }
 
+    /// The peer's disk alone would do to keep what is on it.
+    pub(crate) fn has_good_disk(&self) -> bool {
+        self.disk == DiskState::UpToDate
+    }
+
     /// Ready on this side.
     pub(crate) fn is_ready(&self) -> bool {
         match self.replication {

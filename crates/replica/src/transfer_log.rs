@@ -32,7 +32,9 @@ impl Resource {
             if write.unbarriered.remove(peer) {
                 write.unacked.remove(peer);
                 self.connections[peer].outbound.leave(write.weight);
-                if write.awaiting.remove(peer) {
+                write.awaiting.remove(peer);
+                write.on_peer |= self.connections[peer].devices[write.volume].has_good_disk();
+                if write.stage == Stage::InFlight {
                     settled.push(key);
                 }
             }
@@ -57,11 +59,13 @@ impl Resource {
                 continue;
             }
             let (volume, range, weight) = (write.volume, write.range, write.weight);
+            if write.stage == Stage::InFlight {
+                settled.push(key);
+            }
             self.connections[peer].outbound.leave(weight);
             self.set_out_of_sync(volume, peer, range);
             if owed || unseen {
                 self.rotate_generation(volume);
-                settled.push(key);
             }
         }
         self.settle_all(&mut settled);

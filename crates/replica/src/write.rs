@@ -74,8 +74,8 @@ pub(crate) struct Write {
     pub(crate) unacked: PeerSet,
     /// Peers that may not have made it durable yet.
     pub(crate) unbarriered: PeerSet,
-    /// A peer has it.
-    on_peer: bool,
+    /// A peer's good disk has it.
+    pub(crate) on_peer: bool,
     /// Place in the transfer log.
     pub(crate) seq: u64,
     pub(crate) issued_at: Instant,
@@ -266,7 +266,7 @@ impl Resource {
         let volume = self.write_mut(key).volume;
         let good = self.has_good_disk(peer, volume);
         let write = self.write_mut(key);
-        write.on_peer |= good;
+        write.on_peer |= good && on_disk;
         write.awaiting.remove(peer);
         if on_disk {
             write.unacked.remove(peer);
@@ -298,19 +298,29 @@ impl Resource {
             if self.volumes[write.volume].is_rotating() {
                 return; // the reply waits for the new generation; `generation_settled` comes back
             }
-            self.reply_write(key);
+            let good_disk = self.volumes[write.volume].disk_state() == DiskState::UpToDate;
+            let stored = write.on_peer || (write.local == Leg::Done && good_disk);
+            if !stored && !write.unbarriered.is_empty() {
+                let peers = write.unbarriered;
+                return self.hurry_barriers(peers);
+            }
+            self.reply_write(key, stored);
         }
         self.retire_log();
     }
 
-    fn reply_write(&mut self, key: Key) {
-        let volume = self.write_mut(key).volume;
-        let good_disk = self.volumes[volume].disk_state() == DiskState::UpToDate;
+    /// No good disk is known to have a write yet, and only a peer's can: in every protocol the
+    /// reply waits for that. What A and B ask of a peer is too little where it has the only copy.
+    fn hurry_barriers(&mut self, peers: PeerSet) {
+        for peer in peers.iter() {
+            if self.connections[peer].outbound.wants_barrier() {
+                self.send_barrier(peer);
+            }
+        }
+    }
+
+    fn reply_write(&mut self, key: Key, stored: bool) {
         let write = self.write_mut(key);
-        // On a good disk here, on the peer, or (protocol A) handed to a peer that can still take
-        // it.
-        let good_here = write.local == Leg::Done && good_disk;
-        let stored = good_here || write.on_peer || !write.unacked.is_empty();
         write.stage = Stage::Replied;
         let lock = write.lock.take().expect("held until the reply");
         let (client, cookie, volume) = (write.client, write.cookie, write.volume);

@@ -8,6 +8,7 @@
 mod disks;
 mod errors;
 mod hunt;
+mod one_copy;
 mod order;
 mod pair;
 mod resync_end;

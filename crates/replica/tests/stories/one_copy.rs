@@ -1,0 +1,120 @@
+//! A Primary whose own disk is not good: the peer holds the only copy that counts.
+//!
+//! Protocols A and B let a reply go before the peer has written, because a good disk here has the
+//! data. Where there is none, a reply means in every protocol that the peer's disk has them: else
+//! the end of the peer's process takes an acknowledged write under a living Primary.
+
+use std::time::Duration;
+
+use tandem_replica::wire::{DiskState, Protocol};
+use tandem_replica::{Command, RequestOp};
+
+use crate::pair::{Pair, data_writes, flushes, reads};
+use crate::stage::{VOLUME, disks, short, start_write, swap_roles_diskless};
+
+/// Node 1 is Primary and has no disk.
+fn diskless(protocol: Protocol) -> Pair {
+    let mut pair = Pair::in_sync(1, protocol);
+    swap_roles_diskless(&mut pair);
+    assert_eq!(disks(&pair), [DiskState::UpToDate, DiskState::Diskless]);
+    pair
+}
+
+/// Node 0 is Primary and copies from node 1, which does not come to read.
+fn sync_target(protocol: Protocol) -> Pair {
+    let mut pair = Pair::in_sync(1, protocol);
+    pair.hold[1] = reads;
+    pair.start(0, Command::Invalidate { volume: VOLUME });
+    pair.run(Duration::from_secs(1));
+    assert_eq!(disks(&pair), [DiskState::Inconsistent, DiskState::UpToDate]);
+    pair
+}
+
+const PROTOCOLS: [Protocol; 3] = [Protocol::A, Protocol::B, Protocol::C];
+
+/// 1. the Primary has no good disk; 2. it writes; the peer's disk is slow; 3. no reply before the
+///    peer has written.
+#[test]
+fn a_write_is_answered_when_the_only_good_disk_has_it() {
+    for protocol in PROTOCOLS {
+        for (mut pair, primary) in [(diskless(protocol), 1), (sync_target(protocol), 0)] {
+            let peer = 1 - primary;
+            pair.hold[peer] = data_writes;
+            let cookie = start_write(&mut pair, primary, 8192, 7);
+            short(&mut pair);
+            assert_eq!(pair.reply(primary, cookie), None, "{protocol:?}: nobody has it yet");
+            pair.release(peer);
+            short(&mut pair);
+            assert_eq!(pair.reply(primary, cookie), Some(Ok(None)), "{protocol:?}");
+            assert!(pair.nodes[peer].devices[0][8192..12288].iter().all(|byte| *byte == 7));
+        }
+    }
+}
+
+/// 1. the Primary has no good disk; 2. the peer is killed with a write on its way; 3. the write is
+///    not acknowledged, as it is nowhere.
+#[test]
+fn a_write_that_the_only_good_disk_never_got_is_not_acknowledged() {
+    for protocol in PROTOCOLS {
+        for (mut pair, primary) in [(diskless(protocol), 1), (sync_target(protocol), 0)] {
+            pair.hold[1 - primary] = data_writes;
+            let cookie = start_write(&mut pair, primary, 8192, 7);
+            short(&mut pair);
+            pair.kill(1 - primary);
+            pair.run(Duration::from_secs(60));
+            let reply = pair.reply(primary, cookie);
+            assert!(matches!(reply, Some(Err(_))), "{protocol:?}: {reply:?}");
+        }
+    }
+}
+
+/// 1. the Primary has no good disk; 2. it flushes; 3. the flush is answered when the peer's disk
+///    has flushed: the only one whose power loss counts.
+#[test]
+fn a_flush_is_answered_when_the_only_good_disk_has_flushed() {
+    for protocol in PROTOCOLS {
+        for (mut pair, primary) in [(diskless(protocol), 1), (sync_target(protocol), 0)] {
+            let peer = 1 - primary;
+            pair.hold[peer] = flushes;
+            let cookie = pair.request(primary, 0, RequestOp::Flush);
+            short(&mut pair);
+            assert_eq!(pair.reply(primary, cookie), None, "{protocol:?}: it has not flushed");
+            pair.release(peer);
+            short(&mut pair);
+            assert_eq!(pair.reply(primary, cookie), Some(Ok(None)), "{protocol:?}");
+        }
+    }
+}
+
+/// 1. a copying Primary flushes; 2. the peer is killed before it has flushed; 3. that the own disk
+///    has flushed is worth nothing.
+#[test]
+fn a_flush_of_a_copying_disk_alone_is_not_acknowledged() {
+    for protocol in PROTOCOLS {
+        let mut pair = sync_target(protocol);
+        pair.hold[1] = flushes;
+        let cookie = pair.request(0, 0, RequestOp::Flush);
+        short(&mut pair);
+        pair.kill(1);
+        pair.run(Duration::from_secs(60));
+        let reply = pair.reply(0, cookie);
+        assert!(matches!(reply, Some(Err(_))), "{protocol:?}: {reply:?}");
+    }
+}
+
+/// 1. the Primary's disk fails under a write that the peer has not written yet; 2. the reply waits
+///    for the peer's disk; 3. the peer writes, and the failure is hidden.
+#[test]
+fn a_write_under_which_the_disk_fails_waits_for_the_peers() {
+    for protocol in PROTOCOLS {
+        let mut pair = Pair::in_sync(1, protocol);
+        pair.hold = [data_writes; 2];
+        let cookie = start_write(&mut pair, 0, 8192, 7);
+        pair.fail_once(0);
+        short(&mut pair);
+        assert_eq!(pair.reply(0, cookie), None, "{protocol:?}: nobody has it yet");
+        pair.release(1);
+        short(&mut pair);
+        assert_eq!(pair.reply(0, cookie), Some(Ok(None)), "{protocol:?}");
+    }
+}
