@@ -8,11 +8,12 @@
 //! - `stable`: also after a power loss; raised by FLUSH and FUA (INV-2).
 //!
 //! Allowances, with their rules. A power loss drops a node's volatile floor to its stable one (2.2,
-//! P1). Replies of a disconnected Primary raise its own floor only (INV-1, degraded ack). In A the
-//! peer owes nothing for a reply but order (INV-3, `checks::prefix`); in B what its process had
-//! received, until that process dies. A write without reply may be shown or not (2.1). The target
-//! of a resync owes nothing until it is done (INV-10). `connect --discard-my-data`, `invalidate`
-//! and failing over to a node release what the other one owed (INV-1 "with no force", INV-9).
+//! P1). Replies of a disconnected Primary raise its own floor only (INV-1, degraded ack); those of
+//! one without a good disk its peer's, in every protocol (rule 9). Else in A the peer owes nothing
+//! for a reply but order (INV-3, `checks::prefix`); in B what its process had received, until that
+//! process dies. A write without reply may be shown or not (2.1). The target of a resync owes
+//! nothing until it is done (INV-10). `connect --discard-my-data`, `invalidate` and failing over to
+//! a node release what the other one owed (INV-1 "with no force", INV-9).
 
 use tandem_wire::Protocol;
 
@@ -153,16 +154,17 @@ impl Model {
         id
     }
 
-    /// A write is replied to on `node`. `own`: the node has a disk to keep it on. `replicated`: it
-    /// was submitted and replied to while established, in one session, with an up-to-date peer.
+    /// A write is replied to on `node`. `own`: the node has a good disk to keep it on; else its
+    /// peer's disk has it, in every protocol. `replicated`: it was submitted and replied to in one
+    /// session with an up-to-date peer, and established where the node has a good disk.
     pub fn ack(&mut self, id: WriteId, node: usize, own: bool, replicated: bool) {
         let now = self.tick();
         let record = &mut self.writes[id as usize];
         assert!(record.acked.is_none(), "a write is replied to once");
         record.acked = Some(now);
         let record = *record;
-        let peer_owes = replicated && self.protocol != Protocol::A;
-        let peer_durable = replicated && self.protocol == Protocol::C;
+        let peer_owes = replicated && (self.protocol != Protocol::A || !own);
+        let peer_durable = replicated && (self.protocol == Protocol::C || !own);
         let volume = &mut self.volumes[record.volume];
         volume.acked[node].push(id);
         for sector in record.first..record.first + record.sectors {
@@ -175,9 +177,17 @@ impl Model {
         }
     }
 
-    /// A flush is replied to that was submitted when `covered` writes of the volume had been.
-    pub fn flushed(&mut self, volume: usize, node: usize, covered: usize, replicated: bool) {
-        let both = replicated && self.protocol == Protocol::C;
+    /// A flush is replied to that was submitted when `covered` writes of the volume had been. `own`
+    /// and `replicated` as for a write.
+    pub fn flushed(
+        &mut self,
+        volume: usize,
+        node: usize,
+        covered: usize,
+        own: bool,
+        replicated: bool,
+    ) {
+        let both = replicated && (self.protocol == Protocol::C || !own);
         let Self { volumes, writes, .. } = self;
         let volume = &mut volumes[volume];
         for (index, model) in volume.nodes.iter_mut().enumerate() {
@@ -287,12 +297,12 @@ impl VolumeModel {
         range.map(|sector| node.volatile[sector].max(node.read[sector])).collect()
     }
 
-    /// The source has seen the end of a resync: what it replied to by now the target has too. In A
-    /// replies have not waited for it.
+    /// The source has seen the end of a resync: what it replied to by now the target has too, if it
+    /// has not crashed behind its last word. In A replies have not waited for it.
     pub fn source_done(&mut self, source: usize, protocol: Protocol) {
         let [a, b] = &mut self.nodes;
         let (source, target) = if source == 0 { (a, b) } else { (b, a) };
-        if protocol == Protocol::A || target.target {
+        if protocol == Protocol::A || target.target || target.crashed {
             return;
         }
         for (owed, has) in target.volatile.iter_mut().zip(&source.volatile) {
@@ -300,15 +310,22 @@ impl VolumeModel {
         }
     }
 
-    /// Node `target` has become equal to the other one, whose word now counts.
-    pub fn became_equal(&mut self, target: usize, contents: &[Content], protocol: Protocol) {
+    /// Node `target` has become equal to the other one, whose word now counts. If they are not
+    /// `linked` any more, the other one may have gone on alone since.
+    pub fn became_equal(
+        &mut self,
+        target: usize,
+        contents: &[Content],
+        protocol: Protocol,
+        linked: bool,
+    ) {
         let [a, b] = &mut self.nodes;
         let (source, target) = if target == 0 { (b, a) } else { (a, b) };
         let sectors = target.volatile.len();
         assert!(contents.len() >= sectors, "an image is no smaller than its volume");
         for (sector, content) in contents.iter().enumerate().take(sectors) {
             let mut owed = source.volatile[sector];
-            if protocol == Protocol::A {
+            if protocol == Protocol::A || !linked {
                 // Replies do not wait for the target: what it has not got yet it does not owe.
                 owed = match content {
                     Content::Written(id, _) => owed.min((*id).max(target.volatile[sector])),
@@ -319,12 +336,9 @@ impl VolumeModel {
             target.stable[sector] = source.stable[sector].min(owed);
         }
         target.target = false;
-        for node in [source, target] {
-            node.released = false;
-            node.failed_over = false;
-            node.forked = false;
-            node.may_have_forked = false;
-            node.crashed = false;
+        target.agreed();
+        if linked {
+            source.agreed();
         }
     }
 }
@@ -354,6 +368,15 @@ impl NodeModel {
         self.target_floor = source_floor.to_vec();
         self.volatile.fill(0);
         self.stable.fill(0);
+    }
+
+    /// It holds what its peer holds: what it did apart, or lost, does not count any more.
+    fn agreed(&mut self) {
+        self.released = false;
+        self.failed_over = false;
+        self.forked = false;
+        self.may_have_forked = false;
+        self.crashed = false;
     }
 
     /// Its process died and with it what it had received and not written (B).

@@ -2,13 +2,13 @@
 
 use bytes::Bytes;
 use tandem_replica::{ClientId, Cookie, Request, RequestError, RequestOp};
-use tandem_wire::{DiskState, ReplicationState, Role};
+use tandem_wire::{DiskState, Protocol, ReplicationState, Role};
 
 use crate::checks::{Violation, floors};
 use crate::client::{Kind, Pending};
 use crate::event::Event;
 use crate::node::volume_number;
-use crate::stamp::SECTOR;
+use crate::stamp::{SECTOR, WriteId};
 use crate::view::View;
 use crate::world::{Phase, World};
 
@@ -126,26 +126,32 @@ impl World {
             Ok(data) => data.unwrap_or_default(),
             Err(error) => return self.answered_error(node, volume, error),
         };
-        let now_established = self.established(node, volume);
+        let view = self.fresh_view(node);
+        let own = view.volumes[volume].disk == DiskState::UpToDate;
+        let at_peer = view.is_connected() && view.volumes[volume].peer_disk == DiskState::UpToDate;
+        let session = self.nodes[node].session.map(|(_, key)| key);
         // A peer that died on the way has not died at or after the reply (INV-1).
-        let replicated = pending.session.is_some()
-            && pending.session == now_established
+        let replicated = (view.is_established(volume) || (at_peer && !own))
+            && pending.session.is_some()
+            && pending.session == session
             && pending.peer_life == self.nodes[1 - node].life;
         match pending.kind {
             Kind::Read { first, floors } => {
                 self.check_read(node, volume, first, &data, &floors)?;
             }
             Kind::Write(id) => {
-                let view = self.fresh_view(node);
-                let own = view.volumes[volume].disk == DiskState::UpToDate;
                 self.model.ack(id, node, own, replicated);
                 let apart = view.volumes[volume].replication == ReplicationState::Off;
                 // A trim of no whole block writes nothing.
                 let writes = self.model.writes[id as usize].sectors > 0;
-                self.model.volumes[volume].nodes[node].forked |= apart && writes;
+                // What the peer acked before the link was lost needs no generation of its own. In B
+                // it acks what it has not written.
+                let alone = pending.session.is_none()
+                    || (self.model.protocol != Protocol::B && self.lacks(1 - node, id));
+                self.model.volumes[volume].nodes[node].forked |= apart && writes && alone;
             }
             Kind::Flush { covered, submitted } => {
-                self.model.flushed(volume, node, covered, replicated);
+                self.model.flushed(volume, node, covered, own, replicated);
                 let acked = self.model.tick();
                 if self.model.tenure.node == Some(node) {
                     self.model.tenure.flushes.push((submitted, acked));
@@ -153,6 +159,16 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// Whether a node's image shows something older than this write.
+    fn lacks(&self, node: usize, id: WriteId) -> bool {
+        let record = self.model.writes[id as usize];
+        let contents = self.nodes[node].disks[record.volume].contents();
+        (record.first..record.first + record.sectors).any(|sector| {
+            let shown = self.model.shown(record.volume, sector, contents[sector]);
+            shown.is_ok_and(|(_, newest)| newest < id)
+        })
     }
 
     fn fresh_view(&self, node: usize) -> View {

@@ -33,9 +33,11 @@ impl World {
             let text = format!("0 is {}; 1 is {}", views[0].text(), views[1].text());
             return Err(Violation::new("INV-12 one Primary", text));
         }
+        let sessions = self.nodes.each_ref().map(|node| node.session.map(|(_, key)| key));
+        let same_link = sessions[0].is_some() && sessions[0] == sessions[1];
         let Self { model, nodes, .. } = self;
         let contents = |node: usize, volume: usize| nodes[node].disks[volume].contents();
-        transition::check(model, node, &before, &view, contents)
+        transition::check(model, node, &before, &view, same_link, contents)
     }
 
     /// A node has become Primary.

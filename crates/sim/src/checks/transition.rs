@@ -11,8 +11,8 @@ use crate::model::Model;
 use crate::stamp::Content;
 use crate::view::View;
 
-/// Node `node` went from `before` to `after`; `contents` tells what a node's image of a
-/// volume shows.
+/// Node `node` went from `before` to `after`; `contents` tells what a node's image of a volume
+/// shows. Where both nodes are not `linked`, by one link, the other one has lost it already.
 ///
 /// # Errors
 /// The invariant that the change breaks.
@@ -21,6 +21,7 @@ pub fn check<'a>(
     node: usize,
     before: &View,
     after: &View,
+    linked: bool,
     contents: impl Fn(usize, usize) -> &'a [Content],
 ) -> Result<(), Violation> {
     split_brain(model, before, after)?;
@@ -42,12 +43,12 @@ pub fn check<'a>(
         if was == ReplicationState::SyncSource && is == ReplicationState::Established {
             model.volumes[volume].source_done(node, model.protocol);
         }
+        // Not before it is connected: a volume is ready on this node before it is on the other.
         let good = |view: &View| {
-            view.volumes[volume].replication == ReplicationState::Established
-                && view.volumes[volume].disk == DiskState::UpToDate
+            view.is_established(volume) && view.volumes[volume].disk == DiskState::UpToDate
         };
-        if good(after) && !good(before) && after.is_established(volume) {
-            equal(model, node, volume, after, contents(node, volume))?;
+        if good(after) && !good(before) {
+            equal(model, node, volume, after, linked, contents(node, volume))?;
         }
     }
     Ok(())
@@ -116,6 +117,7 @@ fn equal(
     node: usize,
     volume: usize,
     after: &View,
+    linked: bool,
     contents: &[Content],
 ) -> Result<(), Violation> {
     // The Primary is what its peer must equal: its peer's own transition proves that.
@@ -123,19 +125,21 @@ fn equal(
         return Ok(());
     }
     let nodes = &model.volumes[volume].nodes;
-    // In A and B replies do not wait for this node's disk: what counts is what was owed at the
-    // start.
-    let floor = match model.protocol {
-        Protocol::C => &nodes[1 - node].volatile,
-        Protocol::A | Protocol::B if nodes[node].target => &nodes[node].target_floor,
-        Protocol::A | Protocol::B => &nodes[node].volatile,
+    // In A and B replies do not wait for this node's disk, and in C not since the link was lost
+    // there: what counts is what was owed at the start.
+    let floor = if model.protocol == Protocol::C && linked {
+        &nodes[1 - node].volatile
+    } else if nodes[node].target {
+        &nodes[node].target_floor
+    } else {
+        &nodes[node].volatile
     };
     if !nodes[1 - node].target {
         let whose = format!("node {node}, established and up to date");
         floors::check(model, "INV-10 resync", volume, contents, floor, &whose)?;
     }
     let protocol = model.protocol;
-    model.volumes[volume].became_equal(node, contents, protocol);
+    model.volumes[volume].became_equal(node, contents, protocol, linked);
     let tenure = &model.tenure;
     model.volumes[volume].nodes[node].follows = tenure.node == Some(1 - node) && !tenure.over;
     Ok(())

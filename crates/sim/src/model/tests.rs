@@ -41,7 +41,7 @@ fn a_flush_makes_earlier_replies_durable_and_power_loss_spares_them() {
     write(&mut model, 0, true);
     let covered = model.volumes[0].acked[0].len();
     write(&mut model, 1, true);
-    model.flushed(0, 0, covered, true);
+    model.flushed(0, 0, covered, true, true);
     for node in [0, 1] {
         assert_eq!([owed(&model, node, 0), owed(&model, node, 1)], [(1, 1), (2, 1)]);
         model.volumes[0].nodes[node].lose_power();
@@ -72,4 +72,16 @@ fn foreign_and_misplaced_sectors_are_told() {
     assert!(model.shown(0, 3, stamp::peek(&sector)).is_err());
     sector[9] ^= 1;
     assert!(model.shown(0, 2, stamp::peek(&sector)).is_err());
+}
+
+#[test]
+fn without_a_good_disk_the_peer_owes_in_every_protocol() {
+    for protocol in [Protocol::A, Protocol::B, Protocol::C] {
+        let mut model = model(protocol);
+        let id = model.submit(0, WriteRecord::new(0, 0, 1, false, false));
+        model.ack(id, 0, false, true);
+        assert_eq!([owed(&model, 0, 0), owed(&model, 1, 0)], [(0, 0), (1, 0)]);
+        model.flushed(0, 0, 1, false, true);
+        assert_eq!([owed(&model, 0, 0), owed(&model, 1, 0)], [(0, 0), (1, 1)]);
+    }
 }
