@@ -166,6 +166,70 @@ names! {
 }
 
 names! {
+    /// Who loses in a split brain without a Primary.
+    AfterSb0Pri {
+        /// Nobody without being asked.
+        Disconnect = "disconnect",
+        /// Who became Primary after the nodes had parted.
+        DiscardYoungerPrimary = "discard-younger-primary",
+        /// Who was Primary when they parted.
+        DiscardOlderPrimary = "discard-older-primary",
+        /// Who has changed nothing.
+        DiscardZeroChanges = "discard-zero-changes",
+        /// Who has changed fewer blocks.
+        DiscardLeastChanges = "discard-least-changes",
+        /// This node.
+        DiscardLocal = "discard-local",
+        /// The peer.
+        DiscardRemote = "discard-remote",
+    }
+}
+
+names! {
+    /// Who loses in a split brain with one Primary.
+    AfterSb1Pri {
+        /// Nobody without being asked.
+        Disconnect = "disconnect",
+        /// The Secondary, if after-sb-0pri says so too.
+        Consensus = "consensus",
+        /// The Secondary.
+        DiscardSecondary = "discard-secondary",
+        /// As after-sb-0pri; a Primary is demoted first, if it can be.
+        CallPriLostAfterSb = "call-pri-lost-after-sb",
+        /// As after-sb-0pri, also the Primary.
+        ViolentlyAs0p = "violently-as0p",
+    }
+}
+
+names! {
+    /// Who loses in a split brain with two Primaries.
+    AfterSb2Pri {
+        /// Nobody without being asked.
+        Disconnect = "disconnect",
+        /// As after-sb-0pri, and it is demoted first, if it can be.
+        CallPriLostAfterSb = "call-pri-lost-after-sb",
+        /// As after-sb-0pri.
+        ViolentlyAs0p = "violently-as0p",
+    }
+}
+
+names! {
+    /// What is done where a Primary should become target of a resync.
+    RrConflict {
+        /// Stay apart until somebody acts.
+        Disconnect = "disconnect",
+        /// The same, and the handler is called.
+        CallPriLost = "call-pri-lost",
+        /// It becomes target; its clients see their data change.
+        Violently = "violently",
+        /// Try again until the roles have changed.
+        RetryConnect = "retry-connect",
+        /// Where only the end of a lost session is at stake, it is source instead.
+        AutoDiscard = "auto-discard",
+    }
+}
+
+names! {
     /// What happens to a disk that reports an I/O error.
     OnIoError {
         /// It is detached; I/O goes on at the peer.

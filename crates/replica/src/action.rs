@@ -345,8 +345,36 @@ pub struct Event {
     pub peer: Option<NodeId>,
     /// How grave it is.
     pub severity: Severity,
+    /// The operators' program for this event, if DRBD has one.
+    pub handler: Option<Handler>,
     /// One sentence.
     pub text: String,
+}
+
+macro_rules! handlers {
+    ($($(#[$doc:meta])+ $variant:ident = $name:literal,)+) => {
+        /// DRBD's names for programs that operators have run at an event.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Handler { $($(#[$doc])+ $variant,)+ }
+
+        impl Handler {
+            /// Its name in the configuration.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)+ }
+            }
+        }
+    };
+}
+
+handlers! {
+    /// A split brain was found, whether or not a policy settles it.
+    InitialSplitBrain = "initial-split-brain",
+    /// A split brain that only an operator can settle.
+    SplitBrain = "split-brain",
+    /// A Primary has the older data, and the connection waits for that to change.
+    PriLost = "pri-lost",
+    /// A Primary should lose its changes by a policy, and cannot be demoted.
+    PriLostAfterSb = "pri-lost-after-sb",
 }
 
 /// How grave an [`Event`] is.

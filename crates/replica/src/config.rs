@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use tandem_wire::{NodeId, Protocol, VolumeNumber};
+use tandem_wire::{NodeId, Policies, Protocol, VolumeNumber};
 
 /// One resource as seen from one node.
 #[derive(Clone, Debug)]
@@ -64,6 +64,8 @@ pub struct NetConfig {
     pub max_epoch_size: u32,
     /// Bytes of resync data asked for and not yet written.
     pub resync_window_bytes: u32,
+    /// `after-sb-0pri`, `after-sb-1pri`, `after-sb-2pri`, `always-asbp`, `rr-conflict`.
+    pub policies: Policies,
 }
 
 impl Default for NetConfig {
@@ -77,6 +79,7 @@ impl Default for NetConfig {
             connect_int: Duration::from_secs(10),
             max_epoch_size: 2048,
             resync_window_bytes: 16 << 20,
+            policies: Policies::default(),
         }
     }
 }

@@ -57,12 +57,16 @@ pub(crate) enum Phase {
     Settling(PeerReport),
     /// Its report is sent, volume by volume; the peer's is coming.
     Reporting { report: PeerReport, sent: Vec<Side> },
+    /// Decided, and this node, a Primary, will lose its changes: it is being demoted before the
+    /// peer hears of it.
+    Yielding,
     /// Both decided; the peer's verdicts are coming.
     Deciding,
     /// Bitmaps are exchanged, metadata written.
     Preparing,
-    /// The verdicts forbid to go on; the link ends at this time, so that the peer gets ours.
-    Parting { until: Instant },
+    /// The verdicts forbid to go on; the link ends at this time, so that the peer gets ours. Then
+    /// this node tries again, or is StandAlone.
+    Parting { until: Instant, retry: bool },
     /// Every volume is ready on both sides.
     Running,
 }
@@ -170,6 +174,12 @@ impl Connection {
         self.session().is_some_and(|session| matches!(session.phase, Phase::Settling(_)))
     }
 
+    /// Both nodes have agreed on what to do.
+    pub(crate) fn has_decided(&self) -> bool {
+        self.session()
+            .is_some_and(|session| matches!(session.phase, Phase::Preparing | Phase::Running))
+    }
+
     pub(crate) fn is_running(&self) -> bool {
         self.session().is_some_and(|session| matches!(session.phase, Phase::Running))
     }
@@ -253,6 +263,7 @@ impl Resource {
         };
         let was_running = matches!(session.phase, Phase::Running);
         let parting = matches!(session.phase, Phase::Parting { .. });
+        let gives_up = matches!(session.phase, Phase::Parting { retry: false, .. });
         connection.link = Link::Waiting(self.now + connection.pause);
         if was_running {
             connection.pause = CONNECT_PAUSE_FIRST;
@@ -286,7 +297,7 @@ impl Resource {
             self.end_command(command, Ok(()));
         }
         self.release_held(peer);
-        if parting {
+        if gives_up {
             self.connections[peer].link = Link::StandAlone;
             self.connections[peer].discard_my_data = false;
         }

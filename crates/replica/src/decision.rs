@@ -9,12 +9,22 @@
 //!    an end of a resync that its source did not see (4, 5), nothing to do (6, 14);
 //! 3. different ones: bitmap UUIDs (16, 18), histories (21, 22), split brain (23, 24), unrelated
 //!    data (25);
-//! 4. whatever came out: no source with an Inconsistent disk, no target that is Primary and has
-//!    data of its own.
+//! 4. whatever came out (`conflict`): who discards its data is target of what is whole; no source
+//!    with an Inconsistent disk; a target that is Primary and has data of its own as rr-conflict
+//!    says.
+//!
+//! [`settle`] decides all volumes of a connection, and about split brains as the policies of the
+//! connection say (`policies`).
 //!
 //! Pure, and trusts nothing: any two sides have an answer. UUIDs have no role bit to be masked.
 
-use tandem_wire::{DiskState, NodeId, Role, Uuid, Uuids};
+use tandem_wire::{DiskState, NodeId, Policies, Role, Uuid, Uuids};
+
+mod conflict;
+mod policies;
+
+pub use conflict::loses_as_primary;
+pub use policies::{Party, Policy, Settled, Settlement, SplitBrain, settle};
 
 /// What one node says of itself and of its disk of a volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +40,10 @@ pub struct Side {
     pub uuids: Uuids,
     /// `connect --discard-my-data` was said here.
     pub discard_my_data: bool,
+    /// Clients use it: it cannot be demoted.
+    pub in_use: bool,
+    /// What it would do without asking.
+    pub policies: Policies,
 }
 
 /// What is to be done, and by which rule.
@@ -37,8 +51,10 @@ pub struct Side {
 pub struct Verdict {
     /// As this node sees it.
     pub decision: Decision,
-    /// The row of the table; it stays when a check of step 4 turns its direction into a refusal.
+    /// The row of the table; it stays when step 4 turns its direction or refuses it.
     pub rule: Rule,
+    /// The direction is against the row: older data replace newer ones, because somebody said so.
+    pub reverted: bool,
 }
 
 /// What is to be done, as one node sees it.
@@ -56,6 +72,8 @@ pub enum Decision {
     Unrelated,
     /// A direction is clear and forbidden: disconnect and touch nothing.
     Refuse(Refusal),
+    /// The same, and try again: what forbids it may pass.
+    Retry(Refusal),
 }
 
 /// How much is copied.
@@ -144,38 +162,19 @@ rules! {
     Unrelated = "unrelated-data",
 }
 
-/// What each side would lose if the other one's data were taken, in blocks of 4 KiB.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Loss {
-    /// Blocks that only this node changed, or that both did.
-    pub my_blocks: u64,
-    /// Blocks that only the peer changed, or that both did.
-    pub peer_blocks: u64,
-}
-
 /// What is to be done with the volume that both sides describe.
 ///
 /// # Panics
 /// Where both sides have the same node id, which the greeting refuses.
 pub fn decide(mine: &Side, peer: &Side) -> Verdict {
     assert_ne!(mine.node_id, peer.node_id, "the greeting checks node ids");
-    let (decision, rule) = compare(mine, peer);
-    let decision = match decision {
-        Decision::Source(_) => refusal(mine, peer).map_or(decision, Decision::Refuse),
-        Decision::Target(_) => refusal(peer, mine).map_or(decision, Decision::Refuse),
-        Decision::NoSync if is_primary(mine) && is_primary(peer) => {
-            Decision::Refuse(Refusal::TwoPrimaries)
-        }
-        Decision::NoSync | Decision::SplitBrain | Decision::Unrelated | Decision::Refuse(_) => {
-            decision
-        }
-    };
-    Verdict { decision, rule }
-}
-
-/// What a split brain is about.
-pub fn loss(mine: &Side, peer: &Side) -> Loss {
-    Loss { my_blocks: mine.uuids.dirty_blocks, peer_blocks: peer.uuids.dirty_blocks }
+    let (found, rule) = compare(mine, peer);
+    let directed = conflict::discarding(found, mine, peer);
+    Verdict {
+        decision: conflict::against_roles(directed, rule, mine, peer),
+        rule,
+        reverted: directed != found,
+    }
 }
 
 /// This node's disk state once the decision has taken effect. A target is Inconsistent for the time
@@ -191,8 +190,16 @@ pub fn disk_after(decision: Decision, mine: &Side, peer: &Side) -> DiskState {
         | Decision::Source(_)
         | Decision::SplitBrain
         | Decision::Unrelated
-        | Decision::Refuse(_) => mine.disk,
+        | Decision::Refuse(_)
+        | Decision::Retry(_) => mine.disk,
     }
+}
+
+/// Whether the source of a resync must give its target a generation that neither has had: where the
+/// target tracks changes since the source's, one that the target has would make both track each
+/// other if the resync were cut off before the target knows of it.
+pub fn needs_fresh_sync_uuid(source: &Side, target: &Side) -> bool {
+    tracks(&target.uuids, source.uuids.current)
 }
 
 /// Steps 1 to 3.
@@ -345,15 +352,6 @@ fn resolve(mine: &Side, peer: &Side, extent: Extent) -> Decision {
         (false, true) => Decision::Source(extent),
         (true, true) | (false, false) => Decision::SplitBrain,
     }
-}
-
-/// Step 4.
-fn refusal(source: &Side, target: &Side) -> Option<Refusal> {
-    if !is_whole(source) {
-        return Some(Refusal::SourceInconsistent);
-    }
-    let has_data = target.disk >= DiskState::Consistent;
-    (is_primary(target) && has_data).then_some(Refusal::TargetIsPrimary)
 }
 
 /// Where nothing else tells the sides apart: the only Primary, else the lower node id.

@@ -9,7 +9,7 @@
 //! A crash between any two of these leaves metadata that lead to the same direction again.
 
 use bytes::Bytes;
-use tandem_wire::{DiskState, Packet, State, Uuid, Verdict, VolumeNumber};
+use tandem_wire::{DiskState, Packet, Role, State, Uuid, Verdict, VolumeNumber};
 
 use crate::connection::Phase;
 use crate::error::PeerError;
@@ -65,7 +65,11 @@ impl Resource {
         let full = self.connections[peer].devices[volume].resync.is_full();
         let target_current = self.connections[peer].devices[volume].peer_current;
         let current = self.current_uuid(volume);
-        let chosen = self.choose_sync_uuid(current, target_current);
+        let chosen = if self.connections[peer].devices[volume].resync.wants_fresh_uuid() {
+            self.entropy.uuid()
+        } else {
+            self.choose_sync_uuid(current, target_current)
+        };
         let attached = self.volumes[volume].attached_mut().expect("a source has a disk");
         if attached.store.peer(peer).bitmap_uuid != chosen {
             attached.store.forget_bitmap_uuid(peer);
@@ -92,6 +96,7 @@ impl Resource {
         let session = self.connections[peer].session().expect("prepared in a session");
         let (session_id, protocol) = (session.session_id, session.protocol);
         let boot_id = self.config.boot_id;
+        let is_primary = self.role == Role::Primary && !self.is_demoting();
         let Some(attached) = self.volumes[volume].attached_mut() else {
             return;
         };
@@ -104,6 +109,7 @@ impl Resource {
         }
         slot.last_session = session_id;
         slot.flags.drained = false;
+        slot.flags.was_primary = is_primary;
         slot.last_protocol = Some(protocol);
     }
 

@@ -8,6 +8,8 @@
 //!
 //! From the first to the last step new writes wait at the gate, so what was reported stays true.
 
+use tandem_wire::Role;
+
 use crate::action::Severity;
 use crate::connection::{Leftovers, Phase};
 use crate::flush::FlushWaiter;
@@ -19,6 +21,7 @@ use crate::time::Instant;
 
 mod report;
 mod size;
+mod split_brain;
 mod verdict;
 
 pub(crate) use report::{PeerReport, Piece};
@@ -32,12 +35,14 @@ impl Resource {
         match session.phase {
             Phase::Settling(_) if self.is_settled(peer) => self.report_durably(peer),
             Phase::Reporting { ref report, .. } if report.is_complete() => self.decide(peer),
+            Phase::Yielding if self.role == Role::Secondary => self.tell_verdicts(peer),
             Phase::Preparing => self.advance_preparation(peer),
-            Phase::Parting { until } if until <= self.now => {
+            Phase::Parting { until, .. } if until <= self.now => {
                 self.end_session(peer, "the nodes do not agree on their data");
             }
             Phase::Settling(_)
             | Phase::Reporting { .. }
+            | Phase::Yielding
             | Phase::Deciding
             | Phase::Parting { .. }
             | Phase::Running => {}
@@ -100,8 +105,12 @@ impl Resource {
         let session = self.connections[peer].session()?;
         match session.phase {
             Phase::Running => None,
-            Phase::Parting { until } => Some(until),
-            Phase::Settling(_) | Phase::Reporting { .. } | Phase::Deciding | Phase::Preparing => {
+            Phase::Parting { until, .. } => Some(until),
+            Phase::Settling(_)
+            | Phase::Reporting { .. }
+            | Phase::Yielding
+            | Phase::Deciding
+            | Phase::Preparing => {
                 let timeout = self.connections[peer].config.net.timeout;
                 Some(session.began_at + timeout * crate::limits::HANDSHAKE_TIMEOUTS)
             }

@@ -48,15 +48,15 @@ mod write;
 
 pub use action::{
     Action, AttachGeneration, ClientId, Command, CommandId, Cookie, DiskCompletion, DiskOp,
-    DiskOpKind, DiskToken, Event, LinkDown, LinkEvent, LinkSession, OpenedDisk, Request, RequestOp,
-    Severity,
+    DiskOpKind, DiskToken, Event, Handler, LinkDown, LinkEvent, LinkSession, OpenedDisk, Request,
+    RequestOp, Severity,
 };
 pub use config::{Config, NetConfig, PeerConfig, VolumeConfig};
 pub use error::{CommandError, DiskError, PeerError, RequestError};
 pub use resource::{Export, Resource};
 pub use status::{
-    ConnectionState, ConnectionStates, ConnectionStatus, PeerDeviceStatus, ResourceStatus,
-    SyncState, VolumeStatus,
+    ConnectionState, ConnectionStates, ConnectionStatus, Divergence, PeerDeviceStatus,
+    ResourceStatus, SyncState, VolumeStatus,
 };
 pub use tandem_wire as wire;
 pub use time::Instant;

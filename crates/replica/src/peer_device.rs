@@ -54,6 +54,8 @@ pub(crate) struct PeerDevice {
     pub(crate) peer_ready: bool,
     pub(crate) verdict: Option<Verdict>,
     pub(crate) peer_verdict: Option<Verdict>,
+    /// What forbids to go on may pass: the connection tries again.
+    pub(crate) retries: bool,
     /// The peer's generation as reported.
     pub(crate) peer_current: tandem_wire::Uuid,
     pub(crate) resync: Resync,
@@ -69,6 +71,7 @@ impl PeerDevice {
             peer_ready: false,
             verdict: None,
             peer_verdict: None,
+            retries: false,
             peer_current: tandem_wire::Uuid::NONE,
             resync: Resync::default(),
             sent_bytes: 0,

@@ -6,7 +6,7 @@ use tandem_wire::{ByteRange, NodeId, Packet, Role, VolumeNumber};
 
 use crate::action::{
     Action, AttachGeneration, ClientId, Command, CommandId, DiskCompletion, DiskOp, DiskOpKind,
-    Event, LinkDown, LinkEvent, LinkSession, OpenedDisk, Severity,
+    Event, Handler, LinkDown, LinkEvent, LinkSession, OpenedDisk, Severity,
 };
 use crate::command::Invalidation;
 use crate::config::{Config, PeerConfig};
@@ -352,7 +352,21 @@ impl Resource {
     ) {
         let volume = volume.map(|volume| self.volumes[volume].number);
         let peer = peer.map(|peer| self.connections[peer].config.node_id);
-        self.push(Action::Notify(Event { volume, peer, severity, text }));
+        self.push(Action::Notify(Event { volume, peer, severity, handler: None, text }));
+    }
+
+    /// Tells operators something that they may have a program for.
+    pub(crate) fn call(
+        &mut self,
+        handler: Handler,
+        volume: Option<VolumeIndex>,
+        peer: PeerIndex,
+        text: String,
+    ) {
+        let volume = volume.map(|volume| self.volumes[volume].number);
+        let peer = Some(self.connections[peer].config.node_id);
+        let (severity, handler) = (Severity::Error, Some(handler));
+        self.push(Action::Notify(Event { volume, peer, severity, handler, text }));
     }
 
     /// Issues a disk operation.

@@ -73,6 +73,7 @@ enum Ending {
 #[derive(Debug, Default)]
 pub(crate) struct Resync {
     full: bool,
+    fresh_uuid: bool,
     disk_after: Option<DiskState>,
     pub(crate) total_blocks: u64,
     pub(crate) began_at: Option<Instant>,
@@ -94,7 +95,13 @@ impl Resync {
     pub(crate) fn plan(&mut self, decision: &Decision, mine: &Side, theirs: &Side) {
         self.full =
             matches!(decision, Decision::Source(Extent::Full) | Decision::Target(Extent::Full));
+        self.fresh_uuid = decision::needs_fresh_sync_uuid(mine, theirs);
         self.disk_after = Some(decision::disk_after(*decision, mine, theirs));
+    }
+
+    /// Source: the target's generation for the time of the resync is to be one of its own.
+    pub(crate) fn wants_fresh_uuid(&self) -> bool {
+        self.fresh_uuid
     }
 
     pub(crate) fn is_full(&self) -> bool {

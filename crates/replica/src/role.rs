@@ -65,6 +65,18 @@ impl Resource {
         )
     }
 
+    /// Notes this node's role for the case that a session ends in it: where both nodes go on alone,
+    /// a policy may ask who was Primary then. A session that has recorded nothing yet says nothing
+    /// of that.
+    fn mark_sessions(&mut self, volume: VolumeIndex, is_primary: bool) {
+        for peer in self.peer_indexes() {
+            let takes_part = self.connections[peer].has_decided();
+            if let (true, Some(attached)) = (takes_part, self.volumes[volume].attached_mut()) {
+                attached.store.peer_mut(peer).flags.was_primary = is_primary;
+            }
+        }
+    }
+
     /// Takes a change of role on as far as it goes.
     pub(crate) fn advance_role(&mut self) {
         match &self.role_change {

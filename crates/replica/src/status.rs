@@ -1,5 +1,6 @@
 //! The state of a resource as plain data, for people and scripts.
 
+use crate::decision::{Party, Policy, Rule};
 use tandem_wire::{DiskState, NodeId, Protocol, ReplicationState, Role, VolumeNumber};
 
 /// A resource at one moment.
@@ -75,12 +76,7 @@ pub enum SyncState {
     #[default]
     Normal,
     /// Both nodes wrote in different generations.
-    SplitBrain {
-        /// Blocks of 4 KiB written here since, over all volumes.
-        own_blocks: u64,
-        /// Blocks of 4 KiB written at the peer since.
-        peer_blocks: u64,
-    },
+    SplitBrain(Divergence),
     /// No common generation at all.
     Unrelated,
 }
@@ -98,6 +94,21 @@ pub struct ConnectionStates<'a> {
     pub peer_role: Role,
     /// Split brain and the like.
     pub sync_state: &'a SyncState,
+}
+
+/// What is known of a split brain that nobody has settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Divergence {
+    /// The first volume found so.
+    pub volume: VolumeNumber,
+    /// How the generations showed it.
+    pub rule: Rule,
+    /// The policy that was asked and settled nothing; `None` where none could be asked.
+    pub policy: Option<Policy>,
+    /// What this node would lose, over all volumes.
+    pub own: Party,
+    /// What the peer would lose.
+    pub peer: Party,
 }
 
 /// A connection at one moment.

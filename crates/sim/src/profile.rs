@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tandem_replica::NetConfig;
-use tandem_wire::Protocol;
+use tandem_wire::{Policies, Protocol};
 
 use crate::clock::{MICROS, MILLIS};
 use crate::disk::Pace;
@@ -148,5 +148,6 @@ fn draw_net(prng: &mut Prng) -> NetConfig {
         connect_int: ms(prng, 300, 3000),
         max_epoch_size: prng.pick(&[2, 20, 2048]),
         resync_window_bytes: prng.pick(&[256 << 10, 1 << 20, 16 << 20]),
+        policies: Policies::default(),
     }
 }

@@ -14,8 +14,8 @@ pub use crate::header::FrameHeader;
 use crate::kind::{Kind, flag};
 use crate::limits::FRAME_HEADER_BYTES;
 use crate::packet::{
-    BarrierNumber, Change, Epoch, Packet, PeerWrite, ProtocolSettings, RequestId, Sizes, State,
-    Uuids, Verdict, Vote, WriteKind,
+    BarrierNumber, Change, Epoch, Invalidated, Packet, PeerWrite, ProtocolSettings, RequestId,
+    Sizes, State, Uuids, Verdict, Vote, WriteKind,
 };
 use crate::types::{ByteRange, Uuid, VolumeNumber};
 
@@ -255,6 +255,11 @@ impl Draft {
                 .header(|header| header.length = u32::from(*it as u8)),
             Packet::Commit { id } => Self::of_id(Kind::Commit, *id),
             Packet::Abort { id } => Self::of_id(Kind::Abort, *id),
+            Packet::Invalidate { id, volume, whose } => {
+                Self::of_id(Kind::Invalidate, *id).header(|header| {
+                    (header.volume, header.length) = (volume.0, u32::from(*whose as u8));
+                })
+            }
             Packet::Write(write) => Self::of_write(write),
             Packet::Flush { id, epoch } => Self::of_id(Kind::Flush, *id).epoch(*epoch),
             Packet::Barrier(number) => Self::of_id(Kind::Barrier, RequestId(number.0)),
@@ -390,6 +395,7 @@ fn open(header: FrameHeader, payload: Bytes) -> Result<Packet, FrameError> {
         Kind::BarrierAck => Packet::BarrierAck(BarrierNumber(header.id)),
         Kind::Ping => Packet::Ping,
         Kind::PingAck => Packet::PingAck,
+        Kind::Invalidate => Packet::Invalidate { id, volume, whose: invalidated(&header)? },
     })
 }
 
@@ -408,6 +414,13 @@ fn change(header: &FrameHeader) -> Result<Change, FrameError> {
     [Change::Promote, Change::Disconnect]
         .into_iter()
         .find(|change| u32::from(*change as u8) == header.length)
+        .ok_or_else(|| header.unknown_code())
+}
+
+fn invalidated(header: &FrameHeader) -> Result<Invalidated, FrameError> {
+    [Invalidated::Sender, Invalidated::Receiver, Invalidated::ReceiverByBits]
+        .into_iter()
+        .find(|whose| u32::from(*whose as u8) == header.length)
         .ok_or_else(|| header.unknown_code())
 }
 

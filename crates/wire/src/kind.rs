@@ -101,6 +101,8 @@ kinds! {
     Ping = 39,
     /// `Packet::PingAck`.
     PingAck = 40,
+    /// `Packet::Invalidate`.
+    Invalidate = 56,
 }
 
 /// Bits of the header's flags.
@@ -156,6 +158,7 @@ impl Kind {
             }
             Self::Verdict => RECORD.length(Length::Code),
             Self::Prepare | Self::PrepareReply => Rule::NONE.id().length(Length::Code),
+            Self::Invalidate => Rule::NONE.volume().id().length(Length::Code),
             Self::Data => WRITE.length(Length::Payload).payload(1, DATA_BYTES_MAX),
             Self::Trim => WRITE.length(Length::Range(u32::MAX)),
             Self::Zeroes => {

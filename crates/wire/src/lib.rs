@@ -14,6 +14,7 @@ pub mod kind;
 mod layout;
 pub mod limits;
 pub mod packet;
+pub mod policy;
 #[cfg(test)]
 mod protocol_doc;
 mod record;
@@ -26,8 +27,11 @@ pub use frame::{Decoder, Encoder, Frame, FrameError, FrameHeader};
 pub use hello::{Greeting, Hello, HelloError, Link, Reject, RejectCode, Versions, negotiate};
 pub use kind::Kind;
 pub use packet::{
-    BarrierNumber, Change, Epoch, Lane, Packet, PeerWrite, ProtocolSettings, RequestId, Sizes,
-    State, UuidFlags, Uuids, Verdict, Vote, WriteKind,
+    BarrierNumber, Change, Epoch, Invalidated, Lane, Packet, PeerWrite, ProtocolSettings,
+    RequestId, Sizes, State, UuidFlags, Uuids, Verdict, Vote, WriteKind,
+};
+pub use policy::{
+    AfterSplitBrain0Pri, AfterSplitBrain1Pri, AfterSplitBrain2Pri, Policies, RoleConflict,
 };
 pub use stream::StreamDecoder;
 pub use types::{

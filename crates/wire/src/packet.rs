@@ -10,6 +10,7 @@
 
 use bytes::Bytes;
 
+use crate::policy::Policies;
 use crate::types::{
     ByteRange, DiskState, HISTORY_LEN, Protocol, ReplicationState, Role, Uuid, VolumeNumber,
 };
@@ -74,8 +75,12 @@ pub struct ProtocolSettings {
     pub protocol: Protocol,
     /// `connect --discard-my-data` was said here.
     pub discard_my_data: bool,
+    /// Its clients use it: a Primary that cannot be demoted.
+    pub in_use: bool,
     /// How many volumes will be reported.
     pub volumes: u16,
+    /// What is to be done about a split brain, and about a resync against the roles.
+    pub policies: Policies,
 }
 
 /// Size of a volume as one node sees it, in bytes.
@@ -122,6 +127,8 @@ pub struct UuidFlags {
     pub last_session_async: bool,
     /// Protocol of `last_session` was B.
     pub last_session_memory: bool,
+    /// Was Primary when `last_session` ended.
+    pub was_primary: bool,
 }
 
 /// A node's states, told at connect and at every change.
@@ -143,6 +150,18 @@ pub enum Change {
     Promote = 1,
     /// The sender, a Primary or a leaving Secondary, wants to end the connection in good order.
     Disconnect = 2,
+}
+
+/// Whose data an `Invalidate` is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Invalidated {
+    /// The sender's: the receiver must have good ones and keep them.
+    Sender = 1,
+    /// All of the receiver's; it marks them before it agrees.
+    Receiver = 2,
+    /// The receiver's where bits say so already.
+    ReceiverByBits = 3,
 }
 
 /// What a node decided for a volume at connect, as it tells it to its peer.
@@ -230,6 +249,15 @@ pub enum Packet {
     Abort {
         /// Names the change.
         id: RequestId,
+    },
+    /// The data of a volume are to count as wrong: answered as `Prepare` is.
+    Invalidate {
+        /// Names the change.
+        id: RequestId,
+        /// Volume concerned.
+        volume: VolumeNumber,
+        /// Whose data, and how much of them.
+        whose: Invalidated,
     },
     /// A mirrored write.
     Write(PeerWrite),
@@ -340,6 +368,7 @@ impl Packet {
             Self::PrepareReply { .. } => "PrepareReply",
             Self::Commit { .. } => "Commit",
             Self::Abort { .. } => "Abort",
+            Self::Invalidate { .. } => "Invalidate",
             Self::Write(..) => "Write",
             Self::Flush { .. } => "Flush",
             Self::Barrier(..) => "Barrier",
@@ -386,6 +415,7 @@ impl Packet {
             | Self::PrepareReply { .. }
             | Self::Commit { .. }
             | Self::Abort { .. }
+            | Self::Invalidate { .. }
             | Self::Write(_)
             | Self::Flush { .. }
             | Self::Barrier(_)

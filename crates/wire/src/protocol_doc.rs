@@ -7,6 +7,7 @@ use crate::kind::{Kind, Length, flag};
 use crate::layout::Drawn;
 use crate::limits::*;
 use crate::packet::Lane;
+use crate::policy::{AfterSplitBrain0Pri, AfterSplitBrain1Pri, AfterSplitBrain2Pri, RoleConflict};
 use crate::samples::one_of_each;
 use crate::types::{DiskState, Protocol, ReplicationState, Role};
 use crate::{header, record};
@@ -104,6 +105,15 @@ fn values_in_records_are_as_drawn() {
     let disk = values(|byte| DiskState::from_u8(byte).map(DiskState::name));
     let replication = values(|byte| ReplicationState::from_u8(byte).map(ReplicationState::name));
     assert_eq!(meaning("Record Protocol", "protocol"), protocol);
+    let one = values(|byte| AfterSplitBrain1Pri::from_u8(byte).map(AfterSplitBrain1Pri::name));
+    let two = values(|byte| AfterSplitBrain2Pri::from_u8(byte).map(AfterSplitBrain2Pri::name));
+    let conflict = values(|byte| RoleConflict::from_u8(byte).map(RoleConflict::name));
+    assert_eq!(meaning("Record Protocol", "after_sb_1pri"), one);
+    assert_eq!(meaning("Record Protocol", "after_sb_2pri"), two);
+    assert_eq!(meaning("Record Protocol", "rr_conflict"), conflict);
+    let plain = AfterSplitBrain0Pri::PLAIN.iter().map(|it| format!("{} {it}", it.to_u8()));
+    let zero = plain.collect::<Vec<_>>().join(", ") + ", 128 + N discard-node-N";
+    assert_eq!(meaning("Record Protocol", "after_sb_0pri"), zero);
     assert_eq!(meaning("Record State", "role"), role);
     assert_eq!(meaning("Record State", "disk"), disk);
     assert_eq!(meaning("Record State", "replication"), replication);
@@ -114,6 +124,7 @@ fn values_in_records_are_as_drawn() {
         (record::uuids::LAST_SESSION_ASYNC, "last_session_async (A)"),
         (record::uuids::LAST_SESSION_MEMORY, "last_session_memory (B)"),
         (record::uuids::BITMAP_ALIAS, "bitmap_alias"),
+        (record::uuids::WAS_PRIMARY, "was_primary"),
     ]
     .map(|(bit, name)| format!("bit {} {name}", bit.trailing_zeros()));
     let flags = flags.join(", ") + ", not both A and B; others zero";

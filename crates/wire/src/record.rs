@@ -12,6 +12,9 @@ use crate::kind::Kind;
 use crate::layout::Drawn;
 use crate::layout::{Field, Number, index};
 use crate::packet::{ProtocolSettings, Sizes, State, UuidFlags, Uuids};
+use crate::policy::{
+    AfterSplitBrain0Pri, AfterSplitBrain1Pri, AfterSplitBrain2Pri, Policies, RoleConflict,
+};
 use crate::types::{DiskState, HISTORY_LEN, Protocol, ReplicationState, Role, Uuid};
 
 pub(crate) const PROTOCOL_BYTES: u32 = 8;
@@ -24,11 +27,24 @@ pub(crate) mod protocol {
     pub(crate) const PROTOCOL: Field<u8> = Field::new("protocol", 0);
     pub(crate) const FLAGS: Field<u8> = Field::new("flags", 1);
     pub(crate) const VOLUMES: Field<u16> = Field::new("volumes", 2);
-    pub(crate) const RESERVED: Field<u32> = Field::new("reserved", 4);
+    pub(crate) const AFTER_SB_0PRI: Field<u8> = Field::new("after_sb_0pri", 4);
+    pub(crate) const AFTER_SB_1PRI: Field<u8> = Field::new("after_sb_1pri", 5);
+    pub(crate) const AFTER_SB_2PRI: Field<u8> = Field::new("after_sb_2pri", 6);
+    pub(crate) const RR_CONFLICT: Field<u8> = Field::new("rr_conflict", 7);
     pub(crate) const DISCARD_MY_DATA: u8 = 1 << 0;
+    pub(crate) const ALWAYS_ASBP: u8 = 1 << 1;
+    pub(crate) const IN_USE: u8 = 1 << 2;
+    pub(crate) const ALL: u8 = (1 << 3) - 1;
     #[cfg(test)]
-    pub(crate) const LAYOUT: [super::Drawn; 4] =
-        [PROTOCOL.drawn(), FLAGS.drawn(), VOLUMES.drawn(), RESERVED.drawn()];
+    pub(crate) const LAYOUT: [super::Drawn; 7] = [
+        PROTOCOL.drawn(),
+        FLAGS.drawn(),
+        VOLUMES.drawn(),
+        AFTER_SB_0PRI.drawn(),
+        AFTER_SB_1PRI.drawn(),
+        AFTER_SB_2PRI.drawn(),
+        RR_CONFLICT.drawn(),
+    ];
 }
 
 pub(crate) mod sizes {
@@ -66,7 +82,8 @@ pub(crate) mod uuids {
     pub(crate) const LAST_SESSION_ASYNC: u32 = 1 << 3;
     pub(crate) const LAST_SESSION_MEMORY: u32 = 1 << 4;
     pub(crate) const BITMAP_ALIAS: u32 = 1 << 5;
-    pub(crate) const ALL: u32 = (1 << 6) - 1;
+    pub(crate) const WAS_PRIMARY: u32 = 1 << 6;
+    pub(crate) const ALL: u32 = (1 << 7) - 1;
     #[cfg(test)]
     pub(crate) const LAYOUT: [super::Drawn; 14] = [
         CURRENT.drawn(),
@@ -102,21 +119,40 @@ impl ProtocolSettings {
     pub(crate) fn to_record(self) -> Bytes {
         let mut bytes = [0; index_of(PROTOCOL_BYTES)];
         protocol::PROTOCOL.write(&mut bytes, self.protocol as u8);
-        let flags = if self.discard_my_data { protocol::DISCARD_MY_DATA } else { 0 };
+        let flags = [
+            (self.discard_my_data, protocol::DISCARD_MY_DATA),
+            (self.policies.always_asbp, protocol::ALWAYS_ASBP),
+            (self.in_use, protocol::IN_USE),
+        ]
+        .into_iter()
+        .fold(0, |bits, (is_set, bit)| if is_set { bits | bit } else { bits });
         protocol::FLAGS.write(&mut bytes, flags);
         protocol::VOLUMES.write(&mut bytes, self.volumes);
+        protocol::AFTER_SB_0PRI.write(&mut bytes, self.policies.after_sb_0pri.to_u8());
+        protocol::AFTER_SB_1PRI.write(&mut bytes, self.policies.after_sb_1pri as u8);
+        protocol::AFTER_SB_2PRI.write(&mut bytes, self.policies.after_sb_2pri as u8);
+        protocol::RR_CONFLICT.write(&mut bytes, self.policies.rr_conflict as u8);
         Bytes::copy_from_slice(&bytes)
     }
 
     pub(crate) fn from_record(bytes: &[u8]) -> Result<Self, FrameError> {
         let record = Record::new(Kind::Protocol, bytes, PROTOCOL_BYTES);
-        record.zero(&protocol::RESERVED)?;
         let flags = protocol::FLAGS.read(bytes);
-        record.bits(&protocol::FLAGS, protocol::DISCARD_MY_DATA)?;
+        record.bits(&protocol::FLAGS, protocol::ALL)?;
+        let (zero, one) = (&protocol::AFTER_SB_0PRI, &protocol::AFTER_SB_1PRI);
+        let (two, conflict) = (&protocol::AFTER_SB_2PRI, &protocol::RR_CONFLICT);
         Ok(Self {
             protocol: record.value(&protocol::PROTOCOL, Protocol::from_u8)?,
             discard_my_data: flags & protocol::DISCARD_MY_DATA != 0,
+            in_use: flags & protocol::IN_USE != 0,
             volumes: protocol::VOLUMES.read(bytes),
+            policies: Policies {
+                after_sb_0pri: record.value(zero, AfterSplitBrain0Pri::from_u8)?,
+                after_sb_1pri: record.value(one, AfterSplitBrain1Pri::from_u8)?,
+                after_sb_2pri: record.value(two, AfterSplitBrain2Pri::from_u8)?,
+                always_asbp: flags & protocol::ALWAYS_ASBP != 0,
+                rr_conflict: record.value(conflict, RoleConflict::from_u8)?,
+            },
         })
     }
 }
@@ -181,6 +217,7 @@ impl UuidFlags {
             (self.last_session_async, uuids::LAST_SESSION_ASYNC),
             (self.last_session_memory, uuids::LAST_SESSION_MEMORY),
             (self.bitmap_alias, uuids::BITMAP_ALIAS),
+            (self.was_primary, uuids::WAS_PRIMARY),
         ]
         .into_iter()
         .fold(0, |bits, (is_set, bit)| if is_set { bits | bit } else { bits })
@@ -197,6 +234,7 @@ impl UuidFlags {
             reconnect: bits & uuids::RECONNECT != 0,
             last_session_async: bits & uuids::LAST_SESSION_ASYNC != 0,
             last_session_memory: bits & uuids::LAST_SESSION_MEMORY != 0,
+            was_primary: bits & uuids::WAS_PRIMARY != 0,
             bitmap_alias: bits & uuids::BITMAP_ALIAS != 0,
         })
     }

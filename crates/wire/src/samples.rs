@@ -7,6 +7,7 @@ use proptest::sample::select;
 use crate::kind::Kind;
 use crate::limits::{BITMAP_BYTES_MAX, DATA_BYTES_MAX, VOLUME_NUMBER_MAX};
 use crate::packet::*;
+use crate::policy::*;
 use crate::types::*;
 
 /// What the packets are filled with.
@@ -29,6 +30,7 @@ struct Fields {
     change: Change,
     vote: Vote,
     verdict: Verdict,
+    whose: Invalidated,
     flags: [bool; 4],
 }
 
@@ -47,7 +49,15 @@ impl Fields {
             settings: ProtocolSettings {
                 protocol: Protocol::C,
                 discard_my_data: true,
+                in_use: true,
                 volumes: 0x0304,
+                policies: Policies {
+                    after_sb_0pri: AfterSplitBrain0Pri::DiscardNode(NodeId(7)),
+                    after_sb_1pri: AfterSplitBrain1Pri::DiscardSecondary,
+                    after_sb_2pri: AfterSplitBrain2Pri::CallPriLostAfterSb,
+                    always_asbp: false,
+                    rr_conflict: RoleConflict::RetryConnect,
+                },
             },
             sizes: Sizes {
                 capacity: 0x4142_4344_4546_4748,
@@ -67,6 +77,7 @@ impl Fields {
                     last_session_async: false,
                     last_session_memory: true,
                     bitmap_alias: false,
+                    was_primary: true,
                 },
             },
             state: State {
@@ -75,6 +86,7 @@ impl Fields {
                 replication: ReplicationState::SyncSource,
             },
             change: Change::Disconnect,
+            whose: Invalidated::ReceiverByBits,
             vote: Vote::NeedUpToDate,
             verdict: Verdict::Target,
             flags: [true; 4],
@@ -148,6 +160,7 @@ impl Fields {
             Packet::BarrierAck(BarrierNumber(0x82)),
             Packet::Ping,
             Packet::PingAck,
+            Packet::Invalidate { id, volume: self.volume, whose: self.whose },
         ]
     }
 }
@@ -186,6 +199,9 @@ prop_compose! {
             Verdict::Unrelated, Verdict::Refused,
         ]),
         write_offset in ..=u64::MAX - u64::from(u32::MAX),
+        whose in select(vec![
+            Invalidated::Sender, Invalidated::Receiver, Invalidated::ReceiverByBits,
+        ]),
         flags: [bool; 4],
     ) -> Fields {
         let (volume, id, epoch) = numbers;
@@ -193,7 +209,7 @@ prop_compose! {
         let (settings, sizes, uuids, state) = records;
         Fields {
             volume, id, epoch, range, read, write_offset, data, runs, settings, sizes, uuids,
-            state, change, vote, verdict, flags,
+            state, change, vote, verdict, whose, flags,
         }
     }
 }
@@ -210,11 +226,25 @@ fn any_bytes(min: u32, max: u32) -> impl Strategy<Value = Bytes> {
 prop_compose! {
     fn any_settings()(
         protocol in select(vec![Protocol::A, Protocol::B, Protocol::C]),
-        discard_my_data: bool,
+        flags: [bool; 3],
         volumes: u16,
+        after_sb_0pri in any_after_sb_0pri(),
+        after_sb_1pri in select(AfterSplitBrain1Pri::ALL),
+        after_sb_2pri in select(AfterSplitBrain2Pri::ALL),
+        rr_conflict in select(RoleConflict::ALL),
     ) -> ProtocolSettings {
-        ProtocolSettings { protocol, discard_my_data, volumes }
+        let [discard_my_data, in_use, always_asbp] = flags;
+        let policies =
+            Policies { after_sb_0pri, after_sb_1pri, after_sb_2pri, always_asbp, rr_conflict };
+        ProtocolSettings { protocol, discard_my_data, in_use, volumes, policies }
     }
+}
+
+fn any_after_sb_0pri() -> impl Strategy<Value = AfterSplitBrain0Pri> {
+    prop_oneof![
+        select(AfterSplitBrain0Pri::PLAIN),
+        (0..NodeId::COUNT_MAX).prop_map(|node| AfterSplitBrain0Pri::DiscardNode(NodeId(node))),
+    ]
 }
 
 prop_compose! {
@@ -227,11 +257,11 @@ prop_compose! {
     fn any_uuids()(
         numbers: [u64; 4],
         history: [u64; HISTORY_LEN],
-        flags: [bool; 4],
+        flags: [bool; 5],
         protocol in 0..3u8,
     ) -> Uuids {
         let [current, bitmap, dirty_blocks, last_session] = numbers;
-        let [crashed_primary, lost_power, reconnect, bitmap_alias] = flags;
+        let [crashed_primary, lost_power, reconnect, bitmap_alias, was_primary] = flags;
         Uuids {
             current: Uuid(current),
             bitmap: Uuid(bitmap),
@@ -245,6 +275,7 @@ prop_compose! {
                 last_session_async: protocol == 1,
                 last_session_memory: protocol == 2,
                 bitmap_alias,
+                was_primary,
             },
         }
     }

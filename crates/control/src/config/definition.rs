@@ -12,6 +12,9 @@ use super::{
 };
 use crate::id::{Minor, NodeId, VolumeNumber};
 
+/// What `after-sb-0pri` begins with where it names the host that loses.
+pub(super) const DISCARD_NODE: &str = "discard-node-";
+
 /// A resource and where it is defined.
 #[derive(Clone, Debug)]
 pub struct Definition {
@@ -128,12 +131,19 @@ impl Resource {
             set.extend(connection.volumes.get(&volume.number).cloned().unwrap_or_default());
             PeerVolumeConfig { number: volume.number, resync: ResyncOptions::from_set(&set) }
         });
+        let mut net = connection.net.clone();
+        if let Some(policy) = net.get_mut("after-sb-0pri")
+            && let Some(loser) = policy.text.strip_prefix(DISCARD_NODE)
+        {
+            let word = if loser == host.name { "discard-local" } else { "discard-remote" };
+            policy.text = word.to_owned();
+        }
         Some(PeerConfig {
             node_id: self.host(&peer.0)?.node_id,
             name: peer.0.clone(),
             own_address: own.1,
             peer_address: peer.1,
-            net: NetOptions::from_set(&connection.net),
+            net: NetOptions::from_set(&net),
             volumes: volumes.collect(),
         })
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{Minor, NodeId, VolumeNumber};
-use crate::names::{OnIoError, Protocol};
+use crate::names::{AfterSb0Pri, AfterSb1Pri, AfterSb2Pri, OnIoError, Protocol, RrConflict};
 
 /// A resource as one of its nodes sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -114,6 +114,16 @@ pub struct NetOptions {
     pub sndbuf_bytes: u64,
     /// Socket receive buffer in bytes; 0 leaves it to the kernel.
     pub rcvbuf_bytes: u64,
+    /// Who loses in a split brain without a Primary.
+    pub after_sb_0pri: AfterSb0Pri,
+    /// Who loses in a split brain with one Primary.
+    pub after_sb_1pri: AfterSb1Pri,
+    /// Who loses in a split brain with two Primaries.
+    pub after_sb_2pri: AfterSb2Pri,
+    /// The three also where the bitmaps do not tell what differs; everything is copied then.
+    pub always_asbp: bool,
+    /// What is done where a Primary should become target of a resync.
+    pub rr_conflict: RrConflict,
 }
 
 /// Section `disk` as far as it concerns the disk.

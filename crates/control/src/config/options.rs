@@ -178,7 +178,10 @@ fn parse(word: &Word, spec: &Spec, diagnostics: &mut Diagnostics) -> Option<Opti
         Kind::Flag => ["yes", "no"].contains(&text.as_str()).then(|| plain(text)),
         Kind::Choice(words) => {
             let found = words.iter().find(|choice| choice.eq_ignore_ascii_case(text));
-            found.map(|choice| plain(choice))
+            let prefixes = words.iter().filter_map(|choice| choice.strip_suffix("NAME"));
+            let named = |prefix: &str| text.len() > prefix.len() && text.starts_with(prefix);
+            let is_named = prefixes.into_iter().any(named);
+            if is_named { Some(plain(text)) } else { found.map(|choice| plain(choice)) }
         }
         Kind::Text { len_max } => (text.len() <= *len_max).then(|| plain(text)),
     };

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::MetaDisk;
-use super::definition::{Connection, Definition, Host, HostVolume, Resource};
+use super::definition::{Connection, DISCARD_NODE, Definition, Host, HostVolume, Resource};
 use super::diagnostic::{Diagnostics, Position};
 use super::options::{PlacedSet, merge, without_places};
 use super::raw::{RawBody, RawConfig, RawConnection, RawHost, RawResource, RawVolume};
@@ -200,6 +200,7 @@ impl Resolver<'_> {
         sets.extend(written.map(|connection| connection.net.clone()));
         let net = merge(&sets.iter().collect::<Vec<_>>());
         self.check_times(&net);
+        self.check_loser(&net, [&hosts[a].name.text, &hosts[b].name.text]);
         let mut volumes = BTreeMap::new();
         for (number, (at, set)) in written.iter().flat_map(|connection| &connection.volumes) {
             if !self.raw.volumes_of(&hosts[a]).contains_key(number) {
@@ -233,6 +234,16 @@ impl Resolver<'_> {
             self.error(host.name.at, message);
         }
         Some((host.name.text.clone(), address?))
+    }
+
+    /// The host that `after-sb-0pri discard-node-NAME` names is one of the two.
+    fn check_loser(&mut self, net: &PlacedSet, ends: [&String; 2]) {
+        let Some((value, at)) = net.get("after-sb-0pri") else { return };
+        let Some(name) = value.text.strip_prefix(DISCARD_NODE) else { return };
+        if !ends.iter().any(|end| *end == name) {
+            let message = format!("after-sb-0pri: '{name}' is no host of this connection");
+            self.error(*at, message);
+        }
     }
 
     /// An answer that may take longer than the pause between pings cannot be told from none.

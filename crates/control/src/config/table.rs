@@ -86,7 +86,7 @@ pub(super) enum Kind {
     Number { min: u64, max: u64, default: u64, unit: Unit },
     /// `yes` or `no`; the name alone is `yes`, with `no-` before it `no`.
     Flag,
-    /// One of these words.
+    /// One of these words; one that ends in `NAME` stands for all that begin as it does.
     Choice(&'static [&'static str]),
     /// Any string of so many bytes.
     Text { len_max: usize },

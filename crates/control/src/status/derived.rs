@@ -50,6 +50,18 @@ impl SyncState {
     }
 }
 
+impl Divergence {
+    /// What this node would lose, in bytes of whole blocks.
+    pub fn own_loss_bytes(&self) -> u64 {
+        self.own_loss_blocks.saturating_mul(4096)
+    }
+
+    /// What the peer would lose.
+    pub fn peer_loss_bytes(&self) -> u64 {
+        self.peer_loss_blocks.saturating_mul(4096)
+    }
+}
+
 /// The names whose flag is set, with commas between them, or `no`.
 pub(super) fn list(flags: &[(bool, &str)]) -> String {
     let set: Vec<&str> = flags.iter().filter(|(flag, _)| *flag).map(|(_, name)| *name).collect();

@@ -3,7 +3,9 @@
 //! Written by hand because numbers keep two decimals (`100.00`) and readers of DRBD's output know
 //! its layout. Strings are escaped, which DRBD forgets. Keys that DRBD lacks: `backing-dev`,
 //! `al-suspended`, `blocked` of a device; `protocol`, `sync-state`, `sync-state-reason`,
-//! `own-loss-blocks`, `peer-loss-blocks`, `disconnect-reason`, `lag-bytes` of a connection.
+//! `sync-state-volume`, `sync-state-rule`, `sync-state-policy`, `own-loss-blocks`,
+//! `peer-loss-blocks`, `own-loss-bytes`, `peer-loss-bytes`, `own-primary-at-fork`,
+//! `peer-primary-at-fork`, `disconnect-reason`, `lag-bytes` of a connection.
 
 use std::net::SocketAddr;
 
@@ -146,8 +148,15 @@ fn connection(connection: &ConnectionStatus, resource: &ResourceStatus) -> Strin
     if let Some(divergence) = divergence {
         object = object
             .string("sync-state-reason", &divergence.reason)
+            .number("sync-state-volume", divergence.volume.0)
+            .string("sync-state-rule", &divergence.rule)
+            .string_or_null("sync-state-policy", divergence.policy.as_deref())
             .number("own-loss-blocks", divergence.own_loss_blocks)
-            .number("peer-loss-blocks", divergence.peer_loss_blocks);
+            .number("peer-loss-blocks", divergence.peer_loss_blocks)
+            .number("own-loss-bytes", divergence.own_loss_bytes())
+            .number("peer-loss-bytes", divergence.peer_loss_bytes())
+            .flag("own-primary-at-fork", divergence.own_was_primary)
+            .flag("peer-primary-at-fork", divergence.peer_was_primary);
     }
     object
         .string_or_null("disconnect-reason", connection.disconnect_reason.as_deref())

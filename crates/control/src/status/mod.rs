@@ -164,6 +164,14 @@ pub struct Divergence {
     pub volume: VolumeNumber,
     /// What the handshake compared and found; a sentence without a full stop.
     pub reason: String,
+    /// The rule of the decision that found it, by DRBD's name.
+    pub rule: String,
+    /// The policy that was asked and settled nothing, as the configuration spells it.
+    pub policy: Option<String>,
+    /// This node was Primary when the two parted.
+    pub own_was_primary: bool,
+    /// The peer was.
+    pub peer_was_primary: bool,
     /// Blocks of 4 KiB that this node would lose if it took the peer's data.
     pub own_loss_blocks: u64,
     /// Blocks of 4 KiB that the peer would lose if it took this node's data.

@@ -166,6 +166,10 @@ fn split_brain_shows_on_the_connection() {
     connection.sync_state = SyncState::SplitBrain(Divergence {
         volume: VolumeNumber(0),
         reason: "both were \"written\"".to_owned(),
+        rule: "bitmap-both".to_owned(),
+        policy: Some("after-sb-1pri consensus".to_owned()),
+        own_was_primary: true,
+        peer_was_primary: false,
         own_loss_blocks: 3,
         peer_loss_blocks: 7,
     });
@@ -182,6 +186,12 @@ fn split_brain_shows_on_the_connection() {
     assert_eq!(connection["sync-state-reason"], "both were \"written\"");
     assert_eq!(connection["own-loss-blocks"], 3);
     assert_eq!(connection["peer-loss-blocks"], 7);
+    assert_eq!(connection["own-loss-bytes"], 12288);
+    assert_eq!(connection["peer-loss-bytes"], 28672);
+    assert_eq!(connection["sync-state-rule"], "bitmap-both");
+    assert_eq!(connection["sync-state-policy"], "after-sb-1pri consensus");
+    assert_eq!(connection["own-primary-at-fork"], true);
+    assert_eq!(connection["peer-primary-at-fork"], false);
     assert_eq!(connection["disconnect-reason"], "the session ended");
 }
 

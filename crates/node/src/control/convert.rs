@@ -3,7 +3,10 @@
 use tandem_control::config::{MetaDisk, PeerConfig, ResourceConfig};
 use tandem_control::names;
 use tandem_replica as replica;
-use tandem_replica::wire::{NodeId, Protocol, VolumeNumber};
+use tandem_replica::wire::{
+    AfterSplitBrain0Pri, AfterSplitBrain1Pri, AfterSplitBrain2Pri, NodeId, Policies, Protocol,
+    RoleConflict, VolumeNumber,
+};
 
 use crate::opener::DiskPaths;
 
@@ -24,7 +27,7 @@ pub(crate) fn config(
         name: resource.name.clone(),
         node_id: NodeId(resource.node_id.0),
         volumes: volumes.collect(),
-        peers: resource.peers.iter().map(peer).collect(),
+        peers: resource.peers.iter().map(|it| peer(resource, it)).collect(),
         boot_id,
         entropy,
         promote_timeout: resource.options.auto_promote_timeout,
@@ -32,7 +35,7 @@ pub(crate) fn config(
 }
 
 /// One peer of it.
-pub(crate) fn peer(peer: &PeerConfig) -> replica::PeerConfig {
+pub(crate) fn peer(resource: &ResourceConfig, peer: &PeerConfig) -> replica::PeerConfig {
     let net = &peer.net;
     replica::PeerConfig {
         node_id: NodeId(peer.node_id.0),
@@ -50,6 +53,47 @@ pub(crate) fn peer(peer: &PeerConfig) -> replica::PeerConfig {
             connect_int: net.connect_int,
             max_epoch_size: net.max_epoch_size,
             resync_window_bytes: replica::NetConfig::default().resync_window_bytes,
+            policies: policies(resource, peer),
+        },
+    }
+}
+
+/// What the connection does about split brains: this node and the peer by their numbers.
+fn policies(resource: &ResourceConfig, peer: &PeerConfig) -> Policies {
+    let net = &peer.net;
+    Policies {
+        after_sb_0pri: match net.after_sb_0pri {
+            names::AfterSb0Pri::Disconnect => AfterSplitBrain0Pri::Disconnect,
+            names::AfterSb0Pri::DiscardYoungerPrimary => AfterSplitBrain0Pri::DiscardYoungerPrimary,
+            names::AfterSb0Pri::DiscardOlderPrimary => AfterSplitBrain0Pri::DiscardOlderPrimary,
+            names::AfterSb0Pri::DiscardZeroChanges => AfterSplitBrain0Pri::DiscardZeroChanges,
+            names::AfterSb0Pri::DiscardLeastChanges => AfterSplitBrain0Pri::DiscardLeastChanges,
+            names::AfterSb0Pri::DiscardLocal => {
+                AfterSplitBrain0Pri::DiscardNode(NodeId(resource.node_id.0))
+            }
+            names::AfterSb0Pri::DiscardRemote => {
+                AfterSplitBrain0Pri::DiscardNode(NodeId(peer.node_id.0))
+            }
+        },
+        after_sb_1pri: match net.after_sb_1pri {
+            names::AfterSb1Pri::Disconnect => AfterSplitBrain1Pri::Disconnect,
+            names::AfterSb1Pri::Consensus => AfterSplitBrain1Pri::Consensus,
+            names::AfterSb1Pri::DiscardSecondary => AfterSplitBrain1Pri::DiscardSecondary,
+            names::AfterSb1Pri::CallPriLostAfterSb => AfterSplitBrain1Pri::CallPriLostAfterSb,
+            names::AfterSb1Pri::ViolentlyAs0p => AfterSplitBrain1Pri::ViolentlyAs0p,
+        },
+        after_sb_2pri: match net.after_sb_2pri {
+            names::AfterSb2Pri::Disconnect => AfterSplitBrain2Pri::Disconnect,
+            names::AfterSb2Pri::CallPriLostAfterSb => AfterSplitBrain2Pri::CallPriLostAfterSb,
+            names::AfterSb2Pri::ViolentlyAs0p => AfterSplitBrain2Pri::ViolentlyAs0p,
+        },
+        always_asbp: net.always_asbp,
+        rr_conflict: match net.rr_conflict {
+            names::RrConflict::Disconnect => RoleConflict::Disconnect,
+            names::RrConflict::CallPriLost => RoleConflict::CallPriLost,
+            names::RrConflict::Violently => RoleConflict::Violently,
+            names::RrConflict::RetryConnect => RoleConflict::RetryConnect,
+            names::RrConflict::AutoDiscard => RoleConflict::AutoDiscard,
         },
     }
 }

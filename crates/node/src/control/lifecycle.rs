@@ -101,7 +101,7 @@ impl Control {
             return Err(Refused::Config { resource: config.name, text });
         }
         for peer in config.peers.iter().filter(|peer| !running.config.peers.contains(peer)) {
-            let peer = convert::peer(peer);
+            let peer = convert::peer(&config, peer);
             self.ask(&running, |resource, reply| Mail::Update { resource, peer, reply }).await?;
         }
         let running = Running { config: Arc::new(config), ..running };

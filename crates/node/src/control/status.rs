@@ -120,22 +120,29 @@ fn connection(
 }
 
 fn sync_state(config: &ResourceConfig, status: &core::ConnectionStatus) -> shown::SyncState {
-    let divergence = |reason: &str, own_loss_blocks, peer_loss_blocks| shown::Divergence {
-        volume: config.volumes.first().map_or(VolumeNumber(0), |volume| volume.number),
-        reason: status.reason.clone().unwrap_or_else(|| reason.to_owned()),
-        own_loss_blocks,
-        peer_loss_blocks,
-    };
+    let reason = |default: &str| status.reason.clone().unwrap_or_else(|| default.to_owned());
     match &status.sync_state {
         core::SyncState::Normal => shown::SyncState::Normal,
-        core::SyncState::SplitBrain { own_blocks, peer_blocks } => {
-            let reason = "both nodes were written to since they parted";
-            shown::SyncState::SplitBrain(divergence(reason, *own_blocks, *peer_blocks))
-        }
-        core::SyncState::Unrelated => {
-            let reason = "the nodes' data have no generation in common";
-            shown::SyncState::Unrelated(divergence(reason, 0, 0))
-        }
+        core::SyncState::SplitBrain(found) => shown::SyncState::SplitBrain(shown::Divergence {
+            volume: VolumeNumber(found.volume.0),
+            reason: reason("both nodes were written to since they parted"),
+            rule: found.rule.name().to_owned(),
+            policy: found.policy.map(|policy| policy.to_string()),
+            own_was_primary: found.own.was_primary,
+            peer_was_primary: found.peer.was_primary,
+            own_loss_blocks: found.own.blocks,
+            peer_loss_blocks: found.peer.blocks,
+        }),
+        core::SyncState::Unrelated => shown::SyncState::Unrelated(shown::Divergence {
+            volume: config.volumes.first().map_or(VolumeNumber(0), |volume| volume.number),
+            reason: reason("the nodes' data have no generation in common"),
+            rule: core::decision::Rule::Unrelated.name().to_owned(),
+            policy: None,
+            own_was_primary: false,
+            peer_was_primary: false,
+            own_loss_blocks: 0,
+            peer_loss_blocks: 0,
+        }),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a node says of itself and its volumes at the begin of a session, and what it has heard.
 
 use tandem_wire::{
-    Packet, ProtocolSettings, ReplicationState, Sizes, State, UuidFlags, Uuids, VolumeNumber,
+    Packet, ProtocolSettings, ReplicationState, Role, Sizes, State, UuidFlags, Uuids, VolumeNumber,
 };
 
 use crate::connection::Phase;
@@ -39,6 +39,8 @@ impl Resource {
         let connection = &mut self.connections[peer];
         connection.inbound = crate::peer_request::Inbound::default();
         let discard_my_data = connection.discard_my_data;
+        let policies = connection.config.net.policies;
+        let in_use = self.is_in_use();
         let sent: Vec<Side> = self.volume_indexes().map(|v| self.side(peer, v)).collect();
         let connection = &mut self.connections[peer];
         let session = connection.session_mut().expect("a handshake belongs to a session");
@@ -50,6 +52,8 @@ impl Resource {
         let settings = ProtocolSettings {
             protocol: session.protocol,
             discard_my_data,
+            in_use,
+            policies,
             volumes: u16::try_from(self.volumes.len()).expect("volume numbers are u16"),
         };
         self.send(peer, Packet::Protocol(settings));
@@ -84,6 +88,7 @@ impl Resource {
                         lost_power: slot.boot_id.0 != self.config.boot_id,
                         reconnect: connection.had_session || slot.flags.drained,
                         bitmap_alias: slot.flags.bitmap_alias,
+                        was_primary: slot.flags.was_primary,
                         last_session_async: protocol == Some(tandem_wire::Protocol::A),
                         last_session_memory: protocol == Some(tandem_wire::Protocol::B),
                     },
@@ -97,7 +102,13 @@ impl Resource {
             disk: self.volumes[volume].disk_state(),
             uuids,
             discard_my_data: connection.discard_my_data,
+            in_use: self.is_in_use(),
+            policies: connection.config.net.policies,
         }
+    }
+
+    pub(super) fn is_in_use(&self) -> bool {
+        self.role == Role::Primary && !(self.clients.is_empty() && self.gated.is_empty())
     }
 
     /// The peer's settings.

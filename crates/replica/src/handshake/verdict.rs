@@ -1,6 +1,6 @@
 //! Both reports are there: deciding every volume, and comparing the verdicts.
 
-use tandem_wire::{Packet, Verdict, VolumeNumber};
+use tandem_wire::{Packet, ProtocolSettings, Verdict, VolumeNumber};
 
 use crate::action::Severity;
 use crate::connection::Phase;
@@ -9,6 +9,8 @@ use crate::error::PeerError;
 use crate::peers::{PeerIndex, VolumeIndex};
 use crate::resource::Resource;
 use crate::status::SyncState;
+
+use super::PeerReport;
 
 impl Resource {
     /// Both reports are there: decide every volume and tell the peer.
@@ -19,50 +21,100 @@ impl Resource {
         else {
             unreachable!("decided once");
         };
-        if self.volume_indexes().any(|v| self.side(peer, v) != sent[usize::from(v.0)]) {
+        let has_changed = |it: &Self, v: VolumeIndex| {
+            let told = sent[usize::from(v.0)];
+            // Whether clients came or went matters only to who is to be demoted: seen below.
+            Side { in_use: told.in_use, ..it.side(peer, v) } != told
+        };
+        if self.volume_indexes().any(|v| has_changed(self, v)) {
             // Row 0: what was reported is not so any more.
             return self.renegotiate(peer, "this node changed in the handshake");
         }
-        let session = self.connections[peer].session().expect("a handshake has a session");
         let settings = report.settings.expect("the report is complete");
-        let same_settings = settings.protocol == session.protocol
-            && usize::from(settings.volumes) == self.volumes.len();
-        let mut lost = (0, 0);
-        for volume in self.volume_indexes() {
-            let theirs = &report.volumes[usize::from(volume.0)];
-            let state = theirs.state.expect("the report is complete");
-            let mine = sent[usize::from(volume.0)];
-            let their_side = Side {
-                node_id: self.connections[peer].config.node_id,
-                role: state.role,
-                disk: state.disk,
-                uuids: theirs.uuids.expect("the report is complete"),
-                discard_my_data: settings.discard_my_data,
-            };
-            let sizes = theirs.sizes.expect("the report is complete");
-            let verdict = if !same_settings {
-                self.refuse(peer, volume, "protocol or number of volumes differ");
-                Verdict::Refused
-            } else if let Err(reason) = self.agree_size(peer, volume, sizes) {
+        let incompatible = self.incompatible(peer, &settings);
+        let theirs = self.take_report(peer, &report, &settings);
+        if let Some(reason) = incompatible.or_else(|| self.agree_sizes(peer, &report)) {
+            for volume in self.volume_indexes() {
                 self.refuse(peer, volume, &reason);
-                Verdict::Refused
-            } else {
-                self.judge(peer, volume, &mine, &their_side)
-            };
-            if verdict == Verdict::SplitBrain {
-                lost.0 += mine.uuids.dirty_blocks;
-                lost.1 += their_side.uuids.dirty_blocks;
+                self.connections[peer].devices[volume].verdict = Some(Verdict::Refused);
             }
-            self.connections[peer].peer_role = state.role;
+            return self.tell_verdicts(peer);
+        }
+        let settlement = decision::settle(&sent, &theirs);
+        if settlement.demote && self.is_in_use() {
+            return self.renegotiate(peer, "a client came in the handshake");
+        }
+        for (index, verdict) in settlement.verdicts.iter().enumerate() {
+            let volume = self.volume_indexes().nth(index).expect("one verdict a volume");
+            self.judge(peer, volume, *verdict, &sent[index], &theirs[index]);
+        }
+        self.report_split_brain(peer, &settlement);
+        self.name_unrelated(peer);
+        if settlement.demote {
+            self.yield_role(peer);
+        } else {
+            self.tell_verdicts(peer);
+        }
+    }
+
+    /// What the peer said of itself, volume by volume; also kept for the status.
+    fn take_report(
+        &mut self,
+        peer: PeerIndex,
+        report: &PeerReport,
+        settings: &ProtocolSettings,
+    ) -> Vec<Side> {
+        let node_id = self.connections[peer].config.node_id;
+        let sides = self.volume_indexes().map(|volume| {
+            let told = &report.volumes[usize::from(volume.0)];
+            let state = told.state.expect("the report is complete");
+            let uuids = told.uuids.expect("the report is complete");
             let device = &mut self.connections[peer].devices[volume];
             device.disk = state.disk;
-            device.peer_current = their_side.uuids.current;
-            device.verdict = Some(verdict);
-            let number = self.volumes[volume].number;
-            self.send(peer, Packet::Verdict(number, verdict));
+            device.peer_current = uuids.current;
+            self.connections[peer].peer_role = state.role;
+            Side {
+                node_id,
+                role: state.role,
+                disk: state.disk,
+                uuids,
+                discard_my_data: settings.discard_my_data,
+                in_use: settings.in_use,
+                policies: settings.policies,
+            }
+        });
+        sides.collect()
+    }
+
+    /// A setting that both sides must share and do not.
+    fn incompatible(&self, peer: PeerIndex, theirs: &ProtocolSettings) -> Option<String> {
+        let connection = &self.connections[peer];
+        let ours = connection.session().expect("a handshake has a session").protocol;
+        let text = |what: &str, here: &str, there: &str| {
+            let name = &connection.config.name;
+            format!("incompatible {what} settings: here {here}, at {name} {there}")
+        };
+        if ours != theirs.protocol {
+            return Some(text("protocol", ours.name(), theirs.protocol.name()));
         }
-        self.name_sync_state(peer, lost);
-        self.compare_verdicts(peer);
+        if usize::from(theirs.volumes) != self.volumes.len() {
+            let (here, there) = (self.volumes.len().to_string(), theirs.volumes.to_string());
+            return Some(text("volume", &here, &there));
+        }
+        let difference = connection.config.net.policies.difference(&theirs.policies);
+        difference.map(|(option, here, there)| text(option, &here, &there))
+    }
+
+    fn agree_sizes(&mut self, peer: PeerIndex, report: &PeerReport) -> Option<String> {
+        let mut refusal = None;
+        for volume in self.volume_indexes() {
+            let sizes = report.volumes[usize::from(volume.0)].sizes;
+            let sizes = sizes.expect("the report is complete");
+            if let Err(reason) = self.agree_size(peer, volume, sizes) {
+                refusal.get_or_insert(reason);
+            }
+        }
+        refusal
     }
 
     /// What both reports mean for one volume.
@@ -70,53 +122,52 @@ impl Resource {
         &mut self,
         peer: PeerIndex,
         volume: VolumeIndex,
+        found: decision::Verdict,
         mine: &Side,
         theirs: &Side,
-    ) -> Verdict {
-        let found = decision::decide(mine, theirs);
-        self.connections[peer].devices[volume].resync.plan(&found.decision, mine, theirs);
-        let text = format!("{:?} by rule {}", found.decision, found.rule.name());
-        self.note(Some(volume), Some(peer), Severity::Info, text);
-        match found.decision {
+    ) {
+        let device = &mut self.connections[peer].devices[volume];
+        device.resync.plan(&found.decision, mine, theirs);
+        let (text, severity) = if found.reverted {
+            ("reverting to older data: ", Severity::Warning)
+        } else {
+            ("", Severity::Info)
+        };
+        let text = format!("{text}{:?} by rule {}", found.decision, found.rule.name());
+        self.note(Some(volume), Some(peer), severity, text);
+        let verdict = match found.decision {
             Decision::NoSync => Verdict::NoSync,
             Decision::Source(_) => Verdict::Source,
             Decision::Target(_) => Verdict::Target,
             Decision::SplitBrain => Verdict::SplitBrain,
             Decision::Unrelated => Verdict::Unrelated,
-            Decision::Refuse(reason) => {
+            Decision::Refuse(reason) | Decision::Retry(reason) => {
                 self.refuse(peer, volume, &format!("{reason:?}"));
+                self.call_pri_lost(peer, volume, mine, theirs);
                 Verdict::Refused
             }
-        }
+        };
+        let device = &mut self.connections[peer].devices[volume];
+        device.verdict = Some(verdict);
+        device.retries = matches!(found.decision, Decision::Retry(_));
     }
 
-    fn refuse(&mut self, peer: PeerIndex, volume: VolumeIndex, reason: &str) {
+    pub(super) fn refuse(&mut self, peer: PeerIndex, volume: VolumeIndex, reason: &str) {
         let text = format!("cannot connect: {reason}");
         self.connections[peer].reason = Some(text.clone());
         self.note(Some(volume), Some(peer), Severity::Error, text);
     }
 
-    fn name_sync_state(&mut self, peer: PeerIndex, lost: (u64, u64)) {
-        let devices = &self.connections[peer].devices;
-        let any = |verdict| devices.iter().any(|device| device.verdict == Some(verdict));
-        let (state, text) = if any(Verdict::SplitBrain) {
-            let state = SyncState::SplitBrain { own_blocks: lost.0, peer_blocks: lost.1 };
-            let text = format!(
-                "split brain: both nodes wrote since they parted ({} blocks of 4 KiB here, \
-                 {} at the peer); decide which node loses its changes and run \
-                 `connect --discard-my-data` there",
-                lost.0, lost.1
-            );
-            (state, text)
-        } else if any(Verdict::Unrelated) {
-            let text = "unrelated data: the disks have no generation in common".to_owned();
-            (SyncState::Unrelated, text)
-        } else {
-            return;
-        };
-        self.connections[peer].sync_state = state;
-        self.connections[peer].reason = Some(text.clone());
-        self.note(None, Some(peer), Severity::Error, text);
+    /// Tells the peer what was decided.
+    pub(super) fn tell_verdicts(&mut self, peer: PeerIndex) {
+        let session = self.connections[peer].session_mut().expect("a handshake has a session");
+        session.phase = Phase::Deciding;
+        for volume in self.volume_indexes() {
+            let verdict = self.connections[peer].devices[volume].verdict.expect("all are decided");
+            let number = self.volumes[volume].number;
+            self.send(peer, Packet::Verdict(number, verdict));
+        }
+        self.compare_verdicts(peer);
     }
 
     /// The peer's verdict on a volume.
@@ -128,13 +179,16 @@ impl Resource {
     ) -> Result<(), PeerError> {
         let volume = self.volume_of_peer(number)?;
         let in_time = self.connections[peer].session().is_some_and(|session| {
-            matches!(session.phase, Phase::Reporting { .. } | Phase::Deciding)
+            matches!(session.phase, Phase::Reporting { .. } | Phase::Yielding | Phase::Deciding)
         });
         if !in_time {
             return Err(PeerError::Unexpected { packet: "Verdict", phase: "past the verdicts" });
         }
         self.connections[peer].devices[volume].peer_verdict = Some(verdict);
-        self.compare_verdicts(peer);
+        let session = self.connections[peer].session().expect("seen above");
+        if matches!(session.phase, Phase::Deciding) {
+            self.compare_verdicts(peer);
+        }
         Ok(())
     }
 
@@ -152,10 +206,11 @@ impl Resource {
             Verdict::Refused => true,
         });
         let good = mirrored
-            && both.iter().all(|(mine, theirs)| {
-                !matches!(mine, Verdict::SplitBrain | Verdict::Unrelated | Verdict::Refused)
-                    && *theirs != Verdict::Refused
-            });
+            && both.iter().all(|(mine, theirs)| !is_bad(mine) && *theirs != Verdict::Refused);
+        let refused = |verdict: &Verdict| *verdict == Verdict::Refused;
+        let retry = mirrored
+            && (devices.iter().zip(&both))
+                .all(|(device, (mine, _))| !is_bad(mine) || (refused(mine) && device.retries));
         let until = self.now + self.connections[peer].config.net.ping_timeout;
         let connection = &mut self.connections[peer];
         if !good && connection.sync_state == SyncState::Normal {
@@ -171,7 +226,12 @@ impl Resource {
             session.phase = Phase::Preparing;
             self.begin_preparation(peer);
         } else {
-            session.phase = Phase::Parting { until };
+            session.phase = Phase::Parting { until, retry };
         }
     }
+}
+
+/// Whether nothing can be done about the volume.
+fn is_bad(verdict: &Verdict) -> bool {
+    matches!(verdict, Verdict::SplitBrain | Verdict::Unrelated | Verdict::Refused)
 }

@@ -68,6 +68,7 @@ impl Resource {
         for volume in self.volume_indexes() {
             if let Some(attached) = self.volumes[volume].attached_mut() {
                 attached.store.superblock_mut().flags.primary_indicator = false;
+                self.mark_sessions(volume, false);
                 tickets.push((volume, self.commit(volume, true)));
             }
         }

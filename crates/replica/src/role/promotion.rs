@@ -138,6 +138,7 @@ impl Resource {
                 superblock.effective_bytes = capacity;
             }
             self.volumes[volume].size_bytes = superblock.effective_bytes;
+            self.mark_sessions(volume, true);
             tickets.push((volume, self.commit(volume, false)));
         }
         self.set_promotion(Promotion::Saving(tickets));

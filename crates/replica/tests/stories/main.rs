@@ -14,5 +14,6 @@ mod pair;
 mod resync_end;
 mod roles;
 mod scenarios;
+mod split_brain;
 mod stage;
 mod survivor;

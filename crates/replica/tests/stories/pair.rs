@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tandem_replica::meta::DeviceUuid;
-use tandem_replica::wire::{ByteRange, Packet, Protocol, VolumeNumber};
+use tandem_replica::wire::{ByteRange, Packet, Policies, Protocol, VolumeNumber};
 use tandem_replica::{
     Action, ClientId, Command, CommandError, CommandId, Cookie, DiskOp, Instant, LinkSession,
     OpenedDisk, Request, RequestOp, Resource,
@@ -21,7 +21,7 @@ use tandem_replica::{
 
 pub(crate) use disk::{Choice, data_writes, flushes, meta_writes, none, reads};
 use node::config;
-pub(crate) use node::{DEVICE_BYTES, Node, Reply, peer_of};
+pub(crate) use node::{DEVICE_BYTES, Node, Reply, edit_superblock, peer_of};
 
 /// Which packets.
 pub(crate) type PacketChoice = fn(&Packet) -> bool;
@@ -304,8 +304,24 @@ impl Pair {
             }
             Action::Reply { cookie, result, .. } => self.nodes[node].replies.push((cookie, result)),
             Action::CommandDone { id, result } => self.nodes[node].done.push((id, result)),
-            Action::Notify(event) => self.nodes[node].events.push(event.text),
+            Action::Notify(event) => {
+                self.nodes[node].called.extend(event.handler);
+                self.nodes[node].events.push(event.text);
+            }
         }
+    }
+
+    /// What both nodes do about split brains from the next handshake on.
+    pub(crate) fn set_policies(&mut self, policies: Policies) {
+        for node in 0..2 {
+            self.set_policies_of(node, policies);
+        }
+    }
+
+    pub(crate) fn set_policies_of(&mut self, node: usize, policies: Policies) {
+        let mut peer = self.nodes[node].resource.config().peers[0].clone();
+        peer.net.policies = policies;
+        self.nodes[node].resource.update_peer(peer, self.now);
     }
 
     pub(crate) fn size(&self) -> usize {

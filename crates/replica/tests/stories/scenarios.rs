@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tandem_replica::wire::{ByteRange, DiskState, NodeId, Protocol, Role};
-use tandem_replica::{Command, CommandError, ConnectionState, RequestOp, SyncState};
+use tandem_replica::{Command, CommandError, ConnectionState, RequestOp};
 
 use crate::pair::{CLIENT, Pair};
 use crate::stage::{VOLUME, assert_in_sync, connection, disks};
@@ -78,50 +78,6 @@ fn a_crashed_primary_that_comes_back_alone_does_not_serve_by_itself() {
     assert!(matches!(refused, Err(CommandError::NeedUpToDate { .. })), "{refused:?}");
     pair.restart(1);
     assert_in_sync(&pair);
-}
-
-/// Both were Primary while the link was cut.
-fn split_brain() -> Pair {
-    let mut pair = Pair::in_sync(1, Protocol::C);
-    pair.cut();
-    pair.write(0, 0, &[1; 4096]);
-    pair.command(1, Command::Primary { force: false }).unwrap();
-    pair.nodes[1].resource.open_client(CLIENT, VOLUME, pair.now).unwrap();
-    pair.write(1, 4096, &[2; 8192]);
-    pair
-}
-
-#[test]
-fn a_split_brain_is_seen_by_both_and_changes_nothing() {
-    let mut pair = split_brain();
-    let before = [0, 1].map(|node| pair.nodes[node].devices[0][..pair.size()].to_vec());
-    pair.heal();
-    for node in 0..2 {
-        let connection = connection(&pair, node);
-        assert_eq!(connection.state, ConnectionState::StandAlone);
-        let (own, peer) = [(1, 2), (2, 1)][node];
-        let expected = SyncState::SplitBrain { own_blocks: own, peer_blocks: peer };
-        assert_eq!(connection.sync_state, expected);
-        assert_eq!(pair.nodes[node].devices[0][..pair.size()], before[node]);
-    }
-}
-
-#[test]
-fn discarding_one_side_resolves_a_split_brain() {
-    for victim in 0..2 {
-        let mut pair = split_brain();
-        pair.heal();
-        let refused = pair.try_connect(victim, true);
-        assert!(matches!(refused, Err(CommandError::Refused(_))), "a Primary: {refused:?}");
-        pair.nodes[victim].resource.close_client(CLIENT, pair.now);
-        pair.command(victim, Command::Secondary { force: false }).unwrap();
-        let survivor = pair.nodes[1 - victim].devices[0][..pair.size()].to_vec();
-        pair.try_connect(victim, true).unwrap();
-        pair.run(Duration::from_secs(60));
-        assert_in_sync(&pair);
-        assert_eq!(pair.nodes[0].devices[0][..pair.size()], survivor);
-        assert_eq!(connection(&pair, 1 - victim).sync_state, SyncState::Normal);
-    }
 }
 
 #[test]

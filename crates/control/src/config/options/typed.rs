@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::OptionSet;
 use crate::config::table::{Kind, Section, Unit};
 use crate::config::{DiskOptions, NetOptions, ResourceOptions, ResyncOptions};
-use crate::names::{OnIoError, Protocol};
+use crate::names::{AfterSb0Pri, AfterSb1Pri, AfterSb2Pri, OnIoError, Protocol, RrConflict};
 
 impl ResourceOptions {
     pub(in crate::config) fn from_set(set: &OptionSet) -> Self {
@@ -28,6 +28,11 @@ impl NetOptions {
             max_epoch_size: get.count("max-epoch-size"),
             sndbuf_bytes: get.bytes("sndbuf-size"),
             rcvbuf_bytes: get.bytes("rcvbuf-size"),
+            after_sb_0pri: get.named("after-sb-0pri").unwrap_or(AfterSb0Pri::Disconnect),
+            after_sb_1pri: get.named("after-sb-1pri").unwrap_or(AfterSb1Pri::Disconnect),
+            after_sb_2pri: get.named("after-sb-2pri").unwrap_or(AfterSb2Pri::Disconnect),
+            always_asbp: get.flag("always-asbp"),
+            rr_conflict: get.named("rr-conflict").unwrap_or(RrConflict::Disconnect),
         }
     }
 }
@@ -125,6 +130,11 @@ impl Getter<'_> {
                 unreachable!("callers ask for options that count time: {name}")
             }
         }
+    }
+
+    /// Whether a flag that is off by default is set.
+    fn flag(&self, name: &str) -> bool {
+        self.set.get(name).is_some_and(|value| value.text == "yes")
     }
 
     fn named<T: FromStr>(&self, name: &str) -> Option<T> {

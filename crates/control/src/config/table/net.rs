@@ -5,8 +5,6 @@ use super::{NOT_YET, Spec, Support, choice, flag, ignored, number, only, text};
 
 use Support::Active;
 
-const SPLIT_BRAIN: Support =
-    only(&["disconnect"], "split brain is resolved by 'connect --discard-my-data' only, yet");
 const AUTHENTICATION: Support = only(&[], "peers are not authenticated yet");
 const ENCRYPTION: Support = only(&["no"], "links are not encrypted yet");
 const KEYS: Support = only(&[], "links are not encrypted yet");
@@ -37,8 +35,9 @@ pub(super) const NET: &[Spec] = &[
             "discard-least-changes",
             "discard-local",
             "discard-remote",
+            "discard-node-NAME",
         ],
-        SPLIT_BRAIN,
+        Active,
     ),
     choice(
         "after-sb-1pri",
@@ -49,18 +48,14 @@ pub(super) const NET: &[Spec] = &[
             "call-pri-lost-after-sb",
             "violently-as0p",
         ],
-        SPLIT_BRAIN,
+        Active,
     ),
-    choice(
-        "after-sb-2pri",
-        &["disconnect", "call-pri-lost-after-sb", "violently-as0p"],
-        SPLIT_BRAIN,
-    ),
-    flag("always-asbp", only(&["no"], "split brain is resolved by command only, yet")),
+    choice("after-sb-2pri", &["disconnect", "call-pri-lost-after-sb", "violently-as0p"], Active),
+    flag("always-asbp", Active),
     choice(
         "rr-conflict",
         &["disconnect", "call-pri-lost", "violently", "retry-connect", "auto-discard"],
-        only(&["disconnect"], "a resync against the roles can only be refused yet"),
+        Active,
     ),
     number("ping-timeout", (1, 300, 5), Tenths, Active),
     text("data-integrity-alg", ignored(&[""], "every frame is checksummed anyway")),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{pair, parse, seen_from_a, warnings};
 use crate::config::{MetaDisk, NetOptions, ResyncOptions};
 use crate::id::{Minor, NodeId, VolumeNumber};
-use crate::names::Protocol;
+use crate::names::{AfterSb0Pri, AfterSb1Pri, AfterSb2Pri, Protocol, RrConflict};
 
 #[test]
 fn the_smallest_resource_has_drbds_defaults() {
@@ -35,6 +35,11 @@ fn the_smallest_resource_has_drbds_defaults() {
         max_epoch_size: 2048,
         sndbuf_bytes: 0,
         rcvbuf_bytes: 0,
+        after_sb_0pri: AfterSb0Pri::Disconnect,
+        after_sb_1pri: AfterSb1Pri::Disconnect,
+        after_sb_2pri: AfterSb2Pri::Disconnect,
+        always_asbp: false,
+        rr_conflict: RrConflict::Disconnect,
     };
     assert_eq!(peer.net, expected);
     let expected = ResyncOptions {
@@ -77,6 +82,22 @@ fn options_arrive_in_their_units() {
         ("net { sndbuf-size 8s; }", |net| net.sndbuf_bytes == 4096),
         ("net { allow-two-primaries no; no-tls; after-sb-0pri disconnect; }", |net| {
             *net == NetOptions::default()
+        }),
+        ("net { after-sb-0pri discard-least-changes; }", |net| {
+            net.after_sb_0pri == AfterSb0Pri::DiscardLeastChanges
+        }),
+        ("net { after-sb-0pri discard-node-a; }", |net| {
+            net.after_sb_0pri == AfterSb0Pri::DiscardLocal
+        }),
+        ("net { after-sb-0pri discard-node-b; }", |net| {
+            net.after_sb_0pri == AfterSb0Pri::DiscardRemote
+        }),
+        ("net { after-sb-1pri consensus; after-sb-2pri violently-as0p; }", |net| {
+            (net.after_sb_1pri, net.after_sb_2pri)
+                == (AfterSb1Pri::Consensus, AfterSb2Pri::ViolentlyAs0p)
+        }),
+        ("net { always-asbp; rr-conflict retry-connect; }", |net| {
+            net.always_asbp && net.rr_conflict == RrConflict::RetryConnect
         }),
         ("net { _unknown anything; }", |net| *net == NetOptions::default()),
     ];

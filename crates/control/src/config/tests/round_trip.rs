@@ -37,7 +37,9 @@ fn value(spec: &Spec, seed: u64) -> String {
             }
         }
         Kind::Flag => ["yes", "no"][usize::try_from(seed % 2).unwrap()].to_owned(),
-        Kind::Choice(words) => words[usize::try_from(seed).unwrap_or(0) % words.len()].to_owned(),
+        Kind::Choice(words) => {
+            words[usize::try_from(seed).unwrap_or(0) % words.len()].replace("NAME", "a")
+        }
         Kind::Text { .. } => ["\"a b\"", "\"x\\\"y\\\\z\"", "crc32c", "\"\""]
             [usize::try_from(seed % 4).unwrap()]
         .to_owned(),

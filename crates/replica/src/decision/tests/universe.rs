@@ -7,7 +7,8 @@ use super::*;
 #[track_caller]
 pub(super) fn check(mine: &Side, peer: &Side) {
     let (ours, theirs) = (decide(mine, peer), decide(peer, mine));
-    let mirrored = Verdict { decision: mirror(ours.decision), rule: mirror_rule(ours, mine, peer) };
+    let rule = mirror_rule(ours, mine, peer);
+    let mirrored = Verdict { decision: mirror(ours.decision), rule, reverted: ours.reverted };
     assert_eq!(theirs, mirrored, "no mirror: {mine:?} against {peer:?}");
     let (source, target) = match ours.decision {
         Decision::Source(_) => (mine, peer),
@@ -19,17 +20,19 @@ pub(super) fn check(mine: &Side, peer: &Side) {
             assert!(mine.uuids.current != peer.uuids.current, "one generation, {ours:?}");
             return;
         }
-        Decision::Refuse(_) => return,
+        Decision::Refuse(_) | Decision::Retry(_) => return,
     };
     let whole = DiskState::Outdated..=DiskState::UpToDate;
     assert!(whole.contains(&source.disk), "bad source: {mine:?} against {peer:?}");
     assert!(source.uuids.current.is_real(), "empty source: {mine:?} against {peer:?}");
     let has_data = target.disk >= DiskState::Consistent;
-    assert!(target.role != Role::Primary || !has_data, "target: {mine:?} against {peer:?}");
-    let has_discarded = source.discard_my_data && target.uuids.current.is_real();
-    let may_discard =
-        matches!(ours.rule, Rule::BitmapCrossed | Rule::BitmapBoth | Rule::HistoryBoth);
-    assert!(!(has_discarded && may_discard), "discarded: {mine:?} against {peer:?}");
+    let is_empty = source.uuids.dirty_blocks == 0 && target.uuids.dirty_blocks == 0;
+    let bears_it = target.policies.rr_conflict == RoleConflict::Violently || is_empty;
+    let may_target = target.role != Role::Primary || !has_data || bears_it;
+    assert!(may_target, "target: {mine:?} against {peer:?}");
+    let has_other = is_whole(target) && target.uuids.current.is_real();
+    let has_discarded = source.discard_my_data && !target.discard_my_data && has_other;
+    assert!(!has_discarded, "discarded: {mine:?} against {peer:?}");
     assert_eq!(disk_after(SOURCE_BITS, source, target), DiskState::UpToDate);
 }
 
@@ -75,13 +78,15 @@ fn check_no_sync(rule: Rule, mine: &Side, peer: &Side) {
     }
 }
 
-fn mirror(decision: Decision) -> Decision {
+pub(super) fn mirror(decision: Decision) -> Decision {
     match decision {
         Decision::Source(extent) => Decision::Target(extent),
         Decision::Target(extent) => Decision::Source(extent),
-        Decision::NoSync | Decision::SplitBrain | Decision::Unrelated | Decision::Refuse(_) => {
-            decision
-        }
+        Decision::NoSync
+        | Decision::SplitBrain
+        | Decision::Unrelated
+        | Decision::Refuse(_)
+        | Decision::Retry(_) => decision,
     }
 }
 
@@ -159,6 +164,7 @@ fn all_flags(side: Side) -> Vec<Side> {
                         last_session_async: protocol == 1,
                         last_session_memory: protocol == 2,
                         bitmap_alias: bits & 8 != 0,
+                        was_primary: false,
                     }
                 }));
             }
@@ -217,6 +223,7 @@ fn pairs_of_everything() {
             side.node_id = NodeId(node_id);
             side.role = [Role::Primary, Role::Secondary, Role::Unknown][draw(3)];
             side.discard_my_data = draw(4) == 0;
+            side.policies.rr_conflict = RoleConflict::ALL[draw(RoleConflict::ALL.len())];
             let protocol = draw(3);
             side.dirty([0, 5][draw(2)]).session([0, 1, 2][draw(3)]).flags(|flags| {
                 flags.crashed_primary = draw(2) == 0;

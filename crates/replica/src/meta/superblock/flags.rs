@@ -63,5 +63,7 @@ flags! {
         bitmap_alias = 0x40,
         /// Everything that the peer sent in the last session has been carried out.
         drained = 0x80,
+        /// This node was Primary when the last session ended.
+        was_primary = 0x100,
     }
 }

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use tandem_replica::meta::{self, DeviceUuid, Identity, Layout, Placement};
+use tandem_replica::meta::{self, CopyIndex, DeviceUuid, Identity, Layout, Placement, Superblock};
 use tandem_replica::wire::{NodeId, Protocol, VolumeNumber};
 use tandem_replica::{
-    CommandError, CommandId, Config, Cookie, Instant, NetConfig, PeerConfig, RequestError,
+    CommandError, CommandId, Config, Cookie, Handler, Instant, NetConfig, PeerConfig, RequestError,
     Resource, VolumeConfig,
 };
 
@@ -24,6 +24,8 @@ pub(crate) struct Node {
     pub(crate) replies: Vec<(Cookie, Reply)>,
     pub(crate) done: Vec<(CommandId, Result<(), CommandError>)>,
     pub(crate) events: Vec<String>,
+    /// Handlers that were called.
+    pub(crate) called: Vec<Handler>,
     pub(crate) running: bool,
 }
 
@@ -39,6 +41,7 @@ impl Node {
             replies: Vec::new(),
             done: Vec::new(),
             events: Vec::new(),
+            called: Vec::new(),
             running: true,
         };
         for volume in 0..volumes {
@@ -89,5 +92,17 @@ pub(crate) fn config(
         boot_id,
         entropy,
         promote_timeout: Duration::from_secs(2),
+    }
+}
+
+/// Changes what the metadata of a device say, while nobody uses it.
+pub(crate) fn edit_superblock(device: &mut [u8], edit: impl FnOnce(&mut Superblock)) {
+    let offsets = meta::superblock_offsets(DEVICE_BYTES as u64, Placement::Internal).unwrap();
+    let [a, b] = offsets.map(|offset| usize::try_from(offset).unwrap());
+    let block = &device[a..a + meta::META_BLOCK_BYTES];
+    let mut superblock = Superblock::decode(block, CopyIndex::A).unwrap();
+    edit(&mut superblock);
+    for (at, copy) in [(a, CopyIndex::A), (b, CopyIndex::B)] {
+        device[at..at + meta::META_BLOCK_BYTES].copy_from_slice(&superblock.encode(copy));
     }
 }

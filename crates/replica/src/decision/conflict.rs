@@ -1,0 +1,101 @@
+//! Step 4 of the decision: a direction against what the operator said, or against the roles.
+
+use tandem_wire::{DiskState, RoleConflict};
+
+use super::{
+    Decision, Extent, Refusal, Rule, Side, compare, is_just_created, is_primary, is_whole,
+};
+
+/// Turns a direction whose source said `--discard-my-data`, if the other side has a whole image.
+pub(super) fn discarding(found: Decision, mine: &Side, peer: &Side) -> Decision {
+    let gives_in = |side: &Side, other: &Side| {
+        side.discard_my_data && !other.discard_my_data && is_whole(other) && !is_just_created(other)
+    };
+    match found {
+        Decision::Source(extent) if gives_in(mine, peer) => Decision::Target(extent),
+        Decision::Target(extent) if gives_in(peer, mine) => Decision::Source(extent),
+        Decision::NoSync
+        | Decision::Source(_)
+        | Decision::Target(_)
+        | Decision::SplitBrain
+        | Decision::Unrelated
+        | Decision::Refuse(_)
+        | Decision::Retry(_) => found,
+    }
+}
+
+/// Refuses or turns a direction that the disks or the roles forbid.
+pub(super) fn against_roles(found: Decision, rule: Rule, mine: &Side, peer: &Side) -> Decision {
+    let ruling = match found {
+        Decision::Source(extent) => judge(extent, rule, mine, peer),
+        Decision::Target(extent) => judge(extent, rule, peer, mine),
+        Decision::NoSync if is_primary(mine) && is_primary(peer) => {
+            return Decision::Refuse(Refusal::TwoPrimaries);
+        }
+        Decision::NoSync
+        | Decision::SplitBrain
+        | Decision::Unrelated
+        | Decision::Refuse(_)
+        | Decision::Retry(_) => return found,
+    };
+    match (ruling, found) {
+        (Ruling::GoOn, _) => found,
+        (Ruling::Turn, Decision::Source(extent)) => Decision::Target(extent),
+        (Ruling::Turn, Decision::Target(extent)) => Decision::Source(extent),
+        (Ruling::Turn, _) => unreachable!("only directions are judged"),
+        (Ruling::Refuse(reason), _) => Decision::Refuse(reason),
+        (Ruling::Retry(reason), _) => Decision::Retry(reason),
+    }
+}
+
+/// Whether this side, a Primary, is the one whose data would be replaced.
+pub fn loses_as_primary(mine: &Side, peer: &Side) -> bool {
+    let directed = discarding(compare(mine, peer).0, mine, peer);
+    is_primary(mine) && matches!(directed, Decision::Target(_))
+}
+
+enum Ruling {
+    GoOn,
+    Turn,
+    Refuse(Refusal),
+    Retry(Refusal),
+}
+
+fn judge(extent: Extent, rule: Rule, source: &Side, target: &Side) -> Ruling {
+    if !is_whole(source) {
+        return Ruling::Refuse(Refusal::SourceInconsistent);
+    }
+    if !is_primary(target) || target.disk < DiskState::Consistent {
+        return Ruling::GoOn;
+    }
+    if is_primary(source) && may_go_on(extent, source, target) {
+        return Ruling::Refuse(Refusal::TwoPrimaries);
+    }
+    if may_go_on(extent, source, target) {
+        return Ruling::GoOn;
+    }
+    match target.policies.rr_conflict {
+        RoleConflict::AutoDiscard
+            if ends_a_session(rule) && !is_primary(source) && !target.discard_my_data =>
+        {
+            Ruling::Turn
+        }
+        RoleConflict::RetryConnect => Ruling::Retry(Refusal::TargetIsPrimary),
+        RoleConflict::Disconnect
+        | RoleConflict::CallPriLost
+        | RoleConflict::AutoDiscard
+        | RoleConflict::Violently => Ruling::Refuse(Refusal::TargetIsPrimary),
+    }
+}
+
+/// Whether the Primary may be target all the same: its clients see nothing of it, or shall bear it.
+fn may_go_on(extent: Extent, source: &Side, target: &Side) -> bool {
+    let is_empty = source.uuids.dirty_blocks == 0 && target.uuids.dirty_blocks == 0;
+    let is_unseen = extent == Extent::Bits && is_empty;
+    is_unseen || target.policies.rr_conflict == RoleConflict::Violently
+}
+
+/// Whether both hold one generation, so that all that is at stake is the end of a session.
+fn ends_a_session(rule: Rule) -> bool {
+    matches!(rule, Rule::CrashedPrimary | Rule::Survivor | Rule::DirtyBits)
+}

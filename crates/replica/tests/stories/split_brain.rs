@@ -1,0 +1,282 @@
+//! Both nodes wrote apart: what they see, and what operators and policies make of it.
+
+use std::time::Duration;
+
+use tandem_replica::decision::{Party, Policy, Rule};
+use tandem_replica::wire::{
+    AfterSplitBrain0Pri, AfterSplitBrain1Pri, AfterSplitBrain2Pri, NodeId, Policies, Protocol,
+    Role, RoleConflict,
+};
+use tandem_replica::{Command, CommandError, ConnectionState, Divergence, Handler, SyncState};
+
+use crate::pair::{CLIENT, Pair};
+use crate::stage::{VOLUME, assert_in_sync, connection, promote};
+
+/// Both were Primary while the link was cut.
+fn split_brain() -> Pair {
+    let mut pair = Pair::in_sync(1, Protocol::C);
+    pair.cut();
+    pair.write(0, 0, &[1; 4096]);
+    promote(&mut pair, 1);
+    pair.write(1, 4096, &[2; 8192]);
+    pair
+}
+
+fn demote(pair: &mut Pair, node: usize) {
+    pair.nodes[node].resource.close_client(CLIENT, pair.now);
+    pair.command(node, Command::Secondary { force: false }).unwrap();
+}
+
+fn data(pair: &Pair, node: usize) -> Vec<u8> {
+    pair.nodes[node].devices[0][..pair.size()].to_vec()
+}
+
+fn was_told(pair: &Pair, node: usize, text: &str) -> bool {
+    pair.nodes[node].events.iter().any(|event| event.contains(text))
+}
+
+#[track_caller]
+fn assert_split(pair: &Pair) {
+    for node in 0..2 {
+        let connection = connection(pair, node);
+        assert_eq!(connection.state, ConnectionState::StandAlone, "{connection:?}");
+        assert!(matches!(connection.sync_state, SyncState::SplitBrain(_)), "{connection:?}");
+    }
+}
+
+#[test]
+fn a_split_brain_is_seen_by_both_and_changes_nothing() {
+    let mut pair = split_brain();
+    let before = [0, 1].map(|node| data(&pair, node));
+    pair.heal();
+    let parties = [Party { blocks: 1, was_primary: true }, Party { blocks: 2, was_primary: false }];
+    for node in 0..2 {
+        let connection = connection(&pair, node);
+        assert_eq!(connection.state, ConnectionState::StandAlone);
+        let expected = SyncState::SplitBrain(Divergence {
+            volume: VOLUME,
+            rule: Rule::BitmapBoth,
+            policy: Some(Policy::TwoPrimaries(AfterSplitBrain2Pri::Disconnect)),
+            own: parties[node],
+            peer: parties[1 - node],
+        });
+        assert_eq!(connection.sync_state, expected);
+        assert_eq!(data(&pair, node), before[node]);
+        assert_eq!(pair.nodes[node].called, [Handler::InitialSplitBrain, Handler::SplitBrain]);
+    }
+}
+
+#[test]
+fn discarding_one_side_resolves_a_split_brain() {
+    for victim in 0..2 {
+        let mut pair = split_brain();
+        pair.heal();
+        let refused = pair.try_connect(victim, true);
+        assert!(matches!(refused, Err(CommandError::Refused(_))), "a Primary: {refused:?}");
+        demote(&mut pair, victim);
+        let survivor = data(&pair, 1 - victim);
+        pair.try_connect(victim, true).unwrap();
+        pair.run(Duration::from_secs(60));
+        assert_in_sync(&pair);
+        assert_eq!(data(&pair, 0), survivor);
+        assert_eq!(connection(&pair, 1 - victim).sync_state, SyncState::Normal);
+    }
+}
+
+#[test]
+fn different_policies_keep_the_nodes_apart() {
+    let mut pair = Pair::in_sync(1, Protocol::C);
+    pair.cut();
+    let after_sb_0pri = AfterSplitBrain0Pri::DiscardLeastChanges;
+    pair.set_policies_of(0, Policies { after_sb_0pri, ..Policies::default() });
+    pair.heal();
+    for (node, text) in [
+        (0, "after-sb-0pri settings: here discard-least-changes, at bob disconnect"),
+        (1, "after-sb-0pri settings: here disconnect, at alice discard-least-changes"),
+    ] {
+        let connection = connection(&pair, node);
+        assert_eq!(connection.state, ConnectionState::StandAlone);
+        let reason = connection.reason.unwrap();
+        assert!(reason.contains(&format!("incompatible {text}")), "{reason}");
+    }
+}
+
+#[test]
+fn the_secondary_loses_by_policy() {
+    let mut pair = split_brain();
+    demote(&mut pair, 1);
+    let after_sb_1pri = AfterSplitBrain1Pri::DiscardSecondary;
+    pair.set_policies(Policies { after_sb_1pri, ..Policies::default() });
+    let (survivor, before) = (data(&pair, 0), pair.data_bytes);
+    pair.heal();
+    assert_in_sync(&pair);
+    assert_eq!(data(&pair, 1), survivor);
+    let settled = "settled by after-sb-1pri discard-secondary: ";
+    assert!(was_told(&pair, 0, &format!("{settled}bob loses 2 blocks of 4 KiB (8192 bytes)")));
+    assert!(was_told(&pair, 1, &format!("{settled}this node loses 2 blocks")));
+    assert_eq!(pair.nodes[0].called, [Handler::InitialSplitBrain]);
+    assert_eq!(pair.data_bytes - before, 3 * 4096, "only what differs is copied");
+}
+
+#[test]
+fn who_was_primary_when_they_parted_is_remembered() {
+    for (after_sb_0pri, survivor) in [
+        (AfterSplitBrain0Pri::DiscardYoungerPrimary, 0),
+        (AfterSplitBrain0Pri::DiscardOlderPrimary, 1),
+    ] {
+        let mut pair = split_brain();
+        demote(&mut pair, 0);
+        demote(&mut pair, 1);
+        for node in 0..2 {
+            pair.kill(node);
+        }
+        let kept = data(&pair, survivor);
+        pair.linked = false;
+        pair.restart(0);
+        pair.restart(1);
+        pair.set_policies(Policies { after_sb_0pri, ..Policies::default() });
+        pair.heal();
+        assert_in_sync(&pair);
+        assert_eq!(data(&pair, 0), kept, "{after_sb_0pri}");
+    }
+}
+
+#[test]
+fn a_primary_without_clients_steps_back() {
+    let policies = Policies {
+        after_sb_0pri: AfterSplitBrain0Pri::DiscardNode(NodeId(0)),
+        after_sb_1pri: AfterSplitBrain1Pri::CallPriLostAfterSb,
+        ..Policies::default()
+    };
+    let mut pair = split_brain();
+    demote(&mut pair, 1);
+    pair.nodes[0].resource.close_client(CLIENT, pair.now);
+    pair.set_policies(policies);
+    let kept = data(&pair, 1);
+    pair.heal();
+    assert_in_sync(&pair);
+    assert_eq!(data(&pair, 0), kept);
+    assert_eq!(pair.nodes[0].resource.status(pair.now).role, Role::Secondary);
+    assert_eq!(connection(&pair, 1).peer_role, Role::Secondary);
+}
+
+#[test]
+fn a_primary_in_use_does_not_step_back() {
+    let policies = Policies {
+        after_sb_0pri: AfterSplitBrain0Pri::DiscardNode(NodeId(0)),
+        after_sb_1pri: AfterSplitBrain1Pri::CallPriLostAfterSb,
+        ..Policies::default()
+    };
+    let mut pair = split_brain();
+    demote(&mut pair, 1);
+    pair.set_policies(policies);
+    let before = [0, 1].map(|node| data(&pair, node));
+    pair.heal();
+    assert_split(&pair);
+    assert_eq!([0, 1].map(|node| data(&pair, node)), before);
+    assert!(pair.nodes[0].called.contains(&Handler::PriLostAfterSb));
+    assert!(!pair.nodes[1].called.contains(&Handler::PriLostAfterSb));
+}
+
+/// The generations have met only further back: bits do not tell what differs, so everything is
+/// copied.
+#[test]
+fn a_complex_split_brain_is_settled_by_a_full_sync() {
+    let mut pair = split_brain();
+    pair.heal();
+    assert_split(&pair);
+    for node in 0..2 {
+        demote(&mut pair, node);
+        // Older metadata of another peer slot would do the same: what tracks the peer is lost.
+        pair.command(node, Command::Detach { volume: VOLUME, force: true }).unwrap();
+        forget_bitmap_uuid(&mut pair, node);
+        pair.attach(node);
+    }
+    pair.set_policies(Policies {
+        after_sb_0pri: AfterSplitBrain0Pri::DiscardNode(NodeId(1)),
+        ..Policies::default()
+    });
+    pair.connect();
+    pair.run(Duration::from_secs(60));
+    assert_split(&pair);
+    pair.set_policies(Policies {
+        after_sb_0pri: AfterSplitBrain0Pri::DiscardNode(NodeId(1)),
+        always_asbp: true,
+        ..Policies::default()
+    });
+    let (kept, before) = (data(&pair, 0), pair.data_bytes);
+    pair.connect();
+    pair.run(Duration::from_secs(60));
+    assert_in_sync(&pair);
+    assert_eq!(data(&pair, 1), kept);
+    assert!(pair.data_bytes - before >= pair.size() as u64, "not everything was copied");
+}
+
+/// Moves the bitmap UUID for the peer into the history, as metadata that met a third state would.
+fn forget_bitmap_uuid(pair: &mut Pair, node: usize) {
+    let device = &mut pair.nodes[node].devices[0];
+    crate::pair::edit_superblock(device, |superblock| {
+        let slot = superblock.peers.iter_mut().flatten().next().unwrap();
+        let old = std::mem::replace(&mut slot.bitmap_uuid, tandem_replica::wire::Uuid::NONE);
+        superblock.history.rotate_right(1);
+        superblock.history[0] = old;
+    });
+}
+
+#[test]
+fn a_conflict_of_roles_is_tried_again_until_it_is_gone() {
+    let mut pair = Pair::in_sync(1, Protocol::C);
+    demote(&mut pair, 0);
+    pair.cut();
+    promote(&mut pair, 1);
+    pair.write(1, 0, &[1; 4096]);
+    demote(&mut pair, 1);
+    promote(&mut pair, 0);
+    let rr_conflict = RoleConflict::RetryConnect;
+    pair.set_policies(Policies { rr_conflict, ..Policies::default() });
+    pair.heal();
+    for node in 0..2 {
+        assert_eq!(connection(&pair, node).state, ConnectionState::Connecting);
+    }
+    demote(&mut pair, 0);
+    pair.run(Duration::from_secs(60));
+    assert_in_sync(&pair);
+}
+
+#[test]
+fn a_conflict_of_roles_calls_for_help() {
+    let mut pair = Pair::in_sync(1, Protocol::C);
+    demote(&mut pair, 0);
+    pair.cut();
+    promote(&mut pair, 1);
+    pair.write(1, 0, &[1; 4096]);
+    demote(&mut pair, 1);
+    promote(&mut pair, 0);
+    let rr_conflict = RoleConflict::CallPriLost;
+    pair.set_policies(Policies { rr_conflict, ..Policies::default() });
+    pair.heal();
+    assert_eq!(connection(&pair, 0).state, ConnectionState::StandAlone);
+    assert_eq!(pair.nodes[0].called, [Handler::PriLost]);
+    assert!(pair.nodes[1].called.is_empty());
+}
+
+/// Only one node wrote; its operator wants the state before.
+#[test]
+fn discarding_goes_back_to_older_data() {
+    let mut pair = Pair::in_sync(1, Protocol::C);
+    pair.write(0, 0, &[1; 4096]);
+    pair.cut();
+    pair.write(0, 0, &[2; 4096]);
+    demote(&mut pair, 0);
+    pair.command(0, Command::Disconnect { peer: NodeId(1), force: true }).unwrap();
+    pair.try_connect(0, true).unwrap();
+    pair.heal();
+    assert_in_sync(&pair);
+    assert_eq!(pair.nodes[0].devices[0][..4096], [1; 4096]);
+    assert!(was_told(&pair, 0, "reverting to older data"));
+    pair.cut();
+    promote(&mut pair, 1);
+    pair.write(1, 0, &[3; 4096]);
+    pair.heal();
+    assert_in_sync(&pair);
+}
