@@ -1,9 +1,11 @@
 //! Clients: what NBD connections of an application would ask, and what they still wait for.
 //!
 //! Requests come in bursts, half of them on a few hot spots so that they overlap in flight. Every
-//! sector written is stamped. A client is bound to the process it was opened on.
+//! sector written is stamped. A client is bound to the process it was opened on. What a connection
+//! leaves unanswered when it dies is asked again on the slot's next one, wherever that is: as a
+//! write of its own, so that a copy that is still under way can be told from it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use tandem_replica::{ClientId, Cookie, RequestOp};
@@ -15,8 +17,12 @@ use crate::prng::Prng;
 use crate::profile::Profile;
 use crate::stamp::{self, BLOCK_SECTORS, SECTOR, WriteId};
 
-/// Sectors of the longest request: 64 KiB.
+/// Sectors of the longest usual request: 64 KiB.
 const SECTORS_MAX: u64 = 128;
+/// Sectors of the longest one: 1 MiB.
+const LONG_SECTORS_MAX: u64 = 2048;
+/// Sectors of a volume that gets those.
+const LONG_VOLUME_SECTORS: usize = 4096;
 
 /// All clients and their requests.
 #[derive(Debug)]
@@ -27,6 +33,8 @@ pub struct Clients {
     pub pending: BTreeMap<Cookie, Pending>,
     /// Requests made so far.
     pub requests: u64,
+    /// By slot: writes to be asked again, and the nodes they were asked of.
+    again: Vec<VecDeque<(WriteId, usize)>>,
     prng: Prng,
     ids: u64,
 }
@@ -55,6 +63,8 @@ pub struct Pending {
     pub session: Option<u64>,
     /// Which process the peer was then.
     pub peer_life: Life,
+    /// The peer had ended that session by then, of which this node may not have heard.
+    pub peer_left: bool,
     /// When it was handed in, nanoseconds.
     pub since: u64,
     /// What was asked.
@@ -82,14 +92,26 @@ pub enum Kind {
     },
 }
 
+impl Kind {
+    /// A few words for the timeline.
+    pub fn text(&self) -> String {
+        match self {
+            Self::Read { first, floors } => format!("sectors {first}+{}", floors.len()),
+            Self::Write(id) => format!("write {id}"),
+            Self::Flush { covered, .. } => format!("covers {covered} replies"),
+        }
+    }
+}
+
 impl Clients {
     /// The clients of a profile, none of them open.
     pub fn new(profile: &Profile, prng: Prng) -> Self {
         let volumes = profile.volume_blocks.len();
-        let slots = (0..profile.clients * volumes)
+        let slots: Vec<Client> = (0..profile.clients * volumes)
             .map(|slot| Client { volume: slot % volumes, open: None, in_flight: 0 })
             .collect();
-        Self { slots, pending: BTreeMap::new(), requests: 0, prng, ids: 0 }
+        let again = vec![VecDeque::new(); slots.len()];
+        Self { slots, pending: BTreeMap::new(), requests: 0, again, prng, ids: 0 }
     }
 
     /// A name for a connection or a request.
@@ -110,24 +132,77 @@ impl Clients {
 
     /// Forgets every connection to `node`; what was in flight stays unanswered.
     pub fn drop_node(&mut self, node: usize) {
-        for slot in &mut self.slots {
-            if slot.open.is_some_and(|(_, on)| on == node) {
-                slot.open = None;
-                slot.in_flight = 0;
-            }
-        }
-        self.pending.retain(|_, pending| pending.node != node);
+        self.drop_where(|_, on| on == node);
     }
 
     /// Forgets one connection.
     pub fn drop_client(&mut self, client: ClientId) {
+        self.drop_where(|id, _| id == client);
+    }
+
+    fn drop_where(&mut self, is_dropped: impl Fn(ClientId, usize) -> bool) {
         for slot in &mut self.slots {
-            if slot.open.is_some_and(|(id, _)| id == client) {
+            if slot.open.is_some_and(|(id, on)| is_dropped(id, on)) {
                 slot.open = None;
                 slot.in_flight = 0;
             }
         }
-        self.pending.retain(|_, pending| pending.client != client);
+        let again = &mut self.again;
+        self.pending.retain(|_, pending| {
+            let dropped = is_dropped(pending.client, pending.node);
+            if let (true, Kind::Write(id)) = (dropped, &pending.kind) {
+                again[pending.slot].push_back((*id, pending.node));
+            }
+            !dropped
+        });
+    }
+
+    /// Time that a node was stopped for is nobody's waiting time.
+    pub fn excuse(&mut self, node: usize, time: u64) {
+        for pending in self.pending.values_mut().filter(|pending| pending.node == node) {
+            pending.since += time;
+        }
+    }
+
+    /// Whether the slot has something to ask again.
+    pub fn has_again(&self, slot: usize) -> bool {
+        !self.again[slot].is_empty()
+    }
+
+    /// A request that the slot's last connection has left unanswered, to be asked once more, and
+    /// the node it was asked of.
+    pub fn draw_again(
+        &mut self,
+        model: &mut Model,
+        node: usize,
+        slot: usize,
+    ) -> Option<(RequestOp, Kind, usize)> {
+        let (old, before) = self.again[slot].pop_front()?;
+        let WriteRecord { volume, first, sectors, zero, fua, .. } = model.writes[old as usize];
+        if sectors == 0 {
+            return None;
+        }
+        let id = model.submit(node, WriteRecord::new(volume, first, sectors, zero, fua));
+        let range = byte_range(first, sectors);
+        let op = if zero {
+            RequestOp::Trim { range, fua }
+        } else {
+            RequestOp::Write { offset: range.offset, data: payload(id, first, sectors), fua }
+        };
+        Some((op, Kind::Write(id), before))
+    }
+
+    /// Whether a write in flight meets these sectors of a volume.
+    pub fn meets(&self, model: &Model, volume: usize, first: usize, count: usize) -> bool {
+        self.pending.values().any(|pending| match pending.kind {
+            Kind::Write(id) => {
+                let record = &model.writes[id as usize];
+                record.volume == volume
+                    && record.first < first + count
+                    && first < record.first + record.sectors
+            }
+            Kind::Read { .. } | Kind::Flush { .. } => false,
+        })
     }
 
     /// Whether a connection is open.
@@ -188,7 +263,12 @@ impl Clients {
 
     fn range(&mut self, sectors: usize) -> (usize, usize) {
         let prng = &mut self.prng;
-        let mut count = prng.log_between(1, SECTORS_MAX);
+        let longest = if sectors >= LONG_VOLUME_SECTORS && prng.per_mille(20) {
+            LONG_SECTORS_MAX
+        } else {
+            SECTORS_MAX
+        };
+        let mut count = prng.log_between(1, longest);
         let mut first = if prng.per_mille(500) {
             // One of four hot spots of 16 KiB.
             let spot = sectors / 5 * (1 + prng.index(4));
@@ -200,8 +280,12 @@ impl Clients {
             first = first / BLOCK_SECTORS * BLOCK_SECTORS;
             count = count.next_multiple_of(BLOCK_SECTORS as u64);
         }
+        if !first.is_multiple_of(BLOCK_SECTORS) {
+            // Longer ones the export would have cut: whole blocks around it are one piece.
+            count = count.min(LONG_SECTORS_MAX - 2 * BLOCK_SECTORS as u64);
+        }
         let first = first.min(sectors - 1);
-        let count = usize::try_from(count).expect("at most 128");
+        let count = usize::try_from(count).expect("at most 2048");
         (first, count.min(sectors - first))
     }
 }

@@ -82,6 +82,11 @@ impl Device {
         &self.contents
     }
 
+    /// Sectors that a power loss may take back.
+    pub fn dirty(&self) -> &[usize] {
+        &self.dirty
+    }
+
     /// The first sector of the first `sectors` whose bytes are not what `contents` says, all of
     /// them looked at.
     pub fn check_index(&self, sectors: usize) -> Option<usize> {

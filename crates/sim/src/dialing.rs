@@ -6,10 +6,14 @@
 use tandem_replica::{LinkDown, LinkEvent, LinkSession};
 
 use crate::checks::Violation;
-use crate::clock::{MICROS, MILLIS};
+use crate::clock::{MICROS, MILLIS, SECONDS};
 use crate::event::{Event, Life};
+use crate::marks::Mark;
 use crate::node::node_id;
 use crate::world::World;
+
+/// Frames of an ended session that reach the process, at most.
+const LATE_MAX: usize = 8;
 
 impl World {
     /// The core of `node` wants to be connected.
@@ -33,12 +37,15 @@ impl World {
         }
         let peer = 1 - node;
         let failed = Event::DialFailed { node, life, attempt };
-        if self.link.is_cut(0) || self.link.is_cut(1) {
+        // The kernel of a stopped process takes the connection, but nobody greets.
+        if self.link.is_cut(0) || self.link.is_cut(1) || self.nodes[peer].stopped.is_some() {
             let timeout = u64::try_from(self.profile.net.timeout.as_nanos()).expect("seconds");
             self.clock.after(timeout, failed);
             return Ok(());
         }
-        let crossed = peer < node && self.nodes[peer].attempt.is_some();
+        let both = self.nodes[peer].attempt.is_some();
+        let crossed = peer < node && both;
+        self.marks.hit_if(both, Mark::BothConnectCross);
         let Some(dialer) = self.nodes[node].resource.as_ref() else { return Ok(()) };
         let mut discards = [false; 2];
         discards[node] = dialer.discards_my_data(node_id(peer));
@@ -49,6 +56,7 @@ impl World {
             Some(Ok(())) if !crossed => true,
             Some(Ok(())) | None => false,
             Some(Err(reason)) => {
+                self.marks.hit(Mark::LinkRejected);
                 self.tell(Some(peer), format_args!("rejects the link: {reason}"));
                 false
             }
@@ -103,8 +111,9 @@ impl World {
         let Some((session, session_id)) = self.link.up(key, node, &mut self.clock) else {
             return Ok(());
         };
-        if let Some((_, old)) = self.nodes[node].session.replace((session, key)) {
-            self.link.close(old, node, false, &mut self.clock);
+        if let Some((old, old_key)) = self.nodes[node].session.replace((session, key)) {
+            self.marks.hit(Mark::SessionReplaced);
+            self.hang_up(node, old, old_key);
         }
         self.nodes[node].attempt = None;
         self.trace.mark(self.clock.now(), key);
@@ -112,6 +121,19 @@ impl World {
         let event = LinkEvent::Up { session, session_id, peer_discards };
         self.input(node, |core, now| core.handle_link(node_id(peer), event, now))?;
         Ok(())
+    }
+
+    /// An end of a session closes; at times the process is still handed what had come before.
+    pub(crate) fn hang_up(&mut self, node: usize, session: LinkSession, key: u64) {
+        if self.prng.per_mille(200) {
+            let life = self.nodes[node].life;
+            for packet in self.link.undelivered(key, node).into_iter().take(LATE_MAX) {
+                self.nodes[node].late.push_back((session, packet));
+                let delay = self.prng.log_between(MICROS, 10 * SECONDS);
+                self.clock.after(delay, Event::Late { node, life });
+            }
+        }
+        self.link.close(key, node, false, &mut self.clock);
     }
 
     /// A session ended at this end.
@@ -122,11 +144,13 @@ impl World {
         key: u64,
         reason: LinkDown,
     ) -> Result<(), Violation> {
-        self.link.close(key, node, false, &mut self.clock);
+        self.hang_up(node, session, key);
         if self.nodes[node].session.is_none_or(|(local, _)| local != session) {
             return Ok(());
         }
         self.nodes[node].session = None;
+        let greeting = !self.nodes[node].view.is_connected();
+        self.marks.hit_if(greeting, Mark::LinkLostInHandshake);
         self.tell(Some(node), format_args!("link {key} down: {reason:?}"));
         let event = LinkEvent::Down { session, reason };
         self.input(node, |core, now| core.handle_link(node_id(1 - node), event, now))?;

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 
 use bytes::{Bytes, BytesMut};
 use tandem_replica::{DiskError, DiskOpKind, OpenedDisk};
+use tandem_wire::ByteRange;
 
 use crate::clock::{MICROS, MILLIS};
 use crate::device::Device;
@@ -76,6 +77,33 @@ impl SimDisk {
     /// Operations in flight.
     pub fn in_flight(&self) -> usize {
         self.in_flight.len()
+    }
+
+    /// Whether a data write in flight meets the range.
+    pub fn writes_meet(&self, range: ByteRange) -> bool {
+        self.in_flight.values().any(|op| match &op.kind {
+            DiskOpKind::Write { offset, data, .. } => {
+                *offset < range.end() && range.offset < offset + data.len() as u64
+            }
+            DiskOpKind::Zero { range: other, .. } => {
+                other.offset < range.end() && range.offset < other.end()
+            }
+            DiskOpKind::Read(_)
+            | DiskOpKind::Flush
+            | DiskOpKind::MetaRead { .. }
+            | DiskOpKind::MetaWrite { .. }
+            | DiskOpKind::Merge { .. } => false,
+        })
+    }
+
+    /// Whether such an operation is in flight.
+    pub fn flies(&self, what: impl Fn(&DiskOpKind) -> bool) -> bool {
+        self.in_flight.values().any(|op| what(&op.kind))
+    }
+
+    /// Sectors of data that a power loss may take back.
+    pub fn cached_sectors(&self) -> usize {
+        self.data.dirty().len()
     }
 
     /// The image that a live process reads.

@@ -11,6 +11,7 @@ use crate::checks::Violation;
 use crate::clock::{MICROS, MILLIS};
 use crate::disk::OpKey;
 use crate::event::{Event, Life};
+use crate::marks::Mark;
 use crate::node::{node_id, volume_number};
 use crate::world::World;
 
@@ -31,6 +32,7 @@ impl World {
         give: impl FnOnce(&mut Resource, Instant) -> R,
     ) -> Result<Option<R>, Violation> {
         let now = self.now();
+        assert!(self.nodes[node].stopped.is_none(), "nothing reaches a stopped process");
         let Some(resource) = self.nodes[node].resource.as_mut() else { return Ok(None) };
         let result = give(resource, now);
         self.drain(node)?;
@@ -47,6 +49,7 @@ impl World {
             let Some(resource) = self.nodes[node].resource.as_mut() else { return Ok(()) };
             match resource.poll_action() {
                 Some(Action::CloseClient { client }) => {
+                    self.marks.hit(Mark::ClientsSentAway);
                     self.clients.drop_client(client);
                     closing.push(client);
                 }
@@ -80,6 +83,7 @@ impl World {
                         let text = crate::trace::packet(&packet);
                         self.tell(Some(node), format_args!("send {text}"));
                     }
+                    self.saw_sending(node, &packet);
                     self.link.send(key, node, packet, &mut self.clock);
                 }
                 Ok(())
@@ -94,7 +98,7 @@ impl World {
                 {
                     self.tell(Some(node), format_args!("closes the link"));
                     self.nodes[node].session = None;
-                    self.link.close(key, node, false, &mut self.clock);
+                    self.hang_up(node, session, key);
                 }
                 Ok(())
             }
@@ -197,6 +201,7 @@ impl World {
             if self.nodes[node].session.is_none_or(|(local, _)| local != session) {
                 return Ok(());
             }
+            self.saw_packet(node, &packet);
             let copy = packet.clone();
             let result = self
                 .input(node, |resource, now| resource.handle_packet(peer, session, packet, now))?;

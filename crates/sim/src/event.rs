@@ -44,4 +44,10 @@ pub enum Event {
     Start { node: usize },
     /// The checkers look at everything.
     Sample,
+    /// A stopped process goes on.
+    Continue { node: usize, life: Life },
+    /// What `from` sends is as fast as ever again.
+    Ease { from: usize },
+    /// A frame of a session that has ended reaches the process.
+    Late { node: usize, life: Life },
 }

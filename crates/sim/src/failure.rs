@@ -5,6 +5,7 @@ use std::panic::{self, AssertUnwindSafe};
 
 use crate::checks::Violation;
 use crate::fault::FaultCounts;
+use crate::marks::Marks;
 use crate::world::{Options, Outcome, run};
 
 thread_local! {
@@ -38,5 +39,6 @@ pub fn run_caught(seed: u64, options: Options) -> Outcome {
         simulated: NOW.get(),
         requests: 0,
         faults: FaultCounts::default(),
+        marks: Marks::default(),
     })
 }

@@ -3,6 +3,8 @@
 use crate::checks::Violation;
 use crate::clock::{MILLIS, SECONDS};
 use crate::event::Event;
+use crate::link::Slowness;
+use crate::marks::Mark;
 use crate::world::{Phase, World};
 
 /// Faults injected, by class.
@@ -52,6 +54,12 @@ enum Fault {
     Invalidate,
     Detach,
     Down,
+    Stop,
+    Swizzle,
+    Delay,
+    Narrow,
+    HalfOpen,
+    KillClient,
 }
 
 impl World {
@@ -64,6 +72,7 @@ impl World {
         self.clock.after(pause, Event::Fault);
         let Some(fault) = self.draw_fault() else { return Ok(()) };
         let node = self.prng.index(2);
+        self.marks.fault(format!("{fault:?}"));
         self.tell(None, format_args!("** {fault:?} (node {node} if one)"));
         match fault {
             Fault::Kill => self.crash(node, false)?,
@@ -87,6 +96,24 @@ impl World {
             Fault::Invalidate => self.plan_invalidate()?,
             Fault::Detach => self.plan_detach()?,
             Fault::Down => self.plan_down()?,
+            Fault::Stop => {
+                let length = self.prng.log_between(MILLIS, 600 * SECONDS);
+                self.stop(node, length);
+            }
+            Fault::Swizzle => self.swizzle(),
+            Fault::Delay => {
+                let delay = self.prng.log_between(MILLIS, 5 * SECONDS);
+                self.slow_down(node, Slowness { delay, factor: 1 });
+            }
+            Fault::Narrow => {
+                let factor = self.prng.log_between(10, 1000);
+                self.slow_down(node, Slowness { delay: 0, factor });
+            }
+            Fault::HalfOpen => {
+                self.marks.hit(Mark::LinkHalfOpen);
+                self.link.reset_one_end(node, &mut self.clock);
+            }
+            Fault::KillClient => self.kill_client()?,
         }
         Ok(())
     }
@@ -107,6 +134,12 @@ impl World {
             (weights.invalidate, Fault::Invalidate),
             (weights.detach, Fault::Detach),
             (weights.down, Fault::Down),
+            (weights.stop, Fault::Stop),
+            (weights.swizzle, Fault::Swizzle),
+            (weights.slow, Fault::Delay),
+            (weights.slow, Fault::Narrow),
+            (weights.half_open, Fault::HalfOpen),
+            (weights.kill_client, Fault::KillClient),
         ];
         let total = table.iter().map(|(weight, _)| weight).sum();
         if total == 0 {
@@ -130,6 +163,24 @@ impl World {
             self.link.cut(*from);
             self.clock.after(length, Event::Heal { from: *from, cut });
         }
+    }
+
+    /// Directions are cut one by one and come back in an order of their own, several times.
+    fn swizzle(&mut self) {
+        for _ in 0..self.prng.between(1, 4) {
+            let from = self.prng.index(2);
+            self.cut(&[from]);
+            if self.prng.per_mille(500) {
+                let way = Slowness { delay: self.prng.below(500 * MILLIS), factor: 1 };
+                self.slow_down(1 - from, way);
+            }
+        }
+    }
+
+    fn slow_down(&mut self, from: usize, slowness: Slowness) {
+        let length = self.prng.log_between(100 * MILLIS, 20 * SECONDS);
+        self.link.slow_down(from, slowness);
+        self.clock.after(length, Event::Ease { from });
     }
 
     /// A cut ends, unless a later one has replaced it.
@@ -163,6 +214,7 @@ impl World {
         }
         let word = if power { "loses power" } else { "is killed" };
         self.tell(Some(node), format_args!("{word}"));
+        self.saw_crash(node, power);
         self.operator.saw_crash(node, power, &self.nodes);
         let target = &mut self.nodes[node];
         target.stop();

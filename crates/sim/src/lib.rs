@@ -2,8 +2,9 @@
 //! true.
 //!
 //! [`world`] runs a seed; [`disk`], [`link`], [`clock`] are the world's parts, [`client`],
-//! [`operator`] and [`fault`] what happens in it, [`model`] and [`checks`] what must hold. One seed
-//! is one run, to the bit: chance comes from [`prng`] only, time from [`clock`] only.
+//! [`operator`] and [`fault`] what happens in it, [`model`] and [`checks`] what must hold,
+//! [`marks`] what has been met. One seed is one run, to the bit: chance comes from [`prng`] only,
+//! time from [`clock`] only.
 
 pub mod checks;
 pub mod client;
@@ -17,6 +18,7 @@ pub mod failure;
 pub mod fault;
 pub mod format;
 pub mod link;
+pub mod marks;
 pub mod model;
 pub mod node;
 pub mod operator;
@@ -24,7 +26,9 @@ pub mod prng;
 pub mod profile;
 pub mod requests;
 pub mod sectors;
+pub mod sightings;
 pub mod stamp;
+pub mod stop;
 pub mod trace;
 pub mod view;
 pub mod watch;

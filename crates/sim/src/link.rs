@@ -2,7 +2,8 @@
 //!
 //! Packets wait at their sender in two lanes, the ack lane goes first; from there on they are
 //! frames of `tandem-wire`, bytes in flight that arrive in order, cut anywhere. A direction that is
-//! cut is silent: what is in flight waits for the heal. A closing end lets some of its bytes in
+//! cut is silent: what is in flight waits for the heal. A slow one takes longer, byte by byte or as
+//! a whole. A closing end lets some of its bytes in
 //! flight through and then an end of stream; a node without power says nothing until it boots. A
 //! session's bytes reach that session's ends only.
 
@@ -24,6 +25,8 @@ const WINDOW_BYTES: usize = 256 << 10;
 pub struct SimLink {
     sessions: BTreeMap<u64, Session>,
     cut: [bool; 2],
+    /// By sender: what its bytes take longer, and how many times slower they go.
+    slow: [Slowness; 2],
     pace: LinkPace,
     prng: Prng,
     next: u64,
@@ -42,6 +45,15 @@ pub struct LinkPace {
     pub split: u64,
 }
 
+/// What a direction's bytes suffer for a while.
+#[derive(Clone, Copy, Debug)]
+pub struct Slowness {
+    /// Nanoseconds that everything takes longer.
+    pub delay: u64,
+    /// How many times longer each KiB takes.
+    pub factor: u64,
+}
+
 #[derive(Debug)]
 struct Session {
     id: u64,
@@ -57,6 +69,8 @@ struct End {
     up: bool,
     /// Lost power: the peer hears nothing until this node boots.
     mute: bool,
+    /// The peer is never told of this end's closing.
+    unheard: bool,
 }
 
 #[derive(Debug)]
@@ -94,7 +108,8 @@ pub struct Arrival {
 impl SimLink {
     /// A network with nothing cut and no session.
     pub fn new(pace: LinkPace, prng: Prng) -> Self {
-        Self { sessions: BTreeMap::new(), cut: [false; 2], pace, prng, next: 0 }
+        let slow = [Slowness::NONE; 2];
+        Self { sessions: BTreeMap::new(), cut: [false; 2], slow, pace, prng, next: 0 }
     }
 
     /// A new session named by `locals` at its ends; returns its key and its id.
@@ -104,7 +119,13 @@ impl SimLink {
         let key = u32::try_from(id & 0xFFFF_FFFF).expect("32 bits");
         let session = Session {
             id,
-            ends: locals.map(|local| End { local, open: true, up: false, mute: false }),
+            ends: locals.map(|local| End {
+                local,
+                open: true,
+                up: false,
+                mute: false,
+                unheard: false,
+            }),
             streams: [Stream::new(key, now), Stream::new(key, now)],
         };
         self.sessions.insert(self.next, session);
@@ -153,13 +174,7 @@ impl SimLink {
         if !end.up {
             return None;
         }
-        let mut arrival = Arrival {
-            local: end.local,
-            packets: Vec::new(),
-            bytes: false,
-            damaged: false,
-            ended: false,
-        };
+        let mut arrival = Arrival::of(end.local);
         let stream = &mut session.streams[from];
         while stream.flight.front().is_some_and(|(at, _)| *at <= clock.now()) {
             match stream.flight.pop_front() {
@@ -188,7 +203,7 @@ impl SimLink {
             self.sessions.remove(&key);
             return;
         }
-        if !mute {
+        if !mute && !session.ends[node].unheard {
             self.end_stream(key, node, clock);
         }
     }
@@ -203,6 +218,36 @@ impl SimLink {
                 self.end_stream(key, node, clock);
             }
         }
+    }
+
+    /// The network ends every session at the end of `node`; the other end hears nothing of it.
+    pub fn reset_one_end(&mut self, node: usize, clock: &mut Clock<Event>) {
+        let keys: Vec<u64> = self.sessions.keys().copied().collect();
+        for key in keys {
+            let session = self.sessions.get_mut(&key).expect("just listed");
+            session.ends[node].unheard = true;
+            session.streams[1 - node].cut_short(&mut self.prng);
+            self.end_stream(key, 1 - node, clock);
+        }
+    }
+
+    /// Whole packets on their way to `node` that its end will not take any more.
+    pub fn undelivered(&mut self, key: u64, node: usize) -> Vec<Packet> {
+        let Some(session) = self.sessions.get_mut(&key) else { return Vec::new() };
+        let stream = &mut session.streams[1 - node];
+        let mut rest = Arrival::of(session.ends[node].local);
+        while let Some((_, piece)) = stream.flight.pop_front() {
+            if let Piece::Bytes(bytes) = piece {
+                stream.decode(bytes, &mut rest);
+            }
+        }
+        stream.flight_bytes = 0;
+        rest.packets
+    }
+
+    /// Whether the end of `node` has not closed.
+    pub fn is_open(&self, key: u64, node: usize) -> bool {
+        self.sessions.get(&key).is_some_and(|session| session.ends[node].open)
     }
 
     /// Flips one bit of what is in flight; whether there was any.
@@ -240,6 +285,16 @@ impl SimLink {
         for key in self.sessions.keys() {
             clock.after(self.pace.low, Event::Arrive { session: *key, from });
         }
+    }
+
+    /// Slows what `from` sends.
+    pub fn slow_down(&mut self, from: usize, slowness: Slowness) {
+        self.slow[from] = slowness;
+    }
+
+    /// What `from` sends is as fast as the network.
+    pub fn ease(&mut self, from: usize) {
+        self.slow[from] = Slowness::NONE;
     }
 
     /// Whether bytes of `from` arrive.
@@ -283,7 +338,8 @@ impl SimLink {
             let frame = stream.encoder.encode(&packet);
             let payload = frame.payload.as_ref().map_or(0, Bytes::len) as u64;
             let way = self.prng.log_between(self.pace.low, self.pace.high);
-            let at = clock.now() + way + payload / 1024 * self.pace.per_kib;
+            let Slowness { delay, factor } = self.slow[from];
+            let at = clock.now() + way + delay + payload / 1024 * self.pace.per_kib * factor;
             stream.last_at = stream.last_at.max(at);
             let header = Bytes::copy_from_slice(&frame.header);
             for bytes in [Some(header), frame.payload].into_iter().flatten() {
@@ -291,6 +347,17 @@ impl SimLink {
                 clock.at(stream.last_at, Event::Arrive { session: key, from });
             }
         }
+    }
+}
+
+impl Slowness {
+    /// None at all.
+    pub const NONE: Self = Self { delay: 0, factor: 1 };
+}
+
+impl Arrival {
+    fn of(local: LinkSession) -> Self {
+        Self { local, packets: Vec::new(), bytes: false, damaged: false, ended: false }
     }
 }
 

@@ -16,6 +16,7 @@ use clap::Parser;
 use tandem_sim::clock::{MILLIS, SECONDS};
 use tandem_sim::failure::{keep_panics_quiet, run_caught};
 use tandem_sim::fault::FaultCounts;
+use tandem_sim::marks::{Mark, Marks};
 use tandem_sim::world::{Options, Outcome};
 
 /// The simulator: two nodes, their disks and their network, from one number.
@@ -39,6 +40,9 @@ struct Arguments {
     /// Print the timeline.
     #[arg(long)]
     trace: bool,
+    /// Tell how often each named situation was met.
+    #[arg(long)]
+    marks: bool,
     /// Run every seed twice and compare.
     #[arg(long)]
     check_determinism: bool,
@@ -52,6 +56,7 @@ struct Summary {
     simulated: u64,
     requests: u64,
     faults: FaultCounts,
+    marks: Marks,
     /// When progress was told last, after the beginning.
     told: Duration,
 }
@@ -92,6 +97,9 @@ fn main() -> ExitCode {
     });
     let summary = summary.into_inner().expect("no job panics while it counts");
     conclude(&summary, began.elapsed());
+    if arguments.marks {
+        tell_marks(&summary.marks);
+    }
     if summary.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -120,6 +128,7 @@ fn report(seed: u64, outcome: &Outcome, arguments: &Arguments, summary: &mut Sum
     summary.simulated += outcome.simulated;
     summary.requests += outcome.requests;
     summary.faults.add(&outcome.faults);
+    summary.marks.add(&outcome.marks);
     let Some((at, violation)) = &outcome.violation else {
         summary.passed += 1;
         return;
@@ -179,6 +188,16 @@ fn conclude(summary: &Summary, elapsed: Duration) {
         rate(simulated, elapsed)
     );
     println!("{} passed, {} failed", summary.passed, summary.failed);
+}
+
+/// Faults by class, then every mark.
+fn tell_marks(marks: &Marks) {
+    for (class, count) in marks.faults() {
+        println!("fault {count:>9}  {class}");
+    }
+    for mark in Mark::ALL {
+        println!("mark  {:>9}  {}", marks.count(*mark), mark.name());
+    }
 }
 
 #[cfg(test)]

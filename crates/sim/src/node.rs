@@ -1,9 +1,11 @@
 //! One node: its disks, which outlive its process, and its process, a real `Resource`.
 
+use std::collections::VecDeque;
+
 use tandem_replica::{
     AttachGeneration, Config, Instant, LinkSession, PeerConfig, Resource, VolumeConfig,
 };
-use tandem_wire::{NodeId, VolumeNumber};
+use tandem_wire::{NodeId, Packet, VolumeNumber};
 
 use crate::disk::SimDisk;
 use crate::event::Life;
@@ -11,6 +13,7 @@ use crate::format;
 use crate::prng::Prng;
 use crate::profile::Profile;
 use crate::stamp::{self, SECTOR};
+use crate::stop::Stopped;
 use crate::view::View;
 
 /// A node.
@@ -30,6 +33,12 @@ pub struct Node {
     pub session: Option<(LinkSession, u64)>,
     /// The attempt to connect under way.
     pub attempt: Option<u64>,
+    /// What it misses, while it is stopped.
+    pub stopped: Option<Stopped>,
+    /// Frames of ended sessions that have yet to reach it.
+    pub late: VecDeque<(LinkSession, Packet)>,
+    /// A write of the peer has met another one on its disk since the last barrier.
+    pub holds_write: bool,
     /// When the next timer event is due.
     pub timer_at: Option<u64>,
     /// Its states as the checkers saw them last.
@@ -55,6 +64,9 @@ impl Node {
             disks,
             session: None,
             attempt: None,
+            stopped: None,
+            holds_write: false,
+            late: VecDeque::new(),
             timer_at: None,
             boot: prng.word(),
             prng,
@@ -76,7 +88,14 @@ impl Node {
         self.life += 1;
         self.attempt = None;
         self.timer_at = None;
+        self.stopped = None;
+        self.late.clear();
         self.opened.fill(None);
+    }
+
+    /// Whether it runs and is not stopped.
+    pub fn answers(&self) -> bool {
+        self.resource.is_some() && self.stopped.is_none()
     }
 
     /// The kernel starts anew.

@@ -93,6 +93,13 @@ impl Operator {
         }
     }
 
+    /// Time that a node was stopped for is nobody's waiting time.
+    pub fn excuse(&mut self, node: usize, time: u64) {
+        for (_, _, since) in self.pending.values_mut().filter(|(on, _, _)| *on == node) {
+            *since += time;
+        }
+    }
+
     fn is_busy(&self, node: usize) -> bool {
         self.pending.values().any(|(on, _, _)| *on == node)
     }
@@ -101,9 +108,10 @@ impl Operator {
 impl World {
     /// Gives a command.
     pub(crate) fn command(&mut self, node: usize, command: Command) -> Result<(), Violation> {
-        if self.nodes[node].resource.is_none() {
+        if !self.nodes[node].answers() {
             return Ok(());
         }
+        self.saw_command(node, command);
         self.operator.commands += 1;
         let id = self.operator.commands;
         self.tell(Some(node), format_args!("command {id} {command:?}"));
@@ -172,7 +180,7 @@ impl World {
     }
 
     fn tend_node(&mut self, node: usize) -> Result<(), Violation> {
-        if !self.nodes[node].view.alive || self.operator.is_busy(node) {
+        if !self.nodes[node].answers() || self.operator.is_busy(node) {
             return Ok(());
         }
         let now = self.clock.now();
@@ -210,7 +218,7 @@ impl World {
         if now < self.operator.resolve_at || self.operator.is_busy(0) || self.operator.is_busy(1) {
             return Ok(());
         }
-        if !self.nodes.iter().all(|node| node.view.alive) {
+        if !self.nodes.iter().all(Node::answers) {
             self.operator.split_since = Some(now);
             return Ok(());
         }
@@ -247,7 +255,7 @@ impl World {
     /// (DRBD's rr-conflict, disconnect): then somebody has to demote it.
     fn tend_refusal(&mut self) -> Result<(), Violation> {
         let now = self.clock.now();
-        let apart = self.nodes.iter().all(|node| node.view.alive && !node.view.is_connected())
+        let apart = self.nodes.iter().all(|node| node.answers() && !node.view.is_connected())
             && !(self.link.is_cut(0) || self.link.is_cut(1))
             && now >= self.operator.apart_until
             && self.nodes.iter().all(|node| !node.view.is_split())
@@ -283,7 +291,8 @@ impl World {
         let second = self.profile.split_brain
             && self.phase == Phase::Load
             && primaries.len() == 1
-            && !self.nodes[primaries[0]].view.is_connected()
+            && !(self.nodes[primaries[0]].view.is_connected()
+                && self.nodes[primaries[0]].answers())
             && self.prng.per_mille(30);
         if (!primaries.is_empty() && !second) || !self.prng.per_mille(200) {
             return Ok(());
@@ -299,7 +308,8 @@ impl World {
 
     fn may_promote(&self, node: usize) -> bool {
         let (view, peer) = (&self.nodes[node].view, &self.nodes[1 - node].view);
-        if !view.alive || view.role == Role::Primary || self.operator.is_busy(node) {
+        if !self.nodes[node].answers() || view.role == Role::Primary || self.operator.is_busy(node)
+        {
             return false;
         }
         if self.operator.is_busy(1 - node) && !self.profile.split_brain {
@@ -332,7 +342,7 @@ impl World {
 
     fn retire(&mut self, node: usize) -> Result<(), Violation> {
         let clients = self.clients.on(node);
-        if self.operator.is_busy(node) {
+        if self.operator.is_busy(node) || !self.nodes[node].answers() {
             return Ok(());
         }
         if self.clients.pending.values().any(|pending| pending.node == node) {
@@ -367,8 +377,9 @@ impl World {
     /// LIVE-2: no command stays open for ever.
     fn check_commands(&self) -> Result<(), Violation> {
         let now = self.clock.now();
-        let stuck =
-            (self.operator.pending.iter()).find(|(_, (_, _, since))| now - since > 60 * SECONDS);
+        let stuck = (self.operator.pending.iter()).find(|(_, (node, _, since))| {
+            now.saturating_sub(*since) > 60 * SECONDS && self.nodes[*node].answers()
+        });
         let Some((id, (node, command, _))) = stuck else { return Ok(()) };
         let text = format!("node {node}: command {id} {command:?} has not ended for 60 s");
         Err(Violation::new("LIVE-2 commands end", text))

@@ -74,6 +74,16 @@ pub struct FaultWeights {
     pub detach: u64,
     /// The operator takes a Secondary down, and up again later.
     pub down: u64,
+    /// A process is stopped and goes on later.
+    pub stop: u64,
+    /// Directions are silent one by one, and come back in another order.
+    pub swizzle: u64,
+    /// A direction has a long way, or little width, for a while.
+    pub slow: u64,
+    /// One end of a link is told that it ended, the other is not.
+    pub half_open: u64,
+    /// A client dies, and another one asks what it asked.
+    pub kill_client: u64,
 }
 
 impl Profile {
@@ -105,8 +115,8 @@ impl Profile {
                 per_kib: prng.log_between(100, 20 * MICROS),
                 split: prng.pick(&[0, 50, 500]),
             },
-            clients: prng.index(4) + 1,
-            depth: prng.pick(&[1, 2, 4, 8, 16]),
+            clients: prng.pick(&[1, 1, 2, 3, 4, 4, 8, 16]),
+            depth: prng.pick(&[1, 2, 4, 8, 16, 32]),
             pause: prng.log_between(5 * MILLIS, 200 * MILLIS),
             requests_max: prng.log_between(1_000, 8_000),
             fault_pause: prng.log_between(500 * MILLIS, 8_000 * MILLIS),
@@ -134,6 +144,11 @@ impl FaultWeights {
             invalidate: weight(200),
             detach: weight(200),
             down: weight(200),
+            stop: weight(300),
+            swizzle: weight(200),
+            slow: weight(200),
+            half_open: weight(250),
+            kill_client: weight(400),
         }
     }
 }

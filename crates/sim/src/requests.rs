@@ -7,6 +7,7 @@ use tandem_wire::{DiskState, Protocol, ReplicationState, Role};
 use crate::checks::{Violation, floors};
 use crate::client::{Kind, Pending};
 use crate::event::Event;
+use crate::marks::Mark;
 use crate::node::volume_number;
 use crate::stamp::{SECTOR, WriteId};
 use crate::view::View;
@@ -23,7 +24,10 @@ impl World {
         let Some((client, node)) = self.clients.slots[slot].open else {
             return self.open_client(slot);
         };
-        if self.operator.quiet(node) || self.clients.requests > self.profile.requests_max {
+        if self.operator.quiet(node)
+            || !self.nodes[node].answers()
+            || self.clients.requests > self.profile.requests_max
+        {
             return Ok(());
         }
         for _ in 0..self.clients.burst(self.profile.depth) {
@@ -36,6 +40,33 @@ impl World {
         Ok(())
     }
 
+    /// A client dies with its requests in flight; at times what it left comes again at once.
+    pub(crate) fn kill_client(&mut self) -> Result<(), Violation> {
+        let busy: Vec<usize> = (0..self.clients.slots.len())
+            .filter(|slot| self.clients.slots[*slot].in_flight > 0)
+            .collect();
+        if busy.is_empty() {
+            return Ok(());
+        }
+        let slot = busy[self.prng.index(busy.len())];
+        let (client, node) = self.clients.slots[slot].open.expect("it has requests in flight");
+        if !self.nodes[node].answers() {
+            return Ok(());
+        }
+        self.marks.hit(Mark::ClientKilled);
+        self.clients.drop_client(client);
+        self.input(node, |core, now| core.close_client(client, now))?;
+        if self.prng.per_mille(700) {
+            self.open_client(slot)?;
+            while let Some((client, node)) = self.clients.slots[slot].open
+                && self.clients.has_again(slot)
+            {
+                self.ask(slot, client, node)?;
+            }
+        }
+        Ok(())
+    }
+
     fn open_client(&mut self, slot: usize) -> Result<(), Violation> {
         let primaries: Vec<usize> =
             (0..2).filter(|node| self.nodes[*node].view.role == Role::Primary).collect();
@@ -43,7 +74,7 @@ impl World {
             return Ok(());
         }
         let node = primaries[slot % primaries.len()];
-        if self.operator.quiet(node) {
+        if self.operator.quiet(node) || !self.nodes[node].answers() {
             return Ok(());
         }
         let client = ClientId(self.clients.next_id());
@@ -70,17 +101,28 @@ impl World {
         let sectors = usize::try_from(export.size_bytes).expect("small") / SECTOR;
         let session = self.nodes[node].session.map(|(_, key)| key);
         let block_size = export.block_size.max(512);
-        let (op, kind) = self.clients.draw(&mut self.model, node, volume, sectors, block_size);
+        let (op, kind) = match self.clients.draw_again(&mut self.model, node, slot) {
+            Some((op, kind, before)) => {
+                self.saw_replay(node, before, &op);
+                (op, kind)
+            }
+            None => self.clients.draw(&mut self.model, node, volume, sectors, block_size),
+        };
+        self.saw_request(node, volume, &op);
         let cookie = Cookie(self.clients.next_id());
         self.clients.requests += 1;
         self.clients.slots[slot].in_flight += 1;
         let peer_life = self.nodes[1 - node].life;
+        let peer_left = session.is_some_and(|key| !self.link.is_open(key, 1 - node));
         let since = self.clock.now();
         self.trace.mark(since, cookie.0);
         if self.trace.is_on() {
-            self.tell(Some(node), format_args!("request {} {} {kind:?}", cookie.0, brief(&op)));
+            self.tell(
+                Some(node),
+                format_args!("request {} {} {}", cookie.0, brief(&op), kind.text()),
+            );
         }
-        let pending = Pending { slot, client, node, session, peer_life, since, kind };
+        let pending = Pending { slot, client, node, session, peer_life, peer_left, since, kind };
         self.clients.pending.insert(cookie, pending);
         let request = Request { client, cookie, volume: volume_number(volume), op };
         self.input(node, |resource, now| resource.handle_request(request, now))?;
@@ -122,11 +164,26 @@ impl World {
             let word = result.as_ref().map_or_else(ToString::to_string, |_| "ok".into());
             self.tell(Some(node), format_args!("reply {} {word}", cookie.0));
         }
-        let data = match result {
-            Ok(data) => data.unwrap_or_default(),
-            Err(error) => return self.answered_error(node, volume, error),
-        };
+        match result {
+            Ok(data) => self.succeeded(node, volume, cookie, pending, &data.unwrap_or_default()),
+            Err(error) => self.answered_error(node, volume, error),
+        }
+    }
+
+    /// A request was answered with success: what that promises, and INV-12, INV-13.
+    fn succeeded(
+        &mut self,
+        node: usize,
+        volume: usize,
+        cookie: Cookie,
+        pending: Pending,
+        data: &[u8],
+    ) -> Result<(), Violation> {
         let view = self.fresh_view(node);
+        if view.role != Role::Primary {
+            let text = format!("node {node} replies to {cookie:?} as {}", view.role);
+            return Err(Violation::new("INV-12 no reply after a demotion", text));
+        }
         let own = view.volumes[volume].disk == DiskState::UpToDate;
         let at_peer = view.is_connected() && view.volumes[volume].peer_disk == DiskState::UpToDate;
         let session = self.nodes[node].session.map(|(_, key)| key);
@@ -137,11 +194,13 @@ impl World {
             && pending.peer_life == self.nodes[1 - node].life;
         match pending.kind {
             Kind::Read { first, floors } => {
-                self.check_read(node, volume, first, &data, &floors)?;
+                self.check_read(node, volume, first, data, &floors)?;
             }
             Kind::Write(id) => {
+                self.check_zombie(node, id, replicated && pending.peer_left)?;
                 self.model.ack(id, node, own, replicated);
                 let apart = view.volumes[volume].replication == ReplicationState::Off;
+                self.marks.hit_if(apart, Mark::DegradedWrite);
                 // A trim of no whole block writes nothing.
                 let writes = self.model.writes[id as usize].sectors > 0;
                 // What the peer acked before the link was lost needs no generation of its own. In B
@@ -169,6 +228,16 @@ impl World {
             let shown = self.model.shown(record.volume, sector, contents[sector]);
             shown.is_ok_and(|(_, newest)| newest < id)
         })
+    }
+
+    /// INV-13: what a peer had left before it was asked is not replicated to it (B, C).
+    fn check_zombie(&self, node: usize, id: WriteId, left: bool) -> Result<(), Violation> {
+        let writes = self.model.writes[id as usize].sectors > 0;
+        if !left || !writes || self.model.protocol == Protocol::A {
+            return Ok(());
+        }
+        let text = format!("node {node} replies to write {id}, made after its peer had left");
+        Err(Violation::new("INV-13 zombie", text))
     }
 
     fn fresh_view(&self, node: usize) -> View {

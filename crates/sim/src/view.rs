@@ -94,6 +94,14 @@ impl View {
             && volume.peer_disk == DiskState::UpToDate
     }
 
+    /// Whether the volume is being copied, to or from it.
+    pub fn is_resyncing(&self, volume: usize) -> bool {
+        matches!(
+            self.volumes[volume].replication,
+            ReplicationState::SyncSource | ReplicationState::SyncTarget
+        )
+    }
+
     /// Whether the node and its peer are in the state that everything must come back to.
     pub fn is_healthy(&self) -> bool {
         (0..self.volumes.len()).all(|volume| {

@@ -24,6 +24,7 @@ impl World {
             return Ok(());
         }
         let before = std::mem::replace(&mut self.nodes[node].view, view.clone());
+        self.saw_change(node, &before, &view);
         if self.trace.is_on() && before.text() != view.text() {
             self.tell(Some(node), format_args!("is {}", view.text()));
         }
@@ -166,8 +167,9 @@ impl World {
     /// LIVE-2: every request is answered while its node lives.
     fn check_replies(&self) -> Result<(), Violation> {
         let now = self.clock.now();
-        let stuck =
-            (self.clients.pending.iter()).find(|(_, pending)| now - pending.since > 60 * SECONDS);
+        let stuck = (self.clients.pending.iter()).find(|(_, pending)| {
+            now.saturating_sub(pending.since) > 60 * SECONDS && self.nodes[pending.node].answers()
+        });
         let Some((cookie, pending)) = stuck else { return Ok(()) };
         let text =
             format!("node {}: {cookie:?} {:?} is unanswered for 60 s", pending.node, pending.kind);

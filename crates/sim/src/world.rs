@@ -15,6 +15,7 @@ use crate::clock::{Clock, MILLIS, SECONDS};
 use crate::event::Event;
 use crate::fault::FaultCounts;
 use crate::link::SimLink;
+use crate::marks::Marks;
 use crate::model::Model;
 use crate::node::Node;
 use crate::operator::Operator;
@@ -47,6 +48,8 @@ pub struct Outcome {
     pub requests: u64,
     /// Faults injected.
     pub faults: FaultCounts,
+    /// Situations met.
+    pub marks: Marks,
 }
 
 /// Where a run stands.
@@ -85,6 +88,8 @@ pub struct World {
     pub trace: Trace,
     /// Faults injected.
     pub faults: FaultCounts,
+    /// Situations met.
+    pub marks: Marks,
     /// Chance for everything that has none of its own.
     pub prng: Prng,
     /// Where the run stands.
@@ -95,6 +100,8 @@ pub struct World {
     pub doomed: Option<(usize, u64)>,
     /// Timer events since time last went on, for live-locks.
     pub spinning: (u64, u64),
+    /// By volume and node: what it asked for last in the running resync.
+    pub cursors: [[Option<u64>; 2]; 2],
     options: Options,
 }
 
@@ -125,6 +132,8 @@ impl World {
             differences: sectors.iter().map(|count| Differences::new(*count)).collect(),
             trace: Trace::new(options.trace),
             faults: FaultCounts::default(),
+            marks: Marks::default(),
+            cursors: [[None; 2]; 2],
             prng: prng.fork(6),
             phase: Phase::Setup,
             phase_end: PATIENCE,
@@ -151,6 +160,7 @@ impl World {
             simulated: now,
             requests: self.clients.requests,
             faults: self.faults,
+            marks: self.marks,
         }
     }
 
@@ -170,6 +180,9 @@ impl World {
     }
 
     fn happen(&mut self, event: Event) -> Result<(), Violation> {
+        if self.defer(event) {
+            return Ok(());
+        }
         match event {
             Event::Timer { node, life, at } => self.on_timer(node, life, at),
             Event::Disk { node, life, volume, generation, token, key } => {
@@ -199,6 +212,17 @@ impl World {
             }
             Event::Start { node } => self.on_start(node),
             Event::Sample => self.on_sample(),
+            Event::Continue { node, life } => {
+                if self.nodes[node].life == life {
+                    self.wake(node);
+                }
+                Ok(())
+            }
+            Event::Ease { from } => {
+                self.link.ease(from);
+                Ok(())
+            }
+            Event::Late { node, life } => self.on_late(node, life),
         }
     }
 
@@ -231,6 +255,8 @@ impl World {
                 self.operator.calm();
                 self.doomed = None;
                 for from in [0, 1] {
+                    self.link.ease(from);
+                    self.wake(from);
                     self.link.heal(from, &mut self.clock);
                 }
             }
