@@ -99,10 +99,10 @@ pub(crate) enum Command {
         #[command(flatten)]
         objects: Objects,
     },
-    /// Copy everything from a peer
-    Invalidate(Objects),
-    /// Copy everything to a peer
-    InvalidateRemote(Objects),
+    /// This node's data are wrong: copy from a peer (StandAlone: only mark them)
+    Invalidate(Invalidate),
+    /// A peer's data are wrong: copy to it
+    InvalidateRemote(Invalidate),
     /// Show states (of all resources by default; needs no configuration)
     Status {
         /// As JSON
@@ -147,6 +147,17 @@ pub(crate) struct Objects {
     /// Resources, or what is in them
     #[arg(required = true, value_name = "OBJECT")]
     pub(crate) objects: Vec<String>,
+}
+
+/// What is invalidated.
+#[derive(Debug, Args)]
+pub(crate) struct Invalidate {
+    /// Copy everything; 'no': what the bitmap says already, as after an online verify
+    #[arg(long, value_name = "YES|NO", default_value = "yes", action = clap::ArgAction::Set,
+        value_parser = clap::builder::BoolishValueParser::new())]
+    pub(crate) reset_bitmap: bool,
+    #[command(flatten)]
+    pub(crate) objects: Objects,
 }
 
 /// What is waited for.

@@ -53,8 +53,8 @@ pub(crate) fn plan(
         }
         Command::Attach(objects) | Command::Detach { objects, .. } => (objects, VOLUME),
         Command::Connect { objects, .. } | Command::Disconnect { objects, .. } => (objects, PEER),
-        Command::Invalidate(objects) => (objects, VOLUME),
-        Command::InvalidateRemote(objects) => (objects, PEER_DEVICE),
+        Command::Invalidate(it) => (&it.objects, VOLUME),
+        Command::InvalidateRemote(it) => (&it.objects, PEER_DEVICE),
         Command::WaitConnect(wait) => (&wait.objects, PEER),
         Command::WaitSync(wait) => (&wait.objects, PEER_DEVICE),
         Command::Status { .. }
@@ -86,8 +86,8 @@ fn add(command: &Command, target: &Target<'_>, steps: &mut Vec<Step>) {
                 of_peer(command, resource.clone(), peer.node_id).map(Step::Ask)
             }));
         }
-        Command::InvalidateRemote(_) => {
-            return steps.extend(invalidate_remote(target));
+        Command::InvalidateRemote(it) => {
+            return steps.extend(invalidate_remote(target, it.reset_bitmap));
         }
         Command::Up(_) => Request::Up(target.config.clone()),
         Command::Down(_) => Request::Down { resource },
@@ -117,7 +117,10 @@ fn of_volume(command: &Command, resource: String, volume: VolumeNumber) -> Optio
     match command {
         Command::Attach(_) => Some(Request::Attach { resource, volume }),
         Command::Detach { force, .. } => Some(Request::Detach { resource, volume, force: *force }),
-        Command::Invalidate(_) => Some(Request::Invalidate { resource, volume }),
+        Command::Invalidate(it) => {
+            let reset_bitmap = it.reset_bitmap;
+            Some(Request::Invalidate { resource, volume, reset_bitmap })
+        }
         _ => None,
     }
 }
@@ -135,12 +138,13 @@ fn of_peer(command: &Command, resource: String, peer: NodeId) -> Option<Request>
     }
 }
 
-fn invalidate_remote(target: &Target<'_>) -> Vec<Step> {
+fn invalidate_remote(target: &Target<'_>, reset_bitmap: bool) -> Vec<Step> {
     let mut steps = Vec::new();
     for peer in target.peers() {
         for volume in target.volumes() {
             let (resource, peer) = (target.config.name.clone(), peer.node_id);
-            let request = Request::InvalidateRemote { resource, volume: volume.number, peer };
+            let volume = volume.number;
+            let request = Request::InvalidateRemote { resource, volume, peer, reset_bitmap };
             steps.push(Step::Ask(request));
         }
     }
@@ -238,9 +242,13 @@ fn show_request(request: &Request, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Request::Secondary { resource, force } => {
             write!(f, "secondary {resource}{}", flag(*force, "--force"))
         }
-        Request::Invalidate { resource, volume } => write!(f, "invalidate {resource}/{volume}"),
-        Request::InvalidateRemote { resource, volume, peer } => {
-            write!(f, "invalidate-remote {resource}/{volume} peer:{peer}")
+        Request::Invalidate { resource, volume, reset_bitmap } => {
+            let by_bits = flag(!*reset_bitmap, "--reset-bitmap=no");
+            write!(f, "invalidate {resource}/{volume}{by_bits}")
+        }
+        Request::InvalidateRemote { resource, volume, peer, reset_bitmap } => {
+            let by_bits = flag(!*reset_bitmap, "--reset-bitmap=no");
+            write!(f, "invalidate-remote {resource}/{volume} peer:{peer}{by_bits}")
         }
         Request::Status { resource } => {
             write!(f, "status {}", resource.as_deref().unwrap_or("all"))

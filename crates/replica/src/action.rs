@@ -251,17 +251,21 @@ pub enum Command {
         /// Close clients that are still connected.
         force: bool,
     },
-    /// All local data are wrong: copy everything from the peer.
+    /// Local data are wrong: copy from the peer.
     Invalidate {
         /// Volume concerned.
         volume: VolumeNumber,
+        /// Everything; else what the bitmap says already.
+        reset_bitmap: bool,
     },
-    /// All of the peer's data are wrong: copy everything to it.
+    /// The peer's data are wrong: copy to it.
     InvalidateRemote {
         /// Volume concerned.
         volume: VolumeNumber,
         /// Peer concerned.
         peer: NodeId,
+        /// Everything; else what the bitmaps say already.
+        reset_bitmap: bool,
     },
     /// Demote, disconnect, detach: the resource can be dropped when this is done.
     Down {

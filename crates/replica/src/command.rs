@@ -1,6 +1,6 @@
 //! What operators ask for, and its end.
 
-use tandem_wire::{DiskState, NodeId, Role, VolumeNumber};
+use tandem_wire::{NodeId, Role, VolumeNumber};
 
 use crate::action::{Action, Command, CommandId};
 use crate::connection::Link;
@@ -8,16 +8,6 @@ use crate::error::CommandError;
 use crate::limits::COMMANDS_MAX;
 use crate::peers::{PeerIndex, VolumeIndex};
 use crate::resource::Resource;
-use crate::store::Ticket;
-
-/// A command that waits for metadata to be durable and then needs a new decision about a peer.
-#[derive(Debug)]
-pub(crate) struct Invalidation {
-    command: CommandId,
-    volume: VolumeIndex,
-    peer: PeerIndex,
-    ticket: Ticket,
-}
 
 impl Resource {
     /// Starts a command.
@@ -51,9 +41,12 @@ impl Resource {
                 self.begin_demotion(Some(id), force);
                 Ok(())
             }
-            Command::Invalidate { volume } => self.begin_invalidate(id, self.find_volume(volume)?),
-            Command::InvalidateRemote { volume, peer } => {
-                self.begin_invalidate_remote(id, self.find_volume(volume)?, self.find_peer(peer)?)
+            Command::Invalidate { volume, reset_bitmap } => {
+                self.begin_invalidate(id, self.find_volume(volume)?, reset_bitmap)
+            }
+            Command::InvalidateRemote { volume, peer, reset_bitmap } => {
+                let (volume, peer) = (self.find_volume(volume)?, self.find_peer(peer)?);
+                self.begin_invalidate_remote(id, volume, peer, reset_bitmap)
             }
             Command::Down { force } => self.begin_down(id, force),
         }
@@ -93,66 +86,6 @@ impl Resource {
         self.unsettled = true;
         self.done(id, Ok(()));
         Ok(())
-    }
-
-    /// All local data are wrong. Needs a connected peer that has them right.
-    fn begin_invalidate(&mut self, id: CommandId, volume: VolumeIndex) -> Result<(), CommandError> {
-        let source = self.peer_indexes().find(|peer| self.serves(*peer, volume));
-        let Some(peer) = source else {
-            let text = "no connected peer has UpToDate data to copy from; connect one first";
-            return Err(CommandError::Refused(text.to_owned()));
-        };
-        let Some(attached) = self.volumes[volume].attached_mut() else {
-            return Err(CommandError::Refused("the volume has no disk to invalidate".to_owned()));
-        };
-        attached.state = DiskState::Inconsistent;
-        attached.store.set_disk_state(DiskState::Inconsistent);
-        attached.bitmaps[peer].set_all();
-        let ticket = self.commit(volume, true);
-        self.invalidations.push(Invalidation { command: id, volume, peer, ticket });
-        Ok(())
-    }
-
-    /// All of a peer's data are wrong.
-    fn begin_invalidate_remote(
-        &mut self,
-        id: CommandId,
-        volume: VolumeIndex,
-        peer: PeerIndex,
-    ) -> Result<(), CommandError> {
-        let connection = &self.connections[peer];
-        let name = connection.config.name.clone();
-        if !self.replicates(peer, volume) {
-            let text = format!("{name} is not connected with a disk");
-            return Err(CommandError::Refused(text));
-        }
-        if connection.peer_role == Role::Primary {
-            return Err(CommandError::PeerIsPrimary { peer: name });
-        }
-        let disk = self.volumes[volume].disk_state();
-        let number = self.volumes[volume].number;
-        let Some(attached) =
-            self.volumes[volume].attached_mut().filter(|a| a.state == DiskState::UpToDate)
-        else {
-            let advice = "the data to copy must be good".to_owned();
-            return Err(CommandError::NeedUpToDate { volume: number, disk, advice });
-        };
-        attached.bitmaps[peer].set_all();
-        let ticket = self.commit(volume, true);
-        self.invalidations.push(Invalidation { command: id, volume, peer, ticket });
-        Ok(())
-    }
-
-    /// Invalidations that have become durable start their resync.
-    pub(crate) fn advance_invalidations(&mut self) {
-        let (ready, waiting) = std::mem::take(&mut self.invalidations)
-            .into_iter()
-            .partition(|entry: &Invalidation| self.all_durable(&[(entry.volume, entry.ticket)]));
-        self.invalidations = waiting;
-        for Invalidation { command, peer, .. } in ready {
-            self.renegotiate(peer, "data were invalidated by the operator");
-            self.done(command, Ok(()));
-        }
     }
 
     fn begin_down(&mut self, id: CommandId, force: bool) -> Result<(), CommandError> {

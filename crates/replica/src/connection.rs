@@ -14,6 +14,7 @@ use crate::action::{Action, LinkSession, Severity};
 use crate::config::PeerConfig;
 use crate::decision::Side;
 use crate::handshake::PeerReport;
+use crate::invalidate::Consent;
 use crate::leave::Leaving;
 use crate::limits::CONNECT_PAUSE_FIRST;
 use crate::outbound::Outbound;
@@ -98,6 +99,8 @@ pub(crate) struct Connection {
     pub(crate) peer_role: Role,
     /// The change of the peer that this node has agreed to.
     pub(crate) granted: Option<(RequestId, tandem_wire::Change)>,
+    /// Data that the peer declares wrong, with this node's consent.
+    pub(crate) consent: Option<Consent>,
     pub(crate) devices: List<PeerDevice>,
     pub(crate) inbound: Inbound,
     pub(crate) outbound: Outbound,
@@ -128,6 +131,7 @@ impl Connection {
             had_session: false,
             peer_role: Role::Unknown,
             granted: None,
+            consent: None,
             devices: (0..volumes).map(|_| PeerDevice::new()).collect(),
             inbound: Inbound::default(),
             pieces: crate::slab::Slab::default(),
@@ -302,6 +306,7 @@ impl Resource {
             self.connections[peer].discard_my_data = false;
         }
         self.promotion_link_lost(peer);
+        self.invalidations_link_lost(peer);
         self.retry_reads(Some(peer));
         self.unsettled = true;
     }

@@ -67,11 +67,15 @@ impl Resource {
             Packet::OutOfSync(number, range) => self.peer_out_of_sync(peer, number, range)?,
             Packet::Prepare { id, change: Change::Promote } => self.vote_on_promotion(peer, id),
             Packet::Prepare { id, change: Change::Disconnect } => self.consent_to_leaving(peer, id),
+            Packet::Invalidate { id, volume, whose } => {
+                self.peer_invalidates(peer, volume, id, whose)?;
+            }
             Packet::Commit { id } | Packet::Abort { id } => self.prepared_ends(peer, id),
             Packet::PrepareReply { id, vote } => {
                 // An answer to what has been given up meanwhile is no error.
-                let _known =
-                    self.promotion_vote(peer, id, vote) || self.leaving_vote(peer, id, vote);
+                let _known = self.promotion_vote(peer, id, vote)
+                    || self.leaving_vote(peer, id, vote)
+                    || self.invalidation_vote(peer, id, vote);
             }
             ack => self.dispatch_ack(peer, ack)?,
         }
@@ -136,6 +140,7 @@ impl Resource {
         if granted.is_some_and(|(open, _)| open == id) {
             *granted = None;
         }
+        self.consent_ends(peer, id);
         self.unsettled = true;
     }
 }

@@ -28,6 +28,7 @@ mod exchange;
 mod flush;
 mod generation;
 mod handshake;
+mod invalidate;
 mod leave;
 mod outbound;
 mod peer_device;

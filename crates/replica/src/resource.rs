@@ -8,13 +8,13 @@ use crate::action::{
     Action, AttachGeneration, ClientId, Command, CommandId, DiskCompletion, DiskOp, DiskOpKind,
     Event, Handler, LinkDown, LinkEvent, LinkSession, OpenedDisk, Severity,
 };
-use crate::command::Invalidation;
 use crate::config::{Config, PeerConfig};
 use crate::connection::Connection;
 use crate::detach::Detaching;
 use crate::entropy::Entropy;
 use crate::error::{CommandError, PeerError};
 use crate::flush::ClientFlush;
+use crate::invalidate::Invalidation;
 use crate::limits::BLOCK_BYTES;
 use crate::peers::{List, PeerIndex, VolumeIndex};
 use crate::range_lock::LockId;

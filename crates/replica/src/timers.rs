@@ -28,6 +28,7 @@ impl Resource {
             Link::Up(_) => [
                 self.handshake_deadline(peer),
                 self.leaving_deadline(peer),
+                self.invalidation_deadline(peer),
                 self.patience_ends(peer),
                 connection.outbound.barrier_due,
                 Some(self.ping_deadline(peer)),

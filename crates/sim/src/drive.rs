@@ -109,6 +109,7 @@ impl World {
                 self.command_done(node, id, &result)
             }
             Action::Notify(News { text, severity, .. }) => {
+                self.faults.settled += u64::from(text.contains("settled by after-sb-"));
                 self.tell(Some(node), format_args!("{severity:?}: {text}"));
                 Ok(())
             }

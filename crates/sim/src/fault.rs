@@ -24,6 +24,8 @@ pub struct FaultCounts {
     pub commands: u64,
     /// Split brains seen on both nodes.
     pub split_brains: u64,
+    /// Times a node was told that a policy has settled a split brain.
+    pub settled: u64,
 }
 
 impl FaultCounts {
@@ -36,6 +38,7 @@ impl FaultCounts {
         self.flips += other.flips;
         self.commands += other.commands;
         self.split_brains += other.split_brains;
+        self.settled += other.settled;
     }
 }
 

@@ -173,14 +173,15 @@ fn conclude(summary: &Summary, elapsed: Duration) {
     );
     println!(
         "faults: {} kills, {} power losses, {} cuts, {} resets, {} flipped bits, {} commands, \
-         {} split brains",
+         {} split brains, {} settled by policy",
         faults.kills,
         faults.power_losses,
         faults.cuts,
         faults.resets,
         faults.flips,
         faults.commands,
-        faults.split_brains
+        faults.split_brains,
+        faults.settled
     );
     println!(
         "{:.0} events/s, {:.0} simulated seconds per second",

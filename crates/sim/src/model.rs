@@ -15,7 +15,7 @@
 //! nothing until it is done (INV-10). `connect --discard-my-data`, `invalidate` and failing over to
 //! a node release what the other one owed (INV-1 "with no force", INV-9).
 
-use tandem_wire::Protocol;
+use tandem_wire::{Policies, Protocol};
 
 use crate::stamp::{Content, WriteId};
 
@@ -24,6 +24,8 @@ use crate::stamp::{Content, WriteId};
 pub struct Model {
     /// Protocol of the connection.
     pub protocol: Protocol,
+    /// What the connection gives up without asking.
+    pub policies: Policies,
     /// By index of the volume.
     pub volumes: Vec<VolumeModel>,
     /// By id; the first stands for what was there at the beginning.
@@ -123,11 +125,17 @@ impl Model {
         };
         Self {
             protocol,
+            policies: Policies::default(),
             volumes: sectors.iter().map(|count| VolumeModel::new(*count)).collect(),
             writes: vec![beginning],
             tenure: Tenure::default(),
             moment: 0,
         }
+    }
+
+    /// The same, with a connection that settles split brains by itself.
+    pub fn with_policies(self, policies: Policies) -> Self {
+        Self { policies, ..self }
     }
 
     /// The next moment: a number for the order of submissions and replies.
@@ -366,6 +374,10 @@ impl NodeModel {
         self.target = true;
         self.follows = false;
         self.target_floor = source_floor.to_vec();
+        if self.released {
+            // A Primary whose clients shall bear it (rr-conflict violently).
+            self.read.fill(0);
+        }
         self.volatile.fill(0);
         self.stable.fill(0);
     }

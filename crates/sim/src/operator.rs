@@ -150,6 +150,10 @@ impl World {
             (Command::Down { .. }, true) => {
                 self.operator.going_down[node] = true;
             }
+            (Command::Invalidate { volume, .. }, false) => {
+                // Nothing has been marked: the node owes what it did.
+                self.model.volumes[usize::from(volume.0)].nodes[node].released = false;
+            }
             (
                 Command::Attach { .. }
                 | Command::Detach { .. }

@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use tandem_replica::NetConfig;
-use tandem_wire::{Policies, Protocol};
+use tandem_wire::{
+    AfterSplitBrain0Pri, AfterSplitBrain1Pri, AfterSplitBrain2Pri, Policies, Protocol, RoleConflict,
+};
 
 use crate::clock::{MICROS, MILLIS};
 use crate::disk::Pace;
 use crate::link::LinkPace;
+use crate::node::node_id;
 use crate::prng::Prng;
 
 /// The parameters of a run.
@@ -41,6 +44,8 @@ pub struct Profile {
     pub faults: FaultWeights,
     /// Both nodes may be promoted during a partition.
     pub split_brain: bool,
+    /// How many of a thousand invalidations are given to both nodes at once.
+    pub both_invalidate: u64,
     /// Promoted again without waiting for the peer, after a killed process only.
     pub hasty: bool,
 }
@@ -102,7 +107,7 @@ impl Profile {
             stalls: prng.pick(&[0, 0, 1, 5]),
         };
         let bytes = if prng.per_mille(500) { [512; 2] } else { [4096; 2] };
-        Self {
+        let mut profile = Self {
             protocol: prng.pick(&[Protocol::A, Protocol::B, Protocol::C, Protocol::C]),
             volume_blocks: (0..volumes).map(|_| blocks(prng)).collect(),
             external: [prng.per_mille(500), prng.per_mille(500)],
@@ -123,7 +128,11 @@ impl Profile {
             faults: FaultWeights::draw(prng),
             split_brain: prng.per_mille(120),
             hasty: prng.per_mille(300),
-        }
+            both_invalidate: 0,
+        };
+        profile.net.policies = draw_policies(prng, profile.split_brain);
+        profile.both_invalidate = prng.pick(&[0, 300]);
+        profile
     }
 }
 
@@ -150,6 +159,26 @@ impl FaultWeights {
             half_open: weight(250),
             kill_client: weight(400),
         }
+    }
+}
+
+/// Split brains are settled by policy in most of the runs that have any.
+fn draw_policies(prng: &mut Prng, split_brain: bool) -> Policies {
+    let rr_conflict =
+        if prng.per_mille(500) { RoleConflict::Disconnect } else { prng.pick(RoleConflict::ALL) };
+    if !split_brain || prng.per_mille(250) {
+        return Policies { rr_conflict, ..Policies::default() };
+    }
+    let after_sb_0pri = match prng.index(AfterSplitBrain0Pri::PLAIN.len() + 2) {
+        node @ 0..2 => AfterSplitBrain0Pri::DiscardNode(node_id(node)),
+        plain => AfterSplitBrain0Pri::PLAIN[plain - 2],
+    };
+    Policies {
+        after_sb_0pri,
+        after_sb_1pri: prng.pick(AfterSplitBrain1Pri::ALL),
+        after_sb_2pri: prng.pick(AfterSplitBrain2Pri::ALL),
+        always_asbp: prng.per_mille(500),
+        rr_conflict,
     }
 }
 

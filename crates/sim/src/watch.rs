@@ -38,7 +38,7 @@ impl World {
         let same_link = sessions[0].is_some() && sessions[0] == sessions[1];
         let Self { model, nodes, .. } = self;
         let contents = |node: usize, volume: usize| nodes[node].disks[volume].contents();
-        transition::check(model, node, &before, &view, same_link, contents)
+        transition::check(model, node, &before, &view, &nodes[1 - node].view, same_link, contents)
     }
 
     /// A node has become Primary.

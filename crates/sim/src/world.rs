@@ -128,7 +128,7 @@ impl World {
             link: SimLink::new(profile.link, prng.fork(4)),
             clients: Clients::new(&profile, prng.fork(5)),
             operator: Operator::default(),
-            model: Model::new(profile.protocol, &sectors),
+            model: Model::new(profile.protocol, &sectors).with_policies(profile.net.policies),
             differences: sectors.iter().map(|count| Differences::new(*count)).collect(),
             trace: Trace::new(options.trace),
             faults: FaultCounts::default(),

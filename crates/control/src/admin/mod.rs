@@ -99,14 +99,16 @@ pub enum Request {
         /// Also while clients are connected, whose sockets are closed.
         force: bool,
     },
-    /// Everything is copied from a peer.
+    /// This node's data are copied from a peer.
     Invalidate {
         /// The resource.
         resource: String,
         /// The volume.
         volume: VolumeNumber,
+        /// Everything; else what the bitmap says already.
+        reset_bitmap: bool,
     },
-    /// Everything is copied to the peer.
+    /// The peer's data are copied from this node.
     InvalidateRemote {
         /// The resource.
         resource: String,
@@ -114,6 +116,8 @@ pub enum Request {
         volume: VolumeNumber,
         /// The peer.
         peer: NodeId,
+        /// Everything; else what the bitmaps say already.
+        reset_bitmap: bool,
     },
     /// Changes the running resource to what the configuration says; makes it if it does not run.
     Adjust(ResourceConfig),

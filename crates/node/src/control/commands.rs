@@ -102,12 +102,12 @@ fn core_command(request: Request) -> (String, Command) {
         }
         Request::Primary { resource, force } => (resource, Command::Primary { force }),
         Request::Secondary { resource, force } => (resource, Command::Secondary { force }),
-        Request::Invalidate { resource, volume } => {
-            (resource, Command::Invalidate { volume: core_volume(volume) })
+        Request::Invalidate { resource, volume, reset_bitmap } => {
+            (resource, Command::Invalidate { volume: core_volume(volume), reset_bitmap })
         }
-        Request::InvalidateRemote { resource, volume, peer } => {
+        Request::InvalidateRemote { resource, volume, peer, reset_bitmap } => {
             let (volume, peer) = (core_volume(volume), core_node(peer));
-            (resource, Command::InvalidateRemote { volume, peer })
+            (resource, Command::InvalidateRemote { volume, peer, reset_bitmap })
         }
         Request::Hello { .. }
         | Request::Ping

@@ -48,7 +48,7 @@ pub struct SplitBrain {
 /// One of the two in a split brain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Party {
-    /// Blocks of 4 KiB that it changed since, over all volumes in split brain.
+    /// Blocks of 4 KiB that it changed since, over all volumes.
     pub blocks: u64,
     /// It was Primary when the nodes parted.
     pub was_primary: bool,
@@ -141,6 +141,11 @@ fn is_split_rule(rule: Rule) -> bool {
     matches!(rule, Rule::BitmapCrossed | Rule::BitmapBoth | Rule::HistoryBoth)
 }
 
+/// Whether the bits of both sides tell what each has changed since they were equal.
+fn has_counts(rule: Rule) -> bool {
+    !matches!(rule, Rule::BitmapCrossed | Rule::HistoryBoth | Rule::HistoryPeer | Rule::HistorySelf)
+}
+
 /// The two of them, and what the policies look at beside.
 #[derive(Debug)]
 struct Parties {
@@ -157,24 +162,19 @@ struct Parties {
 }
 
 fn parties(mine: &[Side], peer: &[Side], verdicts: &[Verdict]) -> Parties {
-    let split = |sides: &[Side]| -> Vec<Side> {
-        let zipped = sides.iter().zip(verdicts);
-        zipped.filter(|(_, verdict)| is_split_rule(verdict.rule)).map(|(side, _)| *side).collect()
-    };
     let party = |sides: &[Side]| Party {
         blocks: sides.iter().map(|it| it.uuids.dirty_blocks).fold(0, u64::saturating_add),
         was_primary: sides.iter().any(|it| it.uuids.flags.was_primary),
     };
-    let (ours, theirs) = (split(mine), split(peer));
-    let (a, b) = (&ours[0], &theirs[0]);
+    let (a, b) = (&mine[0], &peer[0]);
     Parties {
-        mine: party(&ours),
-        peer: party(&theirs),
+        mine: party(mine),
+        peer: party(peer),
         roles: [a.role, b.role],
         nodes: [a.node_id, b.node_id],
         in_use: [a.in_use, b.in_use],
         policies: a.policies,
-        counts: verdicts.iter().all(|it| !is_split_rule(it.rule) || it.rule == Rule::BitmapBoth),
+        counts: verdicts.iter().all(|it| has_counts(it.rule)),
         always: a.policies.always_asbp && b.policies.always_asbp,
     }
 }

@@ -144,8 +144,8 @@ fn some_command(node: usize, random: &mut Random) -> Command {
     match random.below(5) {
         0 => Command::Secondary { force: true },
         1 => Command::Disconnect { peer, force: random.one_in(2) },
-        2 => Command::Invalidate { volume: VOLUME },
-        3 => Command::InvalidateRemote { volume: VOLUME, peer },
+        2 => Command::Invalidate { volume: VOLUME, reset_bitmap: true },
+        3 => Command::InvalidateRemote { volume: VOLUME, peer, reset_bitmap: true },
         _ => Command::Down { force: true },
     }
 }

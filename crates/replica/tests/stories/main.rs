@@ -8,6 +8,7 @@
 mod disks;
 mod errors;
 mod hunt;
+mod invalidations;
 mod one_copy;
 mod order;
 mod pair;

@@ -24,7 +24,7 @@ fn diskless(protocol: Protocol) -> Pair {
 fn sync_target(protocol: Protocol) -> Pair {
     let mut pair = Pair::in_sync(1, protocol);
     pair.hold[1] = reads;
-    pair.start(0, Command::Invalidate { volume: VOLUME });
+    pair.start(0, Command::Invalidate { volume: VOLUME, reset_bitmap: true });
     pair.run(Duration::from_secs(1));
     assert_eq!(disks(&pair), [DiskState::Inconsistent, DiskState::UpToDate]);
     pair

@@ -16,10 +16,10 @@ fn a_primary_without_good_data_does_not_write_on_its_own() {
     let mut pair = Pair::in_sync(1, Protocol::C);
     pair.write(0, 0, &[1; 4096]);
     pair.run(Duration::from_secs(2));
-    pair.paused[1] = true;
-    pair.command(0, Command::Invalidate { volume: VOLUME }).unwrap();
+    pair.hold[1] = reads;
+    pair.command(0, Command::Invalidate { volume: VOLUME, reset_bitmap: true }).unwrap();
     pair.cut();
-    pair.paused[1] = false;
+    pair.release(1);
     assert_eq!(disks(&pair)[0], DiskState::Inconsistent);
     let write = start_write(&mut pair, 0, 8192, 9);
     pair.run(Duration::from_secs(1));
@@ -60,7 +60,7 @@ fn a_promotion_looks_again_at_the_data_when_the_votes_are_in() {
     pair.nodes[0].resource.close_client(CLIENT, pair.now);
     pair.command(0, Command::Secondary { force: false }).unwrap();
     pair.hold[0] = reads;
-    pair.command(1, Command::Invalidate { volume: VOLUME }).unwrap();
+    pair.command(1, Command::Invalidate { volume: VOLUME, reset_bitmap: true }).unwrap();
     pair.run(Duration::from_secs(1));
     assert_eq!(disks(&pair), [DiskState::UpToDate, DiskState::Inconsistent]);
     pair.paused[0] = true;
@@ -94,10 +94,10 @@ fn a_demotion_in_the_handshake_leads_to_no_different_verdicts() {
 }
 
 #[test]
-#[ignore = "two invalidations at once need the peer's consent, which is not asked for yet"]
 fn not_both_nodes_can_be_invalidated() {
     let mut pair = Pair::in_sync(1, Protocol::C);
-    let commands = [0, 1].map(|node| pair.start(node, Command::Invalidate { volume: VOLUME }));
+    let commands = [0, 1]
+        .map(|node| pair.start(node, Command::Invalidate { volume: VOLUME, reset_bitmap: true }));
     pair.run(Duration::from_secs(30));
     let results = [0, 1].map(|node| pair.ended(node, commands[node]));
     let good = disks(&pair).contains(&DiskState::UpToDate);

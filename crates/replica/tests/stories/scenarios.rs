@@ -111,8 +111,8 @@ fn invalidation_copies_everything_in_either_direction() {
     let mut pair = Pair::in_sync(1, Protocol::C);
     pair.write(0, 0, &[3; 4096]);
     for command in [
-        Command::Invalidate { volume: VOLUME },
-        Command::InvalidateRemote { volume: VOLUME, peer: NodeId(1) },
+        Command::Invalidate { volume: VOLUME, reset_bitmap: true },
+        Command::InvalidateRemote { volume: VOLUME, peer: NodeId(1), reset_bitmap: true },
     ] {
         let node = usize::from(matches!(command, Command::Invalidate { .. }));
         pair.nodes[1].devices[0][123] ^= 1;
@@ -128,7 +128,7 @@ fn a_primary_whose_data_are_invalidated_reads_from_its_peer() {
     pair.write(0, 0, &[3; 4096]);
     pair.run(Duration::from_secs(2));
     pair.nodes[0].devices[0][..4096].fill(0xff);
-    pair.command(0, Command::Invalidate { volume: VOLUME }).unwrap();
+    pair.command(0, Command::Invalidate { volume: VOLUME, reset_bitmap: true }).unwrap();
     assert_eq!(pair.read(0, 0, 4096)[..], [3; 4096]);
     pair.write(0, 100, &[4; 10]);
     pair.run(Duration::from_secs(30));

@@ -4,15 +4,18 @@
 //! have a generation of its own, and who follows the Primary.
 
 use tandem_replica::SyncState;
-use tandem_wire::{DiskState, Protocol, ReplicationState, Role};
+use tandem_wire::{DiskState, Protocol, ReplicationState, Role, RoleConflict};
 
+use super::policies::{Loss, may_lose};
 use super::{Violation, floors};
 use crate::model::Model;
+use crate::node::node_id;
 use crate::stamp::Content;
 use crate::view::View;
 
-/// Node `node` went from `before` to `after`; `contents` tells what a node's image of a volume
-/// shows. Where both nodes are not `linked`, by one link, the other one has lost it already.
+/// Node `node` went from `before` to `after` while its `peer` was as it says; `contents` tells what
+/// a node's image of a volume shows. Where both nodes are not `linked`, by one link, the other one
+/// has lost it already.
 ///
 /// # Errors
 /// The invariant that the change breaks.
@@ -21,10 +24,16 @@ pub fn check<'a>(
     node: usize,
     before: &View,
     after: &View,
+    peer: &View,
     linked: bool,
     contents: impl Fn(usize, usize) -> &'a [Content],
 ) -> Result<(), Violation> {
     split_brain(model, before, after)?;
+    let targets = (before.volumes.iter().zip(&after.volumes))
+        .any(|(was, is)| is_target(is.replication) && !is_target(was.replication));
+    if targets {
+        release_by_policy(model, node, after.role, peer.role);
+    }
     for volume in 0..after.volumes.len() {
         if after.role == Role::Primary && !after.is_connected() {
             model.volumes[volume].nodes[node].may_have_forked = true;
@@ -75,6 +84,28 @@ fn split_brain(model: &Model, before: &View, after: &View) -> Result<(), Violati
         }
         SyncState::Unrelated => broken("data with a common history are called unrelated"),
         SyncState::SplitBrain { .. } | SyncState::Normal => Ok(()),
+    }
+}
+
+/// A node becomes target: what the policies let it lose it does not owe, in any volume.
+fn release_by_policy(model: &mut Model, node: usize, role: Role, peer_role: Role) {
+    let is_split =
+        model.volumes.iter().any(|volume| volume.nodes.iter().all(|node| node.may_have_forked));
+    let loss = Loss {
+        loser: node_id(node),
+        roles: [role, peer_role],
+        replied: model.volumes.iter().any(|volume| volume.nodes[node].forked),
+    };
+    let by_split = is_split && may_lose(&model.policies, loss);
+    // Equal generations: the end of the session that the Primary took part in is given up.
+    let by_role = model.policies.rr_conflict == RoleConflict::AutoDiscard
+        && role != Role::Primary
+        && peer_role == Role::Primary
+        && !is_split;
+    if by_split || by_role {
+        for volume in &mut model.volumes {
+            volume.nodes[node].released = true;
+        }
     }
 }
 

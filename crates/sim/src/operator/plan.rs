@@ -36,17 +36,26 @@ impl World {
         self.command(node, Command::Disconnect { peer: node_id(1 - node), force })
     }
 
-    /// The Secondary's data are declared wrong.
+    /// The Secondary's data are declared wrong; at times each node's at once, of which one may be.
     pub(crate) fn plan_invalidate(&mut self) -> Result<(), Violation> {
         let Some(node) = self.healthy_secondary() else { return Ok(()) };
         self.faults.commands += 1;
         let index = self.prng.index(self.nodes[node].disks.len());
-        self.model.volumes[index].nodes[node].released = true;
         let volume = volume_number(index);
-        if self.prng.per_mille(500) {
-            return self.command(node, Command::Invalidate { volume });
+        let reset_bitmap = true;
+        if self.profile.both_invalidate > 0 && self.prng.per_mille(self.profile.both_invalidate) {
+            for node in [node, 1 - node] {
+                self.model.volumes[index].nodes[node].released = true;
+                self.command(node, Command::Invalidate { volume, reset_bitmap })?;
+            }
+            return Ok(());
         }
-        self.command(1 - node, Command::InvalidateRemote { volume, peer: node_id(node) })
+        self.model.volumes[index].nodes[node].released = true;
+        if self.prng.per_mille(500) {
+            return self.command(node, Command::Invalidate { volume, reset_bitmap });
+        }
+        let peer = node_id(node);
+        self.command(1 - node, Command::InvalidateRemote { volume, peer, reset_bitmap })
     }
 
     /// The Secondary's disk is given up for a while.

@@ -1,0 +1,117 @@
+//! Data that an operator declares wrong: never the last good ones.
+
+use std::time::Duration;
+
+use tandem_replica::wire::{DiskState, NodeId, Packet, Protocol};
+use tandem_replica::{Command, CommandError};
+
+use crate::pair::{CLIENT, Pair, meta_writes, reads};
+use crate::stage::{VOLUME, assert_in_sync, connection, disks};
+
+const ALL: Command = Command::Invalidate { volume: VOLUME, reset_bitmap: true };
+const BY_BITS: Command = Command::Invalidate { volume: VOLUME, reset_bitmap: false };
+
+fn remote(peer: u8, reset_bitmap: bool) -> Command {
+    Command::InvalidateRemote { volume: VOLUME, peer: NodeId(peer), reset_bitmap }
+}
+
+fn secondaries() -> Pair {
+    let mut pair = Pair::in_sync(1, Protocol::C);
+    pair.nodes[0].resource.close_client(CLIENT, pair.now);
+    pair.command(0, Command::Secondary { force: false }).unwrap();
+    pair
+}
+
+/// Commands that cross on the link: the lower node id's counts, whoever is to lose by it.
+#[test]
+fn of_two_that_cross_one_is_refused() {
+    for (commands, loser) in [
+        ([ALL, ALL], 0),
+        ([remote(1, true), remote(0, true)], 1),
+        ([ALL, remote(0, true)], 0),
+        ([remote(1, true), ALL], 1),
+    ] {
+        let mut pair = secondaries();
+        pair.hold = [reads; 2];
+        let ids = [0, 1].map(|node| pair.start(node, commands[node]));
+        pair.run(Duration::from_secs(2));
+        let mut expected = [DiskState::UpToDate; 2];
+        expected[loser] = DiskState::Inconsistent;
+        assert_eq!(disks(&pair), expected, "{commands:?}");
+        let ended = [0, 1].map(|node| pair.ended(node, ids[node]).unwrap());
+        let is_remote = |command| matches!(command, Command::InvalidateRemote { .. });
+        if is_remote(commands[0]) == is_remote(commands[1]) {
+            assert!(ended[0].is_ok() && ended[1].is_err(), "{commands:?}: {ended:?}");
+        } else {
+            // One that wants the same may find the session ended by the other.
+            assert!(ended.iter().any(Result::is_ok), "{commands:?}: {ended:?}");
+        }
+        pair.release(0);
+        pair.release(1);
+        pair.run(Duration::from_secs(60));
+        assert_in_sync(&pair);
+    }
+}
+
+#[test]
+fn by_bits_nothing_is_copied_that_is_not_known_to_differ() {
+    for command in [BY_BITS, remote(0, false)] {
+        let mut pair = secondaries();
+        let node = usize::from(matches!(command, Command::InvalidateRemote { .. }));
+        let before = pair.data_bytes;
+        pair.command(node, command).unwrap();
+        pair.run(Duration::from_secs(30));
+        assert_in_sync(&pair);
+        assert_eq!(pair.data_bytes, before, "{command:?}");
+    }
+}
+
+#[test]
+fn a_node_that_is_standalone_marks_its_data() {
+    let mut pair = secondaries();
+    pair.command(1, Command::Disconnect { peer: NodeId(0), force: false }).unwrap();
+    pair.nodes[1].devices[0][..4096].fill(7);
+    pair.command(1, ALL).unwrap();
+    assert_eq!(disks(&pair)[1], DiskState::Inconsistent);
+    pair.kill(1);
+    pair.restart(1);
+    assert_in_sync(&pair);
+}
+
+#[test]
+fn a_node_whose_peer_is_away_keeps_its_data() {
+    let mut pair = secondaries();
+    pair.cut();
+    let refused = pair.command(1, ALL);
+    assert!(matches!(refused, Err(CommandError::Refused(_))), "{refused:?}");
+    assert_eq!(disks(&pair)[1], DiskState::UpToDate);
+}
+
+/// The peer has agreed and its word is lost: whatever it did is put right when they meet.
+#[test]
+fn a_word_that_is_lost_leaves_one_good_copy() {
+    for command in [ALL, remote(1, true)] {
+        let mut pair = secondaries();
+        pair.cut_at = Some((1, |packet| matches!(packet, Packet::PrepareReply { .. })));
+        let id = pair.start(0, command);
+        pair.run(Duration::from_secs(1));
+        assert!(matches!(pair.ended(0, id), Some(Err(CommandError::Refused(_)))));
+        assert!(disks(&pair).contains(&DiskState::UpToDate));
+        pair.heal();
+        assert_in_sync(&pair);
+    }
+}
+
+/// The peer does not come to mark its data.
+#[test]
+fn a_slow_peer_is_not_waited_for() {
+    let mut pair = secondaries();
+    pair.hold[1] = meta_writes;
+    let id = pair.start(0, remote(1, true));
+    pair.run(Duration::from_secs(7));
+    assert!(matches!(pair.ended(0, id), Some(Err(CommandError::Timeout { .. }))));
+    pair.release(1);
+    pair.run(Duration::from_secs(60));
+    assert_in_sync(&pair);
+    assert!(connection(&pair, 0).reason.is_none());
+}
