@@ -133,6 +133,8 @@ pub struct DiskOptions {
     pub on_io_error: OnIoError,
     /// Size of the activity log in extents of 4 MiB, 67 to 65534.
     pub al_extents: u32,
+    /// Whether an activity log is kept.
+    pub al_updates: bool,
 }
 
 /// Section `disk` as far as it concerns a resync. Rates in bytes per second.

@@ -31,7 +31,7 @@ impl NetOptions {
             after_sb_0pri: get.named("after-sb-0pri").unwrap_or(AfterSb0Pri::Disconnect),
             after_sb_1pri: get.named("after-sb-1pri").unwrap_or(AfterSb1Pri::Disconnect),
             after_sb_2pri: get.named("after-sb-2pri").unwrap_or(AfterSb2Pri::Disconnect),
-            always_asbp: get.flag("always-asbp"),
+            always_asbp: get.flag("always-asbp", false),
             rr_conflict: get.named("rr-conflict").unwrap_or(RrConflict::Disconnect),
         }
     }
@@ -43,6 +43,7 @@ impl DiskOptions {
         Self {
             on_io_error: get.named("on-io-error").unwrap_or(OnIoError::Detach),
             al_extents: get.count("al-extents"),
+            al_updates: get.flag("al-updates", true),
         }
     }
 }
@@ -132,9 +133,9 @@ impl Getter<'_> {
         }
     }
 
-    /// Whether a flag that is off by default is set.
-    fn flag(&self, name: &str) -> bool {
-        self.set.get(name).is_some_and(|value| value.text == "yes")
+    /// Whether a flag is on.
+    fn flag(&self, name: &str, default: bool) -> bool {
+        self.set.get(name).map_or(default, |value| value.text == "yes")
     }
 
     fn named<T: FromStr>(&self, name: &str) -> Option<T> {

@@ -20,7 +20,7 @@ fn the_smallest_resource_has_drbds_defaults() {
     assert_eq!(volume.device, "/dev/drbd1");
     assert_eq!(volume.disk, Path::new("/dev/sda"));
     assert_eq!(volume.meta_disk, MetaDisk::Internal);
-    assert_eq!(volume.options.al_extents, 1237);
+    assert_eq!((volume.options.al_extents, volume.options.al_updates), (6433, true));
     let [peer] = config.peers.as_slice() else { panic!("{:?}", config.peers) };
     assert_eq!((peer.node_id, peer.name.as_str()), (NodeId(1), "b"));
     assert_eq!(peer.own_address.to_string(), "10.0.0.1:7000");
@@ -251,11 +251,13 @@ fn what_has_no_effect_is_told_once_by_name() {
 }
 
 #[test]
-fn al_extents_out_of_range_are_clamped_as_the_driver_does() {
+fn the_activity_log_is_as_large_as_the_driver_allows_and_can_be_off() {
     for (given, taken) in [("66", 67), ("67", 67), ("65535", 65_534), ("1K", 1024)] {
         let text = pair(&format!("disk {{ al-extents {given}; }}"));
         assert_eq!(seen_from_a(&text).volumes[0].options.al_extents, taken, "{given}");
     }
+    let off = pair("disk { al-updates no; }");
+    assert!(!seen_from_a(&off).volumes[0].options.al_updates && warnings(&off).is_empty());
     let warned = warnings(&pair("disk { al-extents 7; }"));
     assert_eq!(warned, ["'al-extents' is 7, 67 is taken"]);
 }
