@@ -15,8 +15,8 @@ use std::path::Path;
 use tandem_control::config::MetaDisk;
 use tandem_control::exit;
 use tandem_replica::meta::{
-    DeviceUuid, FormatPlan, Identity, Layout, META_BLOCK, MetaWrite, Placement, Probe, format,
-    probe, superblock_offsets,
+    AL_EXTENT_BYTES, DeviceUuid, FormatPlan, Identity, Layout, META_BLOCK, MetaWrite, Placement,
+    Probe, format, probe, superblock_offsets,
 };
 use tandem_wire::{NodeId, VolumeNumber};
 
@@ -127,7 +127,7 @@ fn write(target: &Device, layout: &Layout, create: &CreateMd) -> Result<(), Stri
     let identity = Identity::new(&create.resource, volume, NodeId(create.node_id))
         .map_err(|error| error.to_string())?;
     let uuid = DeviceUuid(device::random()?);
-    let (superblock, plan) = format(layout, identity, uuid);
+    let (superblock, plan) = format(layout, identity, uuid, AL_EXTENT_BYTES);
     let FormatPlan { zero, indexes, superblocks } = plan;
     target.zero(zero.offset, zero.len)?;
     target.flush()?;

@@ -2,9 +2,9 @@
 //!
 //! Attach: open, read both superblock copies, check whose they are and that they suit the device,
 //! read the bitmaps' indexes and then their mixed pages. A node that crashed as Primary may have
-//! had writes in flight anywhere: every block counts as out of sync, durably, before the disk is
-//! used. (What narrows that to the regions that were being written is the activity log, whose
-//! region the format reserves.)
+//! had writes in flight: the extents in its activity log count as out of sync, towards every peer
+//! there ever was, durably before the disk is used; without a log all of the disk does. On a
+//! Primary the disk then gets its mark and begins a log of its own.
 
 use bytes::Bytes;
 use tandem_wire::{DiskState, Role};
@@ -13,8 +13,8 @@ use crate::action::{Action, CommandId, DiskOpKind, OpenedDisk, Severity};
 use crate::bitmap::Bitmap;
 use crate::error::{CommandError, DiskError};
 use crate::meta::{
-    Area, BitmapIndex, CopyIndex, Identity, Layout, META_BLOCK_BYTES, MetaError, Placement,
-    SlotIndex, Superblock, choose, superblock_offsets,
+    Area, BitmapIndex, CopyIndex, Hot, Identity, Layout, META_BLOCK_BYTES, MetaError, Placement,
+    Ring, RingImage, SlotIndex, Superblock, choose, superblock_offsets,
 };
 use crate::peers::{List, PeerIndex, VolumeIndex};
 use crate::resource::Resource;
@@ -38,11 +38,20 @@ struct Maps {
     slots: List<SlotIndex>,
     indexes: List<BitmapIndex>,
     bitmaps: List<Bitmap>,
+    /// The activity log, where a crash has left one.
+    ring: Option<RingImage>,
     /// The reads of the running step: whose, and what. Ended ones are counted in `ended`.
-    reads: Vec<(PeerIndex, Area)>,
+    reads: Vec<(Piece, Area)>,
     ended: usize,
     pages: bool,
     damaged: u32,
+}
+
+/// What a read is a piece of.
+#[derive(Clone, Copy, Debug)]
+enum Piece {
+    Bitmap(PeerIndex),
+    Ring,
 }
 
 impl Resource {
@@ -98,7 +107,7 @@ impl Resource {
     }
 
     fn placement(&self, volume: VolumeIndex, opened: OpenedDisk) -> Placement {
-        if self.volumes[volume].external_metadata {
+        if self.volumes[volume].config.external_metadata {
             return Placement::External { meta_bytes: opened.meta_bytes };
         }
         Placement::Internal
@@ -173,9 +182,13 @@ impl Resource {
                 BitmapIndex::unread(superblock.device_uuid, area)
             })
             .collect();
+        let flags = superblock.flags;
+        let ring = Ring::new(superblock.device_uuid, layout.activity_log());
+        let has_log = flags.primary_indicator && !flags.al_disabled;
         let maps = Maps {
             layout,
             superblock,
+            ring: has_log.then(|| RingImage::unread(ring)),
             bitmaps: slots.iter().map(|_| Bitmap::new(size)).collect(),
             slots: slots.into_iter().collect(),
             indexes,
@@ -188,7 +201,7 @@ impl Resource {
         self.read_maps(volume);
     }
 
-    /// Issues the reads of the next step: all indexes, then all mixed pages.
+    /// Issues the reads of the next step: all indexes and the log, then all mixed pages.
     fn read_maps(&mut self, volume: VolumeIndex) {
         let peers: Vec<PeerIndex> = self.peer_indexes().collect();
         let maps = self.maps(volume);
@@ -200,7 +213,10 @@ impl Resource {
             } else {
                 maps.indexes[peer].plan_index_read()
             };
-            maps.reads.extend(areas.into_iter().map(|area| (peer, area)));
+            maps.reads.extend(areas.into_iter().map(|area| (Piece::Bitmap(peer), area)));
+        }
+        if let Some(ring) = maps.ring.as_ref().filter(|_| !maps.pages) {
+            maps.reads.extend(ring.plan_read().into_iter().map(|area| (Piece::Ring, area)));
         }
         let reads = maps.reads.clone();
         if reads.is_empty() {
@@ -209,7 +225,7 @@ impl Resource {
         for (piece, (_, area)) in reads.into_iter().enumerate() {
             let len = u32::try_from(area.len).expect("planned in pieces of a MiB");
             let kind = DiskOpKind::MetaRead { offset: area.offset, len };
-            self.disk_op(volume, Purpose::ReadBitmap(piece), kind);
+            self.disk_op(volume, Purpose::ReadMap(piece), kind);
         }
     }
 
@@ -218,8 +234,8 @@ impl Resource {
         read.maps.as_mut().expect("planned before")
     }
 
-    /// A piece of the bitmaps has been read.
-    pub(crate) fn bitmap_read(
+    /// A piece of the bitmaps or of the log has been read.
+    pub(crate) fn map_read(
         &mut self,
         volume: VolumeIndex,
         piece: usize,
@@ -229,14 +245,19 @@ impl Resource {
             return;
         }
         let maps = self.maps(volume);
-        let (peer, area) = maps.reads[piece];
+        let (piece, area) = maps.reads[piece];
         let bytes = result.as_ref().ok().map(|bytes| bytes.as_ref());
-        let (index, bitmap) = (&mut maps.indexes[peer], &mut maps.bitmaps[peer]);
-        maps.damaged += if maps.pages {
-            index.load_pages(area, bytes, bitmap)
-        } else {
-            index.load_index(area, bytes, bitmap)
-        };
+        match piece {
+            Piece::Ring => maps.ring.as_mut().expect("it is read").load(area, bytes),
+            Piece::Bitmap(peer) => {
+                let (index, bitmap) = (&mut maps.indexes[peer], &mut maps.bitmaps[peer]);
+                maps.damaged += if maps.pages {
+                    index.load_pages(area, bytes, bitmap)
+                } else {
+                    index.load_index(area, bytes, bitmap)
+                };
+            }
+        }
         maps.ended += 1;
         if maps.ended == maps.reads.len() {
             self.maps_read(volume);
@@ -257,25 +278,28 @@ impl Resource {
         let disk = std::mem::replace(&mut self.volumes[volume].disk, Disk::Diskless);
         let Disk::Reading(read) = disk else { unreachable!("reading goes on") };
         let AttachRead { command, opened, maps, .. } = *read;
-        let Maps { layout, mut superblock, slots, indexes, mut bitmaps, damaged, .. } =
+        let Maps { layout, mut superblock, slots, indexes, mut bitmaps, ring, damaged, .. } =
             maps.expect("planned before");
         let crashed = superblock.flags.primary_indicator;
+        let hot = crashed.then(|| ring.map_or(Hot::All, |ring| ring.recover(superblock.al_log)));
         let current = superblock.current_uuid;
         let alone = superblock
             .peers
             .iter()
             .flatten()
             .any(|slot| !slot.bitmap_uuid.is_none() && slot.bitmap_uuid != current);
+        note_absent(&mut superblock, &slots);
         for (bitmap, slot) in bitmaps.iter_mut().zip(slots.iter()) {
             let slot = superblock.peers[slot.index()].as_mut().expect("allocated at attach");
-            if crashed || std::mem::take(&mut slot.flags.full_sync) {
+            if std::mem::take(&mut slot.flags.full_sync) {
                 bitmap.set_all();
             }
+            set_hot(bitmap, hot.as_ref(), superblock.al_extent_bytes);
         }
         superblock.flags.crashed_primary |= crashed;
+        superblock.flags.primary_indicator = false;
         // A Primary that went on without this disk: what the disk holds is old.
         let is_primary = self.role == Role::Primary;
-        superblock.flags.primary_indicator = is_primary;
         let state = match (superblock.flags.consistent, superblock.flags.was_up_to_date) {
             (false, _) => DiskState::Inconsistent,
             (true, false) => DiskState::Outdated,
@@ -290,7 +314,7 @@ impl Resource {
             agreed => agreed,
         };
         let store = Store::new(layout, superblock, slots, indexes);
-        let attached = Attached { state, opened, store, bitmaps, attaching: None };
+        let attached = Attached { state, opened, store, bitmaps, log: None, attaching: None };
         let number = self.volumes[volume].number;
         self.volumes[volume].size_bytes = size;
         self.volumes[volume].disk = Disk::Attached(Box::new(attached));
@@ -298,8 +322,18 @@ impl Resource {
         let attached = self.volumes[volume].attached_mut().expect("attached above");
         attached.attaching = Some((command, ticket));
         let mut text = format!("volume {number} attached: {state}");
-        if crashed {
-            text += "; this node crashed as Primary, every block counts as out of sync";
+        match &hot {
+            None => {}
+            Some(Hot::All) => {
+                text += "; this node crashed as Primary, every block counts as out of sync";
+            }
+            Some(Hot::Extents(extents)) => {
+                let count = extents.len();
+                text += &format!(
+                    "; this node crashed as Primary, {count} extents of its activity log count as \
+                     out of sync"
+                );
+            }
         }
         if damaged > 0 {
             text += &format!("; {damaged} damaged bitmap blocks count as out of sync");
@@ -318,6 +352,14 @@ impl Resource {
         if !attached.store.is_durable(ticket) {
             return;
         }
+        if self.role == Role::Primary && !self.is_demoting() && self.lacks_mark(volume) {
+            self.mark_primary(volume);
+            let ticket = self.commit(volume, true);
+            let attached = self.volumes[volume].attached_mut().expect("attached before");
+            attached.attaching = Some((command, ticket));
+            return;
+        }
+        let attached = self.volumes[volume].attached_mut().expect("attached before");
         attached.attaching = None;
         self.done(command, Ok(()));
         for peer in self.peer_indexes() {
@@ -338,5 +380,32 @@ impl Resource {
         let error = CommandError::Metadata { volume: number, reason: reason.to_owned() };
         self.done(read.command, Err(error));
         self.unsettled = true;
+    }
+}
+
+/// Peers that are not configured miss whatever is written from here on, and nobody notes what.
+fn note_absent(superblock: &mut Superblock, configured: &List<SlotIndex>) {
+    for (index, slot) in superblock.peers.iter_mut().enumerate() {
+        if let Some(slot) = slot
+            && !configured.iter().any(|known| known.index() == index)
+        {
+            slot.flags.full_sync = true;
+        }
+    }
+}
+
+/// What a crash may have left different.
+fn set_hot(bitmap: &mut Bitmap, hot: Option<&Hot>, extent_bytes: u32) {
+    let len = u64::from(extent_bytes);
+    match hot {
+        None => {}
+        Some(Hot::All) => {
+            bitmap.set_all();
+        }
+        Some(Hot::Extents(extents)) => {
+            for extent in extents {
+                bitmap.set(u64::from(*extent) * len, len);
+            }
+        }
     }
 }

@@ -26,12 +26,24 @@ pub struct Config {
 }
 
 /// One volume.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VolumeConfig {
     /// Its number.
     pub number: VolumeNumber,
     /// Its metadata lie on a device of their own, not at the end of the backing disk.
     pub external_metadata: bool,
+    /// `al-extents`: slots of the activity log; taken from when this node next becomes Primary or
+    /// attaches the disk as one. At least 4, and no more than the metadata have room for.
+    pub al_extents: u32,
+    /// `al-updates`: keep an activity log. Without one everything may differ after a crash.
+    pub al_updates: bool,
+}
+
+impl VolumeConfig {
+    /// A volume with internal metadata and all options as they are by default.
+    pub fn new(number: VolumeNumber) -> Self {
+        Self { number, external_metadata: false, al_extents: 6433, al_updates: true }
+    }
 }
 
 /// One peer and the connection to it.

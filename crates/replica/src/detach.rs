@@ -118,9 +118,10 @@ impl Resource {
         }
         let closing = Disk::Closing { failed, detaching };
         let was = std::mem::replace(&mut self.volumes[volume].disk, closing);
-        if let Disk::Attached(attached) = was
-            && let Some((command, _)) = attached.attaching
-        {
+        let Disk::Attached(attached) = was else {
+            unreachable!("only attached disks are given up")
+        };
+        if let Some((command, _)) = attached.attaching {
             let number = self.volumes[volume].number;
             self.done(command, Err(CommandError::Io { volume: number }));
         }
@@ -139,6 +140,10 @@ impl Resource {
         }
         self.generation_settled(volume);
         self.flushes_generation_settled(volume);
+        // The log stays on disk for the next attach; what waited for it goes to the peers alone.
+        for key in attached.log.into_iter().flat_map(|log| log.into_waiting()) {
+            self.pass_gate(key);
+        }
         self.unsettled = true;
     }
 

@@ -29,6 +29,8 @@ pub(crate) enum FlushWaiter {
     Demotion,
     /// The next generation of this volume.
     Rotation,
+    /// The activity log, in want of slots.
+    ActivityLog,
     /// A handshake: what the last session brought must not be lost any more (INV-9).
     Settling(PeerIndex),
 }
@@ -38,6 +40,15 @@ pub(crate) enum FlushWaiter {
 pub(crate) struct Flusher {
     running: Vec<FlushWaiter>,
     waiting: Vec<FlushWaiter>,
+    /// How many have been issued.
+    begun: u64,
+}
+
+impl Flusher {
+    /// Number of the next flush, the first to cover what ends at this moment.
+    pub(crate) fn next(&self) -> u64 {
+        self.begun + 1
+    }
 }
 
 /// A flush of the application.
@@ -59,9 +70,10 @@ impl Resource {
         if !self.volumes[volume].is_attached() {
             let result = match waiter {
                 FlushWaiter::Peer(..) | FlushWaiter::Demotion | FlushWaiter::Settling(_) => Ok(()),
-                FlushWaiter::Client(_) | FlushWaiter::Resync(_) | FlushWaiter::Rotation => {
-                    Err(DiskError::Io)
-                }
+                FlushWaiter::Client(_)
+                | FlushWaiter::Resync(_)
+                | FlushWaiter::Rotation
+                | FlushWaiter::ActivityLog => Err(DiskError::Io),
             };
             return self.flushed(volume, waiter, result);
         }
@@ -71,6 +83,7 @@ impl Resource {
             return;
         }
         flusher.running.push(waiter);
+        flusher.begun += 1;
         self.disk_op(volume, Purpose::Flush, DiskOpKind::Flush);
     }
 
@@ -83,10 +96,15 @@ impl Resource {
         let attached = self.volumes[volume].is_attached();
         let flusher = &mut self.volumes[volume].flusher;
         let mut done = std::mem::take(&mut flusher.running);
+        let begun = flusher.begun;
         if outcome.is_ok() && attached {
             flusher.running = std::mem::take(&mut flusher.waiting);
             if !flusher.running.is_empty() {
+                flusher.begun += 1;
                 self.disk_op(volume, Purpose::Flush, DiskOpKind::Flush);
+            }
+            if let Some(log) = self.log_mut(volume) {
+                log.flushed(begun);
             }
         } else {
             // A failed flush is final: no later one makes good what this one could not (INV-14).
@@ -113,6 +131,7 @@ impl Resource {
             FlushWaiter::Demotion => self.demotion_flushed(result),
             FlushWaiter::Settling(peer) => self.settling_flushed(peer),
             FlushWaiter::Rotation => self.rotation_flushed(volume, result),
+            FlushWaiter::ActivityLog => self.log_flushed(volume),
         }
     }
 

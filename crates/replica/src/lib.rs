@@ -18,6 +18,7 @@ pub mod resource;
 pub mod status;
 pub mod time;
 
+mod activity_log;
 mod attach;
 mod command;
 mod connection;

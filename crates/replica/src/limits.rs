@@ -8,6 +8,10 @@ pub const REQUEST_BYTES_MAX: u32 = 1 << 20;
 /// Longest trim or zeroing: one range of a lock and one `fallocate`; NBD lengths are 32 bits.
 pub const ZEROES_BYTES_MAX: u32 = u32::MAX;
 
+/// Bytes of a trim or zeroing that are carried out at once: bounds the time of one disk operation
+/// and of what waits behind it, here and on the peer.
+pub const ZEROES_PIECE_BYTES: u32 = 64 << 20;
+
 /// Unit of the bitmap and of everything that is agreed between nodes.
 pub const BLOCK_BYTES: u32 = 4096;
 

@@ -2,9 +2,9 @@
 //! Pure.
 //!
 //! [`Layout`] says where everything lies, [`Superblock`] holds what the data are worth,
-//! [`BitmapIndex`] reads and writes the bitmap of one peer, [`format()`] makes all of it, [`probe`]
-//! recognises it. Nothing here reads or writes: functions say which ranges to read or write, and
-//! take what was read.
+//! [`BitmapIndex`] reads and writes the bitmap of one peer, [`Ring`] the activity log, [`format()`]
+//! makes all of it, [`probe`] recognises it. Nothing here reads or writes: functions say which
+//! ranges to read or write, and take what was read.
 //!
 //! Contract: bytes read are not trusted. What is damaged is recovered from the other copy, refused,
 //! or read as out of sync; never as in sync, and never as another resource's (INV-18). Where writes
@@ -14,6 +14,7 @@ use tandem_wire::{NodeId, VolumeNumber};
 
 pub mod fields;
 
+mod activity_log;
 mod bitmap_index;
 mod format;
 mod layout;
@@ -22,6 +23,10 @@ mod superblock;
 #[cfg(test)]
 mod tests;
 
+pub use activity_log::{
+    AL_EXTENT_BYTES, AL_EXTENT_BYTES_MAX, AL_EXTENT_BYTES_MIN, AL_EXTENTS_MAX, AL_SLOTS_MAX,
+    CONTEXT_MAX, Hot, NO_EXTENT, Ring, RingImage, Transaction, UPDATES_MAX, Update,
+};
 pub use bitmap_index::{BitmapArea, BitmapIndex, INDEX_ENTRIES, READ_BYTES_MAX};
 pub use format::{FormatPlan, Probe, format, probe, wipe};
 pub use layout::{AL_BYTES, ANCHOR_BYTES, Layout, LayoutError, Placement, superblock_offsets};

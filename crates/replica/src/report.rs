@@ -1,6 +1,6 @@
 //! The state of a resource, told to people and scripts.
 
-use tandem_wire::{DiskState, NodeId, ReplicationState, Role};
+use tandem_wire::{ByteRange, DiskState, NodeId, ReplicationState, Role, VolumeNumber};
 
 use crate::connection::{Connection, Link};
 use crate::limits::BLOCK_BYTES;
@@ -53,6 +53,15 @@ impl Resource {
         })
     }
 
+    /// Whether a block that the range touches counts as different from the peer's. False where this
+    /// node has no disk or no such peer.
+    pub fn is_out_of_sync(&self, volume: VolumeNumber, peer: NodeId, range: ByteRange) -> bool {
+        let volume = self.volume_by_number(volume);
+        let Some((volume, peer)) = volume.zip(self.peer_by_node(peer)) else { return false };
+        let attached = self.volumes[volume].attached();
+        attached.is_some_and(|it| it.bitmaps[peer].any(range.offset, u64::from(range.len)))
+    }
+
     fn volume_status(&self, index: VolumeIndex) -> VolumeStatus {
         let volume = &self.volumes[index];
         VolumeStatus {
@@ -63,7 +72,11 @@ impl Resource {
             size_bytes: volume.size_bytes,
             read_bytes: volume.counters.read_bytes,
             written_bytes: volume.counters.written_bytes,
-            al_writes: 0,
+            al_writes: volume.counters.al_writes,
+            al_suspended: volume.attached().is_some_and(|attached| {
+                let flags = attached.store.superblock().flags;
+                flags.primary_indicator && attached.log.is_none()
+            }),
             bm_writes: volume.counters.bm_writes,
             upper_pending: volume.counters.upper_pending,
             lower_pending: volume.ops_in_flight() as u64,

@@ -63,6 +63,8 @@ pub struct Resource {
     pub(crate) entropy: Entropy,
     /// Something happened that steps of longer procedures may wait for.
     pub(crate) unsettled: bool,
+    /// Some activity log may go on.
+    pub(crate) log_due: bool,
     pub(crate) scratch: Vec<Key>,
     granted: Vec<(VolumeIndex, LockOwner)>,
     granting: bool,
@@ -99,6 +101,7 @@ impl Resource {
             down: None,
             next_request: 0,
             unsettled: false,
+            log_due: false,
             scratch: Vec::new(),
             granted: Vec::new(),
             granting: false,
@@ -179,8 +182,9 @@ impl Resource {
         self.unsettled |= self.volumes[volume].is_closing();
         match purpose {
             Purpose::ReadSuperblock(copy) => self.superblock_read(volume, copy, result),
-            Purpose::ReadBitmap(piece) => self.bitmap_read(volume, piece, &result),
+            Purpose::ReadMap(piece) => self.map_read(volume, piece, &result),
             Purpose::Commit => self.commit_written(volume, result.err()),
+            Purpose::Transaction => self.transaction_written(volume, result.err()),
             Purpose::Flush => self.flush_done(volume, &result),
             Purpose::Read(key) => self.local_read_done(key, result),
             Purpose::Merge(key) => self.merged(key, result),
@@ -312,30 +316,44 @@ impl Resource {
 
     /// Takes every longer procedure on until none moves any more.
     pub(crate) fn settle(&mut self) {
-        while std::mem::take(&mut self.unsettled) {
-            for volume in self.volume_indexes() {
-                self.advance_failure(volume);
-                self.advance_attach(volume);
-                self.advance_rotation(volume);
+        loop {
+            while std::mem::take(&mut self.unsettled) {
+                self.advance_procedures();
             }
-            for peer in self.peer_indexes() {
-                self.attempt_connect(peer);
-                self.advance_leaving(peer);
-                self.advance_drained(peer);
-                self.advance_handshake(peer);
+            if std::mem::take(&mut self.log_due) {
                 for volume in self.volume_indexes() {
-                    self.advance_resync(peer, volume);
+                    self.advance_log(volume);
                 }
             }
-            self.advance_role();
-            self.advance_invalidations();
-            self.advance_detach();
-            self.advance_down();
-            self.retry_reads(None);
+            if !self.gated.is_empty() {
+                self.reopen_gate();
+            }
+            if !self.unsettled && !self.log_due {
+                return;
+            }
         }
-        if !self.gated.is_empty() {
-            self.reopen_gate();
+    }
+
+    fn advance_procedures(&mut self) {
+        for volume in self.volume_indexes() {
+            self.advance_failure(volume);
+            self.advance_attach(volume);
+            self.advance_rotation(volume);
         }
+        for peer in self.peer_indexes() {
+            self.attempt_connect(peer);
+            self.advance_leaving(peer);
+            self.advance_drained(peer);
+            self.advance_handshake(peer);
+            for volume in self.volume_indexes() {
+                self.advance_resync(peer, volume);
+            }
+        }
+        self.advance_role();
+        self.advance_invalidations();
+        self.advance_detach();
+        self.advance_down();
+        self.retry_reads(None);
     }
 
     pub(crate) fn push(&mut self, action: Action) {
@@ -412,7 +430,7 @@ impl Resource {
         self.peer_indexes().find(|peer| self.connections[*peer].config.node_id == node)
     }
 
-    fn volume_by_number(&self, number: VolumeNumber) -> Option<VolumeIndex> {
+    pub(crate) fn volume_by_number(&self, number: VolumeNumber) -> Option<VolumeIndex> {
         self.volume_indexes().find(|volume| self.volumes[*volume].number == number)
     }
 

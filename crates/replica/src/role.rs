@@ -85,7 +85,7 @@ impl Resource {
                 Promotion::Waiting { until } => self.try_promotion(*until),
                 Promotion::Voting { awaiting, .. } if awaiting.is_empty() => self.votes_in(),
                 Promotion::Voting { until, .. } if *until <= self.now => self.votes_overdue(),
-                Promotion::Saving(tickets) if self.all_durable(tickets) => self.promoted(),
+                Promotion::Saving(tickets) if self.all_durable(tickets) => self.marks_durable(),
                 Promotion::Voting { .. } | Promotion::Saving(_) => {}
             },
             Some(RoleChange::Demoting { step, .. }) => match step {

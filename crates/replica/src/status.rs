@@ -33,6 +33,8 @@ pub struct VolumeStatus {
     pub written_bytes: u64,
     /// Writes to the activity log.
     pub al_writes: u64,
+    /// The disk is a Primary's and no activity log is kept (`al-updates no`).
+    pub al_suspended: bool,
     /// Writes to the bitmap on disk.
     pub bm_writes: u64,
     /// Requests of the application not answered yet.

@@ -1,14 +1,15 @@
 //! An attached volume's metadata: what they say, and how they become durable.
 //!
 //! A commit stores what is said at the moment it begins. Order: the changed pages of the bitmaps
-//! (if it was asked to store them) are durable before superblock copy A is issued, A before B; the
-//! commit is durable with B. One commit runs at a time; what is asked for meanwhile goes with the
-//! next.
+//! (those it was asked to store) and the begin of an activity log are durable before superblock
+//! copy A is issued, A before B; the commit is durable with B, or without a superblock with its
+//! pages. One commit runs at a time; what is asked for meanwhile goes with the next.
 
 use bytes::Bytes;
 use tandem_wire::{DiskState, HISTORY_LEN, Uuid};
 
 use crate::action::DiskOpKind;
+use crate::bitmap::PageIndex;
 use crate::error::DiskError;
 use crate::meta::{BitmapIndex, Layout, MetaWrite, PeerSlot, SlotIndex, Superblock};
 use crate::peers::{List, PeerIndex, VolumeIndex};
@@ -29,6 +30,18 @@ struct Commit {
     copies: Vec<MetaWrite>,
 }
 
+/// What the next commit stores.
+#[derive(Debug, Default)]
+struct Wanted {
+    superblock: bool,
+    /// All pages of the bitmaps that changed.
+    bitmaps: bool,
+    /// Of these pages the ones that changed.
+    pages: Vec<PageIndex>,
+    /// What must be durable before the superblock.
+    first: Vec<MetaWrite>,
+}
+
 /// An attached volume's metadata.
 #[derive(Debug)]
 pub(crate) struct Store {
@@ -39,7 +52,7 @@ pub(crate) struct Store {
     /// By connection.
     pub(crate) indexes: List<BitmapIndex>,
     asked: Ticket,
-    with_bitmaps: bool,
+    wanted: Wanted,
     running: Option<Commit>,
     durable: Ticket,
 }
@@ -57,7 +70,7 @@ impl Store {
             slots,
             indexes,
             asked: Ticket(0),
-            with_bitmaps: false,
+            wanted: Wanted::default(),
             running: None,
             durable: Ticket(0),
         }
@@ -88,6 +101,11 @@ impl Store {
 
     pub(crate) fn is_durable(&self, ticket: Ticket) -> bool {
         self.durable >= ticket
+    }
+
+    /// These writes are durable before the superblock of the next commit is issued.
+    pub(crate) fn write_first(&mut self, writes: [MetaWrite; 2]) {
+        self.wanted.first = writes.into();
     }
 
     /// This node does not track changes for the peer any more.
@@ -155,7 +173,18 @@ impl Resource {
     pub(crate) fn commit(&mut self, volume: VolumeIndex, with_bitmaps: bool) -> Ticket {
         let attached = self.volumes[volume].attached_mut().expect("metadata are of a disk");
         attached.store.asked.0 += 1;
-        attached.store.with_bitmaps |= with_bitmaps;
+        attached.store.wanted.superblock = true;
+        attached.store.wanted.bitmaps |= with_bitmaps;
+        let ticket = attached.store.asked;
+        self.pump_commit(volume);
+        ticket
+    }
+
+    /// Makes the bits set so far in these pages durable, and nothing else.
+    pub(crate) fn save_pages(&mut self, volume: VolumeIndex, pages: Vec<PageIndex>) -> Ticket {
+        let attached = self.volumes[volume].attached_mut().expect("metadata are of a disk");
+        attached.store.asked.0 += 1;
+        attached.store.wanted.pages.extend(pages);
         let ticket = attached.store.asked;
         self.pump_commit(volume);
         ticket
@@ -170,17 +199,28 @@ impl Resource {
         if store.running.is_some() || store.durable == store.asked {
             return;
         }
+        let Wanted { superblock, bitmaps, pages, first } = std::mem::take(&mut store.wanted);
         let mut writes = Vec::new();
-        if std::mem::take(&mut store.with_bitmaps) {
-            for (bitmap, index) in attached.bitmaps.iter_mut().zip(store.indexes.iter_mut()) {
-                let pages: Vec<_> = std::iter::from_fn(|| bitmap.take_unsaved_page()).collect();
-                writes.extend(index.plan_write(&pages));
-            }
+        for (bitmap, index) in attached.bitmaps.iter_mut().zip(store.indexes.iter_mut()) {
+            let changed: Vec<_> = if bitmaps {
+                std::iter::from_fn(|| bitmap.take_unsaved_page()).collect()
+            } else {
+                let changed = |page: &PageIndex| Some((*page, bitmap.take_if_unsaved(*page)?));
+                pages.iter().filter_map(changed).collect()
+            };
+            writes.extend(index.plan_write(&changed));
         }
-        let Store { superblock, layout, .. } = store;
-        let [copy_a, copy_b] = superblock.plan_update(layout);
-        store.running = Some(Commit { ticket: store.asked, left: 0, copies: vec![copy_b, copy_a] });
-        self.volumes[volume].counters.bm_writes += writes.len() as u64;
+        let bm_writes = writes.len() as u64;
+        writes.extend(first);
+        let copies = if superblock {
+            let Store { superblock, layout, .. } = store;
+            let [copy_a, copy_b] = superblock.plan_update(layout);
+            vec![copy_b, copy_a]
+        } else {
+            Vec::new()
+        };
+        store.running = Some(Commit { ticket: store.asked, left: 0, copies });
+        self.volumes[volume].counters.bm_writes += bm_writes;
         if writes.is_empty() {
             return self.next_copy(volume);
         }
@@ -206,6 +246,7 @@ impl Resource {
         attached.store.durable = commit.ticket;
         attached.store.running = None;
         self.unsettled = true;
+        self.log_due = true;
         self.pump_commit(volume);
     }
 

@@ -17,7 +17,8 @@ impl Resource {
                 return;
             }
             self.log.pop_front();
-            self.writes.remove(key);
+            let write = self.writes.remove(key).expect("it was there");
+            self.uncover(&write);
         }
     }
 

@@ -3,6 +3,7 @@
 use tandem_wire::{ByteRange, DiskState, VolumeNumber};
 
 use crate::action::{AttachGeneration, CommandId, DiskToken, OpenedDisk};
+use crate::activity_log::ActivityLog;
 use crate::attach::AttachRead;
 use crate::bitmap::Bitmap;
 use crate::config::VolumeConfig;
@@ -18,10 +19,12 @@ use crate::store::{Store, Ticket};
 pub(crate) enum Purpose {
     /// One of the two superblock copies, at attach.
     ReadSuperblock(usize),
-    /// The n-th piece of the bitmaps, at attach.
-    ReadBitmap(usize),
+    /// The n-th piece of the bitmaps or the activity log, at attach.
+    ReadMap(usize),
     /// Part of a metadata commit.
     Commit,
+    /// A copy of a transaction of the activity log.
+    Transaction,
     Flush,
     Read(Key),
     Merge(Key),
@@ -85,6 +88,7 @@ pub(crate) enum Rotation {
 pub(crate) struct Counters {
     pub(crate) read_bytes: u64,
     pub(crate) written_bytes: u64,
+    pub(crate) al_writes: u64,
     pub(crate) bm_writes: u64,
     pub(crate) upper_pending: u64,
 }
@@ -113,6 +117,8 @@ pub(crate) struct Attached {
     pub(crate) store: Store,
     /// One for each connection, in their order.
     pub(crate) bitmaps: List<Bitmap>,
+    /// Kept while this node is Primary, unless it is not wanted.
+    pub(crate) log: Option<Box<ActivityLog>>,
     /// The command that attached it, until what was found is durable.
     pub(crate) attaching: Option<(CommandId, Ticket)>,
 }
@@ -121,7 +127,7 @@ pub(crate) struct Attached {
 #[derive(Debug)]
 pub(crate) struct Volume {
     pub(crate) number: VolumeNumber,
-    pub(crate) external_metadata: bool,
+    pub(crate) config: VolumeConfig,
     pub(crate) generation: AttachGeneration,
     pub(crate) disk: Disk,
     ops: Slab<Purpose>,
@@ -140,7 +146,7 @@ impl Volume {
     pub(crate) fn new(config: VolumeConfig) -> Self {
         Self {
             number: config.number,
-            external_metadata: config.external_metadata,
+            config,
             generation: AttachGeneration::default(),
             disk: Disk::Diskless,
             ops: Slab::default(),

@@ -1,6 +1,7 @@
 //! The life of one write of the application, from its arrival to its reply and beyond.
 //!
-//! Locked -> (base read, merged) -> through the gate -> in flight -> replied -> retired.
+//! Locked -> (base read, merged) -> covered by the activity log -> through the gate -> in flight ->
+//! replied -> retired. A long one goes from the log on in pieces, one after the other.
 //!
 //! The range lock is held from arrival to reply (SEMANTICS rule 6). The gate holds writes while a
 //! generation is being rotated, while a handshake compares what both nodes have, and while a peer
@@ -12,7 +13,8 @@
 use bytes::Bytes;
 use tandem_wire::{ByteRange, DiskState, Packet, PeerWrite, Protocol, RequestId, WriteKind};
 
-use crate::action::{Action, ClientId, Cookie, DiskOpKind};
+use crate::action::{Action, AttachGeneration, ClientId, Cookie, DiskOpKind};
+use crate::activity_log::piece::{Rest, part};
 use crate::error::{DiskError, RequestError};
 use crate::limits::BLOCK_BYTES;
 use crate::peers::{PeerIndex, PeerSet, VolumeIndex};
@@ -28,6 +30,8 @@ use crate::volume::{LockOwner, Purpose};
 pub(crate) enum Stage {
     /// Waits for its range, or for the base of a read-modify-write.
     Preparing,
+    /// Waits for its extents to be in the activity log.
+    Covering,
     /// Waits at the gate.
     Gated,
     /// Issued.
@@ -57,15 +61,21 @@ pub(crate) struct Write {
     pub(crate) volume: VolumeIndex,
     /// What the client wrote, before alignment.
     asked: ByteRange,
-    /// Whole blocks.
+    /// Whole blocks: all that is not issued yet.
+    pub(crate) whole: ByteRange,
+    /// The first piece of it, which is carried out.
     pub(crate) range: ByteRange,
     /// What to do; handed on when the write is issued, so that its buffer is free when disk and
     /// links are done with it and not only when it retires.
-    kind: Option<WriteKind>,
+    pub(crate) kind: Option<WriteKind>,
+    /// What comes behind the piece that was issued.
+    rest: Option<Rest>,
+    /// The disk in whose activity log it holds references.
+    pub(crate) covered: Option<AttachGeneration>,
     /// Bytes it counts for in what may be open towards a peer.
     pub(crate) weight: u32,
-    fua: bool,
-    lock: Option<LockId>,
+    pub(crate) fua: bool,
+    pub(crate) lock: Option<LockId>,
     pub(crate) stage: Stage,
     local: Leg,
     /// Peers whose ack the reply waits for.
@@ -92,21 +102,20 @@ pub(crate) struct NewWrite {
     pub(crate) fua: bool,
 }
 
-impl Resource {
-    /// Takes a checked write and asks for its range.
-    pub(crate) fn begin_write(&mut self, new: NewWrite) {
-        let range = match new.kind {
-            WriteKind::Data(_) => new.range.aligned_outwards(BLOCK_BYTES),
-            WriteKind::Trim | WriteKind::Zeroes { .. } => new.range,
-        };
-        let key = self.writes.insert(Write {
+impl Write {
+    /// A write of whole blocks, of which nothing is done.
+    pub(crate) fn new(new: NewWrite, range: ByteRange, now: Instant) -> Self {
+        Self {
             client: new.client,
             cookie: new.cookie,
             volume: new.volume,
             asked: new.range,
+            whole: range,
             range,
-            weight: weight(range, &new.kind),
             kind: Some(new.kind),
+            rest: None,
+            covered: None,
+            weight: 0,
             fua: new.fua,
             lock: None,
             stage: Stage::Preparing,
@@ -116,9 +125,21 @@ impl Resource {
             unbarriered: PeerSet::default(),
             on_peer: false,
             seq: 0,
-            issued_at: self.now,
-        });
-        let volume = &mut self.volumes[new.volume];
+            issued_at: now,
+        }
+    }
+}
+
+impl Resource {
+    /// Takes a checked write and asks for its range.
+    pub(crate) fn begin_write(&mut self, new: NewWrite) {
+        let range = match new.kind {
+            WriteKind::Data(_) => new.range.aligned_outwards(BLOCK_BYTES),
+            WriteKind::Trim | WriteKind::Zeroes { .. } => new.range,
+        };
+        let volume = new.volume;
+        let key = self.writes.insert(Write::new(new, range, self.now));
+        let volume = &mut self.volumes[volume];
         volume.counters.upper_pending += 1;
         let (lock, granted) = volume.lock(LockKind::LocalWrite, range, LockOwner::Write(key));
         self.write_mut(key).lock = Some(lock);
@@ -131,7 +152,7 @@ impl Resource {
     pub(crate) fn write_locked(&mut self, key: Key) {
         let write = self.write_mut(key);
         if write.asked == write.range {
-            return self.pass_gate(key);
+            return self.cover_write(key);
         }
         let (volume, range) = (write.volume, write.range);
         self.begin_read(volume, range, ReadFor::Base(key));
@@ -161,10 +182,11 @@ impl Resource {
         let write = self.write_mut(key);
         write.asked = write.range;
         write.kind = Some(WriteKind::Data(data));
-        self.pass_gate(key);
+        self.cover_write(key);
     }
 
-    fn pass_gate(&mut self, key: Key) {
+    /// Its extents are in the log: it is issued as soon as the gate allows.
+    pub(crate) fn pass_gate(&mut self, key: Key) {
         let volume = self.write_mut(key).volume;
         if self.gated.is_empty() && self.gate_is_open(volume) {
             return self.issue_write(key);
@@ -194,8 +216,12 @@ impl Resource {
     }
 
     fn issue_write(&mut self, key: Key) {
-        if !self.has_data(self.writes.get(key).expect("the gate holds live writes").volume) {
+        let write = self.writes.get(key).expect("the gate holds live writes");
+        if !self.has_data(write.volume) {
             return self.abandon_write(key, RequestError::Io);
+        }
+        if self.needs_cover(write) {
+            return self.cover_write(key); // the disk was attached while it waited
         }
         self.log_seq += 1;
         let seq = self.log_seq;
@@ -206,11 +232,14 @@ impl Resource {
         write.issued_at = now;
         let (volume, range, fua) = (write.volume, write.range, write.fua);
         let kind = write.kind.take().expect("a write is issued once");
+        let (kind, rest) = part(write.whole, range, kind);
+        (write.rest, write.weight) = (rest, weight(range, &kind));
         self.log.push_back(key);
         for peer in self.peer_indexes() {
             self.send_write(peer, key, &kind);
         }
-        if self.volumes[volume].is_attached() {
+        // A disk whose metadata are not durable yet is written to by nobody; peers track for it.
+        if self.volumes[volume].usable_generation().is_some() {
             self.write_mut(key).local = Leg::Pending;
             self.volumes[volume].counters.written_bytes += u64::from(range.len);
             self.disk_op(volume, Purpose::Write(key), write_op(range, kind, fua));
@@ -255,8 +284,9 @@ impl Resource {
         let write = self.write_mut(key);
         let volume = write.volume;
         write.local = if error.is_none() { Leg::Done } else { Leg::Failed };
-        if let Some(error) = error {
-            self.disk_failed(volume, "writing data", error);
+        match error {
+            Some(error) => self.disk_failed(volume, "writing data", error),
+            None => self.written_under_cover(key),
         }
         self.settle_write(key);
     }
@@ -322,12 +352,16 @@ impl Resource {
     fn reply_write(&mut self, key: Key, stored: bool) {
         let write = self.write_mut(key);
         write.stage = Stage::Replied;
-        let lock = write.lock.take().expect("held until the reply");
+        let rest = write.rest.take().filter(|_| stored);
         let (client, cookie, volume) = (write.client, write.cookie, write.volume);
         let behind = write.unacked;
         for peer in behind.iter() {
             self.connections[peer].outbound.close_epoch();
         }
+        if let Some(rest) = rest {
+            return self.next_piece(key, rest);
+        }
+        let lock = self.write_mut(key).lock.take().expect("held until the reply");
         self.volumes[volume].counters.upper_pending -= 1;
         self.unlock(volume, lock);
         let result = if stored { Ok(None) } else { Err(RequestError::Io) };
@@ -339,6 +373,7 @@ impl Resource {
         let write = self.writes.remove(key).expect("the caller holds the write");
         let issued = matches!(write.stage, Stage::InFlight | Stage::Replied);
         assert!(!issued, "issued writes are settled, not abandoned");
+        self.uncover(&write);
         let lock = write.lock.expect("abandoned only once locked");
         self.volumes[write.volume].counters.upper_pending -= 1;
         self.unlock(write.volume, lock);

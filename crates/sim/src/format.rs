@@ -24,15 +24,31 @@ pub fn placement(profile: &Profile, node: usize) -> Placement {
 
 /// Formats a disk.
 pub fn format(disk: &mut SimDisk, profile: &Profile, node: usize, volume: usize, prng: &mut Prng) {
-    let layout = Layout::new(disk.opened().data_bytes, placement(profile, node), 1)
-        .expect("sizes are chosen to fit");
+    let layout = layout(disk, profile, node);
     assert_eq!(layout.data_bytes(), profile.volume_blocks[volume] * 4096);
     let identity =
         Identity::new(RESOURCE, volume_number(volume), node_id(node)).expect("a good name");
     let mut uuid = [0; 16];
     uuid[..8].copy_from_slice(&prng.word().to_le_bytes());
-    let (_, plan) = meta::format(&layout, identity, DeviceUuid(uuid));
+    let (_, plan) = meta::format(&layout, identity, DeviceUuid(uuid), profile.log.extent_bytes);
     for write in plan.indexes.into_iter().chain(plan.superblocks) {
         disk.meta_mut().write(write.offset, &write.bytes, true);
     }
+}
+
+/// Flips a bit in some block of a copy of a volume's activity log, mostly in one that is in use: a
+/// log fills its ring from the first place on.
+pub fn damage_log(disk: &mut SimDisk, profile: &Profile, node: usize, copy: u8, prng: &mut Prng) {
+    let area = layout(disk, profile, node).activity_log();
+    let half = area.len / 2;
+    let place = prng.log_between(1, half / 4096 - 1);
+    let at = area.offset + u64::from(copy) * half + place * 4096 + prng.below(8) * 512;
+    let mut sector = disk.meta_mut().read(at, 512).to_vec();
+    sector[prng.index(512)] ^= 1 << prng.below(8);
+    disk.meta_mut().write(at, &sector, true);
+}
+
+fn layout(disk: &SimDisk, profile: &Profile, node: usize) -> Layout {
+    Layout::new(disk.opened().data_bytes, placement(profile, node), 1)
+        .expect("sizes are chosen to fit")
 }

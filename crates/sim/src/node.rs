@@ -122,8 +122,10 @@ impl Node {
             node_id: node_id(self.index),
             volumes: (0..self.disks.len())
                 .map(|volume| VolumeConfig {
-                    number: volume_number(volume),
                     external_metadata: profile.external[self.index],
+                    al_extents: profile.log.extents,
+                    al_updates: profile.log.updates[self.index],
+                    ..VolumeConfig::new(volume_number(volume))
                 })
                 .collect(),
             peers: vec![PeerConfig {

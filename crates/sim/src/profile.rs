@@ -48,6 +48,34 @@ pub struct Profile {
     pub both_invalidate: u64,
     /// Promoted again without waiting for the peer, after a killed process only.
     pub hasty: bool,
+    /// The activity logs.
+    pub log: LogProfile,
+}
+
+/// What activity logs are like.
+#[derive(Clone, Copy, Debug)]
+pub struct LogProfile {
+    /// Slots.
+    pub extents: u32,
+    /// Bytes of an extent.
+    pub extent_bytes: u32,
+    /// Whether one is kept, by node.
+    pub updates: [bool; 2],
+    /// The copy whose blocks are damaged at rest, if one.
+    pub damaged: Option<u8>,
+}
+
+impl LogProfile {
+    /// Mostly logs so short, and extents so small, that slots are taken away all the time.
+    fn draw(prng: &mut Prng) -> Self {
+        let extents = if prng.per_mille(100) { 6433 } else { prng.log_between(4, 67) };
+        Self {
+            extents: u32::try_from(extents).expect("small"),
+            extent_bytes: (16 << 10) << prng.below(7),
+            updates: if prng.per_mille(900) { [true; 2] } else { [prng.per_mille(500), false] },
+            damaged: [None, None, Some(0), Some(1)][prng.index(4)],
+        }
+    }
 }
 
 /// How often each fault is chosen; 0 for never.
@@ -128,6 +156,8 @@ impl Profile {
             faults: FaultWeights::draw(prng),
             split_brain: prng.per_mille(120),
             hasty: prng.per_mille(300),
+            // From numbers of its own: worlds are as they would be without it.
+            log: LogProfile::draw(&mut prng.clone().fork(7)),
             both_invalidate: 0,
         };
         profile.net.policies = draw_policies(prng, profile.split_brain);

@@ -22,6 +22,8 @@ pub(crate) fn config(
             MetaDisk::Internal => false,
             MetaDisk::External { .. } => true,
         },
+        al_extents: volume.options.al_extents,
+        al_updates: volume.options.al_updates,
     });
     replica::Config {
         name: resource.name.clone(),

@@ -84,7 +84,7 @@ fn volume(config: &ResourceConfig, status: &core::VolumeStatus) -> shown::Volume
         bm_writes: status.bm_writes,
         upper_pending: status.upper_pending,
         lower_pending: status.lower_pending,
-        al_suspended: false,
+        al_suspended: status.al_suspended,
         blocked: shown::Blocked::default(),
     }
 }

@@ -101,7 +101,10 @@ fields! {
     RESOURCE "resource" 128 128;
     HISTORY "history" 256 256;
     PEERS "peers" 512 1488;
-    RESERVED_2000 "reserved" 2000 48;
+    RESERVED_2000 "reserved" 2000 32;
+    AL_EXTENT_BYTES "al_extent_bytes" 2032 4;
+    RESERVED_2036 "reserved" 2036 4;
+    AL_LOG "al_log" 2040 8;
     REGIONS "regions" 2048 1152;
     RESERVED_3200 "reserved" 3200 896;
 }
@@ -146,4 +149,27 @@ fields! {
     STATE "state" 0 1;
     RESERVED_1 "reserved" 1 3;
     PAGE_CRC "page_crc" 4 4;
+}
+
+fields! {
+    /// A block of the activity log: a transaction.
+    al_block, 4096 bytes:
+    CRC "crc" 0 4;
+    MAGIC "magic" 4 4;
+    LOG "log" 8 8;
+    SEQUENCE "sequence" 16 8;
+    SLOTS "slots" 24 4;
+    CONTEXT_FIRST "context_first" 28 4;
+    CONTEXT_COUNT "context_count" 32 2;
+    UPDATE_COUNT "update_count" 34 2;
+    RESERVED_36 "reserved" 36 28;
+    UPDATES "updates" 64 384;
+    CONTEXT "context" 448 3648;
+}
+
+fields! {
+    /// An entry of a transaction's updates.
+    al_update, 6 bytes:
+    SLOT "slot" 0 2;
+    EXTENT "extent" 2 4;
 }

@@ -18,13 +18,16 @@ pub struct FormatPlan {
     pub superblocks: [MetaWrite; 2],
 }
 
-/// Makes metadata: no peer, no bit set, data worth nothing. `device_uuid` must be random.
+/// Makes metadata: no peer, no bit set, data worth nothing. `device_uuid` must be random;
+/// `al_extent_bytes` is a power of two, [`AL_EXTENT_BYTES`](super::AL_EXTENT_BYTES) but for tests.
 pub fn format(
     layout: &Layout,
     identity: Identity,
     device_uuid: DeviceUuid,
+    al_extent_bytes: u32,
 ) -> (Superblock, FormatPlan) {
-    let superblock = Superblock::new(layout, identity, device_uuid);
+    let mut superblock = Superblock::new(layout, identity, device_uuid);
+    superblock.al_extent_bytes = al_extent_bytes;
     let mut indexes = Vec::new();
     for slot in (0..layout.max_peers()).map(SlotIndex) {
         let area = layout.bitmap(slot).expect("a layout has an area for every slot");

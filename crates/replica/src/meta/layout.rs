@@ -13,15 +13,15 @@ use crate::bitmap::{DEVICE_BYTES_MAX, page_count};
 
 use super::superblock::Superblock;
 use super::{
-    Area, BitmapArea, CopyIndex, INDEX_ENTRIES, META_BLOCK, PEERS_MAX, Region, RegionKind,
+    Area, BitmapArea, CopyIndex, INDEX_ENTRIES, META_BLOCK, PEERS_MAX, Region, RegionKind, Ring,
     SlotIndex,
 };
 
 /// Bytes from the start of one copy of the superblock to the end of the other.
 pub const ANCHOR_BYTES: u64 = 1 << 20;
 
-/// Bytes of the activity log's ring.
-pub const AL_BYTES: u64 = 32 << 10;
+/// Bytes of the activity log's ring: room for the most slots that a log may have.
+pub const AL_BYTES: u64 = 640 << 10;
 
 /// Which device holds the metadata.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -180,7 +180,9 @@ impl Layout {
         for region in &superblock.regions {
             check_place(region.area, meta)?;
             let old = match region.kind {
-                RegionKind::ActivityLog => activity_log.replace(region.area).is_some(),
+                RegionKind::ActivityLog => {
+                    !Ring::fits(region.area) || activity_log.replace(region.area).is_some()
+                }
                 RegionKind::Bitmap { slot, index_blocks } => {
                     let area = BitmapArea::from_region(slot, index_blocks, region.area);
                     let area = area.filter(|area| u64::from(area.pages) >= bitmap_pages);

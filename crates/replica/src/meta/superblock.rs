@@ -14,8 +14,9 @@ use crate::bitmap::BLOCK_BYTES;
 
 use super::fields::{peer_slot, region, superblock as field};
 use super::{
-    BootId, DeviceUuid, Identity, Layout, META_BLOCK_BYTES, MetaError, MetaWrite, PEERS_MAX,
-    Placement, REGIONS_MAX, RESOURCE_NAME_BYTES_MAX, Region, SlotIndex,
+    AL_EXTENT_BYTES, AL_EXTENT_BYTES_MAX, AL_EXTENT_BYTES_MIN, AL_EXTENTS_MAX, BootId, DeviceUuid,
+    Identity, Layout, META_BLOCK_BYTES, MetaError, MetaWrite, PEERS_MAX, Placement, REGIONS_MAX,
+    RESOURCE_NAME_BYTES_MAX, Region, SlotIndex,
 };
 
 mod choose;
@@ -98,6 +99,10 @@ pub struct Superblock {
     pub history: [Uuid; HISTORY_SLOTS],
     /// By slot; those from `max_peers` on are none.
     pub peers: [Option<PeerSlot>; PEERS_MAX as usize],
+    /// Bytes of data of an extent of the activity log.
+    pub al_extent_bytes: u32,
+    /// Number of the activity log that counts; 0 for none yet.
+    pub al_log: u64,
     /// Where the rest lies, unchecked.
     pub regions: Vec<Region>,
 }
@@ -114,11 +119,13 @@ impl Superblock {
             data_bytes: layout.data_bytes(),
             effective_bytes: 0,
             max_peers: layout.max_peers(),
-            flags: VolumeFlags { al_clean: true, ..VolumeFlags::default() },
+            flags: VolumeFlags::default(),
             primary_session: 0,
             current_uuid: Uuid::JUST_CREATED,
             history: [Uuid::NONE; HISTORY_SLOTS],
             peers: [None; PEERS_MAX as usize],
+            al_extent_bytes: AL_EXTENT_BYTES,
+            al_log: 0,
             regions: layout.regions(),
         }
     }
@@ -230,6 +237,8 @@ impl Superblock {
         for (index, slot) in self.peers.iter().enumerate() {
             encode_peer(slot.as_ref(), field::PEERS.entry_mut(&mut block, index, peer_slot::BYTES));
         }
+        field::AL_EXTENT_BYTES.put(&mut block, self.al_extent_bytes.to_le_bytes());
+        field::AL_LOG.put(&mut block, self.al_log.to_le_bytes());
         for (index, region) in self.regions.iter().enumerate() {
             region.encode(field::REGIONS.entry_mut(&mut block, index, region::BYTES));
         }
@@ -283,10 +292,24 @@ impl Superblock {
             current_uuid: Uuid(field::CURRENT_UUID.u64(block)),
             history: std::array::from_fn(uuid),
             peers: decode_peers(block)?,
+            al_extent_bytes: field::AL_EXTENT_BYTES.u32(block),
+            al_log: field::AL_LOG.u64(block),
             regions: decode_regions(block)?,
         };
+        superblock.check_extents()?;
         superblock.check_peers()?;
         Ok(superblock)
+    }
+
+    /// Extents are of a size that a page of the bitmap holds whole ones of, and can be counted.
+    fn check_extents(&self) -> Result<(), MetaError> {
+        let bytes = self.al_extent_bytes;
+        let has_size =
+            (AL_EXTENT_BYTES_MIN..=AL_EXTENT_BYTES_MAX).contains(&bytes) && bytes.is_power_of_two();
+        if has_size && self.data_bytes.div_ceil(u64::from(bytes)) <= AL_EXTENTS_MAX {
+            return Ok(());
+        }
+        Err(bad(field::AL_EXTENT_BYTES.name))
     }
 
     /// No peer has two slots, none is this node, none lies beyond those there are.

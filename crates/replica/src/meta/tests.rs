@@ -1,5 +1,6 @@
 //! The format against golden bytes, against damage and crashes, and against docs/ON_DISK.md.
 
+mod activity_log;
 mod bitmap_index;
 mod docs;
 mod format;

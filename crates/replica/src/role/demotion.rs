@@ -66,8 +66,8 @@ impl Resource {
         }
         let mut tickets = Vec::new();
         for volume in self.volume_indexes() {
-            if let Some(attached) = self.volumes[volume].attached_mut() {
-                attached.store.superblock_mut().flags.primary_indicator = false;
+            if self.volumes[volume].is_attached() {
+                self.unmark_primary(volume);
                 self.mark_sessions(volume, false);
                 tickets.push((volume, self.commit(volume, true)));
             }

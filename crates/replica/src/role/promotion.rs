@@ -132,14 +132,14 @@ impl Resource {
             };
             let capacity = attached.store.layout().data_bytes();
             let superblock = attached.store.superblock_mut();
-            superblock.flags.primary_indicator = true;
-            superblock.flags.al_disabled = true;
             if superblock.effective_bytes == 0 {
                 superblock.effective_bytes = capacity;
             }
             self.volumes[volume].size_bytes = superblock.effective_bytes;
             self.mark_sessions(volume, true);
-            tickets.push((volume, self.commit(volume, false)));
+            self.mark_primary(volume);
+            // From here on only bits on disk and the log are found after a crash.
+            tickets.push((volume, self.commit(volume, true)));
         }
         self.set_promotion(Promotion::Saving(tickets));
         self.unsettled = true;
@@ -168,7 +168,22 @@ impl Resource {
         self.decide_anew = true;
     }
 
-    pub(super) fn promoted(&mut self) {
+    /// The marks are on disk; a disk that was attached meanwhile gets its own first.
+    pub(super) fn marks_durable(&mut self) {
+        let mut tickets = Vec::new();
+        for volume in self.volume_indexes() {
+            if self.lacks_mark(volume) {
+                self.mark_primary(volume);
+                tickets.push((volume, self.commit(volume, true)));
+            }
+        }
+        if tickets.is_empty() {
+            return self.promoted();
+        }
+        self.set_promotion(Promotion::Saving(tickets));
+    }
+
+    fn promoted(&mut self) {
         self.role = Role::Primary;
         self.end_promotion(Ok(()));
         if std::mem::take(&mut self.decide_anew) {

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test, what is not there is a failure")]
 
+mod activity_log;
 mod disks;
 mod errors;
 mod hunt;

@@ -21,7 +21,9 @@ use tandem_replica::{
 
 pub(crate) use disk::{Choice, data_writes, flushes, meta_writes, none, reads};
 use node::config;
-pub(crate) use node::{DEVICE_BYTES, Node, Reply, edit_superblock, peer_of};
+pub(crate) use node::{
+    AL_EXTENTS, DEVICE_BYTES, EXTENT_BYTES, Node, Reply, edit_superblock, peer_of,
+};
 
 /// Which packets.
 pub(crate) type PacketChoice = fn(&Packet) -> bool;

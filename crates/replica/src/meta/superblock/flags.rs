@@ -36,8 +36,6 @@ flags! {
         was_up_to_date = 0x10,
         /// This node was Primary and has not stopped in good order.
         crashed_primary = 0x40,
-        /// Nothing in the activity log is to be applied.
-        al_clean = 0x80,
         /// No activity log is kept: after a crash everything may differ.
         al_disabled = 0x100,
     }

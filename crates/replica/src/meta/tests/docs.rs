@@ -38,10 +38,12 @@ fn assert_flags_drawn(heading: &str, all: &[(&str, u32)]) {
 
 #[test]
 fn tables_agree_with_the_code() {
-    use fields::{index_block, index_entry, peer_slot, region, superblock};
+    use fields::{al_block, al_update, index_block, index_entry, peer_slot, region, superblock};
     assert_drawn(" Superblock", superblock::ALL, superblock::BYTES);
     assert_drawn(" Peer slot", peer_slot::ALL, peer_slot::BYTES);
     assert_drawn(" Region", region::ALL, region::BYTES);
+    assert_drawn(" Transaction", al_block::ALL, al_block::BYTES);
+    assert_drawn(" Update", al_update::ALL, al_update::BYTES);
     assert_drawn(" Index block", index_block::ALL, index_block::BYTES);
     assert_drawn(" Index entry", index_entry::ALL, index_entry::BYTES);
     assert_flags_drawn(" Volume flags", VolumeFlags::ALL);

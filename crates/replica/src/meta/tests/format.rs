@@ -15,7 +15,7 @@ fn probed(device: &Device) -> Probe {
 fn what_was_made_is_found_and_says_nothing_is_set() {
     let layout = internal(DEVICE_BYTES, 3);
     let mut device = Device::new(DEVICE_BYTES, 0xee);
-    let (superblock, plan) = format(&layout, identity(), device_uuid());
+    let (superblock, plan) = format(&layout, identity(), device_uuid(), AL_EXTENT_BYTES);
     let data = usize::try_from(layout.data_bytes()).unwrap();
     device.0[Device::range(plan.zero)].fill(0);
     plan.indexes.iter().for_each(|write| device.write(write));
@@ -42,7 +42,7 @@ fn what_was_made_is_found_and_says_nothing_is_set() {
 #[test]
 fn one_copy_is_recognised_and_two_wiped_ones_are_not() {
     let layout = internal(DEVICE_BYTES, 1);
-    let (_, plan) = format(&layout, identity(), device_uuid());
+    let (_, plan) = format(&layout, identity(), device_uuid(), AL_EXTENT_BYTES);
     let mut device = Device::new(DEVICE_BYTES, 0);
     plan.superblocks.iter().for_each(|write| device.write(write));
     let offsets = superblock_offsets(DEVICE_BYTES, Placement::Internal).unwrap();

@@ -66,7 +66,7 @@ fn sizes_are_as_documented() {
     // One page, one index block: 8 KiB a bitmap. 16 TiB: 131072 pages, 258 index blocks.
     let small = internal(16 * MIB + 4095, 1);
     assert_eq!(small.data_bytes(), 15 * MIB - 8192);
-    assert_eq!(small.activity_log(), Area { offset: 15 * MIB + 4096, len: 32768 });
+    assert_eq!(small.activity_log(), Area { offset: 15 * MIB + 4096, len: 655_360 });
     let large = internal(16 << 40, 2);
     assert_eq!(large.data_bytes(), (16 << 40) - MIB - 2 * (131_072 + 258) * 4096);
     let apart = Layout::new(10_000, external(MIB + 8192), 1).unwrap();
@@ -104,7 +104,7 @@ fn a_superblock_that_does_not_suit_its_device_is_refused() {
     use LayoutError::{DataSize, MaxPeers, RegionMisplaced, RegionOverlaps, RegionUnfit};
     let data = internal(64 * MIB, 2).data_bytes();
     let log = "the activity log";
-    let cases: [(Tamper, LayoutError); 15] = [
+    let cases: [(Tamper, LayoutError); 16] = [
         (|s| s.max_peers = 0, MaxPeers(0)),
         (|s| s.data_bytes += 1, DataSize(data + 1)),
         (|s| s.data_bytes = 0, DataSize(0)),
@@ -117,6 +117,7 @@ fn a_superblock_that_does_not_suit_its_device_is_refused() {
         (|s| s.regions.push(s.regions[0]), RegionUnfit { what: log }),
         (|s| s.regions[0].area.offset = 0, RegionMisplaced { offset: 0, len: AL_BYTES }),
         (|s| s.regions[0].area.len = 0, RegionMisplaced { offset: 63 * MIB + 4096, len: 0 }),
+        (|s| s.regions[0].area.len = 3 * 4096, RegionUnfit { what: log }),
         (
             |s| s.regions[0].area.len = u64::MAX - 4095,
             RegionMisplaced { offset: 63 * MIB + 4096, len: u64::MAX - 4095 },
@@ -153,7 +154,7 @@ fn a_device_of_another_size_is_refused_where_it_matters() {
 fn regions_of_later_programs_are_kept() {
     let mut superblock = Superblock::new(&internal(64 * MIB, 1), identity(), device_uuid());
     let kind = RegionKind::Other { code: 77, slot: 5, parameter: 6 };
-    let area = Area { offset: 63 * MIB + 40960, len: 8192 };
+    let area = Area { offset: 63 * MIB + 4096 + AL_BYTES, len: 8192 };
     superblock.regions.push(Region { kind, area });
     let block = superblock.encode(CopyIndex::A);
     let read = Superblock::decode(&block, CopyIndex::A).unwrap();

@@ -19,6 +19,7 @@ fn full() -> Superblock {
     superblock.current_uuid = Uuid(0x1111_2222_3333_4444);
     superblock.history[0] = Uuid(0x99);
     superblock.history[31] = Uuid(0x77);
+    superblock.al_log = 0x0a0b_0c0d;
     superblock.peers[1] = Some(PeerSlot {
         node: NodeId(7),
         flags: PeerFlags { full_sync: true, resync_target: true, ..PeerFlags::default() },
@@ -45,12 +46,12 @@ fn is_coded_to_the_byte() {
             golden[offset + index] = u8::from_str_radix(byte, 16).unwrap();
         }
     };
-    put(0, "54 41 4e 44 45 4d 53 42  04 b6 0e eb  01 00 01 01");
+    put(0, "54 41 4e 44 45 4d 53 42  fa 9c 76 d1  01 00 01 01");
     put(16, "08 07 06 05 04 03 02 01");
     // 64 MiB of disk, 1 MiB and two bitmaps of 8 KiB less of data, 32 MiB agreed.
     put(40, "00 00 00 04 00 00 00 00  00 00 00 00 00 00 00 00");
     put(56, "00 c0 ef 03 00 00 00 00  00 00 00 02 00 00 00 00");
-    put(72, "00 10 00 00  c1 00 00 00");
+    put(72, "00 10 00 00  41 00 00 00");
     put(80, "d0 d1 d2 d3 d4 d5 d6 d7 d8 d9 da db dc dd de df");
     put(96, "03 00 01 02 02 03 00 00  aa 55 00 00 00 00 00 00");
     put(112, "44 44 33 33 22 22 11 11");
@@ -60,7 +61,8 @@ fn is_coded_to_the_byte() {
     (0..31).for_each(|slot| put(512 + slot * 48, "ff"));
     put(560, "07 03 00 00 28 00 00 00  cd ab 00 00 00 00 00 00  66 00 00 00 00 00 00 00");
     put(584, "b0 b0 b0 b0 b0 b0 b0 b0 b0 b0 b0 b0 b0 b0 b0 b0");
-    put(2048, "01 00 00 00 00 00 00 00  00 10 f0 03 00 00 00 00  00 80 00 00 00 00 00 00");
+    put(2032, "00 00 40 00 00 00 00 00  0d 0c 0b 0a 00 00 00 00");
+    put(2048, "01 00 00 00 00 00 00 00  00 10 f0 03 00 00 00 00  00 00 0a 00 00 00 00 00");
     put(2072, "02 00 00 00 01 00 00 00  00 c0 ef 03 00 00 00 00  00 20 00 00 00 00 00 00");
     put(2096, "02 00 01 00 01 00 00 00  00 e0 ef 03 00 00 00 00  00 20 00 00 00 00 00 00");
     for (offset, (found, expected)) in block.iter().zip(&golden).enumerate() {

@@ -13,6 +13,10 @@ use tandem_replica::{
 /// Bytes of each backing device; internal metadata take their part of it.
 pub(crate) const DEVICE_BYTES: usize = 4 << 20;
 
+/// Extents so small that the devices have some hundred, and a log too short for them.
+pub(crate) const EXTENT_BYTES: u32 = 16 << 10;
+pub(crate) const AL_EXTENTS: u32 = 32;
+
 /// What a request was answered: the bytes, for a read.
 pub(crate) type Reply = Result<Option<Bytes>, RequestError>;
 
@@ -54,7 +58,7 @@ impl Node {
     pub(crate) fn format(&mut self, id: u8, volume: u16, uuid: DeviceUuid) {
         let layout = Layout::new(DEVICE_BYTES as u64, Placement::Internal, 1).unwrap();
         let identity = Identity::new("r0", VolumeNumber(volume), NodeId(id)).unwrap();
-        let (_, plan) = meta::format(&layout, identity, uuid);
+        let (_, plan) = meta::format(&layout, identity, uuid, EXTENT_BYTES);
         let device = &mut self.devices[usize::from(volume)];
         for write in plan.indexes.into_iter().chain(plan.superblocks) {
             let at = usize::try_from(write.offset).unwrap();
@@ -81,7 +85,10 @@ pub(crate) fn config(
         name: "r0".to_owned(),
         node_id: NodeId(node),
         volumes: (0..volumes)
-            .map(|number| VolumeConfig { number: VolumeNumber(number), external_metadata: false })
+            .map(|number| VolumeConfig {
+                al_extents: AL_EXTENTS,
+                ..VolumeConfig::new(VolumeNumber(number))
+            })
             .collect(),
         peers: vec![PeerConfig {
             node_id: NodeId(peer),
