@@ -22,6 +22,10 @@ pub struct FaultCounts {
     pub flips: u64,
     /// Commands of the operator that change something.
     pub commands: u64,
+    /// Blocks of activity logs damaged.
+    pub damaged: u64,
+    /// Looks at what crashes had left different.
+    pub crashes_checked: u64,
     /// Split brains seen on both nodes.
     pub split_brains: u64,
     /// Times a node was told that a policy has settled a split brain.
@@ -37,6 +41,8 @@ impl FaultCounts {
         self.resets += other.resets;
         self.flips += other.flips;
         self.commands += other.commands;
+        self.damaged += other.damaged;
+        self.crashes_checked += other.crashes_checked;
         self.split_brains += other.split_brains;
         self.settled += other.settled;
     }
@@ -210,6 +216,19 @@ impl World {
         Ok(true)
     }
 
+    /// A block of the activity log is damaged at rest. Always in the same copy: the other one is
+    /// what it must be recovered from.
+    fn damage_logs(&mut self, node: usize) {
+        let Some(copy) = self.profile.log.damaged else { return };
+        let target = &mut self.nodes[node];
+        for disk in &mut target.disks {
+            if target.prng.per_mille(500) {
+                crate::format::damage_log(disk, &self.profile, node, copy, &mut target.prng);
+                self.faults.damaged += 1;
+            }
+        }
+    }
+
     /// A process dies, by a kill or with the power of its node; it will start again.
     pub(crate) fn crash(&mut self, node: usize, power: bool) -> Result<(), Violation> {
         if self.nodes[node].resource.is_none() {
@@ -228,6 +247,8 @@ impl World {
                 disk.kill(&mut target.prng);
             }
         }
+        self.damage_logs(node);
+        let target = &mut self.nodes[node];
         if power {
             target.reboot();
             self.faults.power_losses += 1;

@@ -173,7 +173,7 @@ fn conclude(summary: &Summary, elapsed: Duration) {
     );
     println!(
         "faults: {} kills, {} power losses, {} cuts, {} resets, {} flipped bits, {} commands, \
-         {} split brains, {} settled by policy",
+         {} split brains, {} settled by policy, {} damaged blocks; {} looks behind crashes",
         faults.kills,
         faults.power_losses,
         faults.cuts,
@@ -181,7 +181,9 @@ fn conclude(summary: &Summary, elapsed: Duration) {
         faults.flips,
         faults.commands,
         faults.split_brains,
-        faults.settled
+        faults.settled,
+        faults.damaged,
+        faults.crashes_checked
     );
     println!(
         "{:.0} events/s, {:.0} simulated seconds per second",

@@ -173,6 +173,7 @@ impl World {
         let pause = self.prng.between(30 * MILLIS, 150 * MILLIS);
         self.clock.after(pause, Event::Operator);
         self.check_commands()?;
+        self.check_apart()?;
         for node in [0, 1] {
             self.finish_down(node)?;
             self.tend_node(node)?;

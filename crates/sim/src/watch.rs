@@ -1,11 +1,12 @@
 //! When the checkers look: at every change of states, at crashes, now and then, and at the end.
 
-use tandem_wire::{DiskState, Protocol, Role};
+use tandem_wire::{ByteRange, DiskState, Protocol, Role};
 
 use crate::checks::prefix::Boundary;
 use crate::checks::{Violation, coverage, equality, floors, prefix, transition};
 use crate::clock::{MILLIS, SECONDS};
 use crate::event::Event;
+use crate::node::{Node, node_id, volume_number};
 use crate::stamp::SECTOR;
 use crate::view::View;
 use crate::world::{Phase, World};
@@ -157,11 +158,40 @@ impl World {
             let images = [a, b].map(|node| node.disks[volume].contents());
             return equality::check(volume, differences, images, "while idle");
         }
-        let known = self.model.volumes[volume].nodes.iter().all(|node| !node.crashed);
-        if known {
-            coverage::check(volume, differences, bits)?;
+        self.check_bits(volume)
+    }
+
+    /// INV-7 and INV-8 while the nodes are apart: what a crash has left is known as soon as the
+    /// disks are attached again.
+    pub(crate) fn check_apart(&mut self) -> Result<(), Violation> {
+        let apart = self.nodes.iter().all(|node| node.view.alive && node.session.is_none());
+        let idle = self.link.is_idle() && self.nodes.iter().all(|it| it.disk_operations() == 0);
+        if self.phase == Phase::Setup || !apart || !idle {
+            return Ok(());
+        }
+        for volume in 0..self.model.volumes.len() {
+            let attached = |node: &Node| node.view.volumes[volume].disk >= DiskState::Inconsistent;
+            if !self.nodes.iter().all(attached) {
+                continue;
+            }
+            let [a, b] = &mut self.nodes;
+            self.differences[volume].look([&mut a.disks[volume], &mut b.disks[volume]]);
+            let crashed = self.model.volumes[volume].nodes.iter().any(|node| node.crashed);
+            self.faults.crashes_checked += u64::from(crashed);
+            self.check_bits(volume)?;
         }
         Ok(())
+    }
+
+    fn check_bits(&self, volume: usize) -> Result<(), Violation> {
+        let number = volume_number(volume);
+        coverage::check(volume, &self.differences[volume], |block| {
+            let range = ByteRange::new(block as u64 * 4096, 4096);
+            self.nodes.iter().any(|node| {
+                let resource = node.resource.as_ref().expect("both live");
+                resource.is_out_of_sync(number, node_id(1 - node.index), range)
+            })
+        })
     }
 
     /// LIVE-2: every request is answered while its node lives.
