@@ -34,6 +34,9 @@ pub(crate) struct Invalidation {
 enum Stage {
     /// The peer has been asked.
     Asking { id: RequestId, until: Instant },
+    /// The peer has agreed. What this node, a Primary, has written goes to the peer's disk before its
+    /// own counts for nothing; new writes wait.
+    Draining { id: RequestId, until: Instant },
     /// This node's data are being marked.
     Marking(Ticket),
 }
@@ -231,9 +234,10 @@ impl Resource {
             Vote::Yes
                 if self.volumes[open.volume].is_attached() && self.serves(peer, open.volume) =>
             {
-                let ticket = self.mark_invalid(open.volume, Some(peer), open.reset_bitmap);
-                open.stage = Stage::Marking(ticket);
+                let until = self.now + self.connections[peer].config.net.timeout;
+                open.stage = Stage::Draining { id, until };
                 self.invalidations.push(open);
+                self.unsettled = true;
                 return true;
             }
             Vote::Yes | Vote::NeedUpToDate => gone(),
@@ -252,10 +256,11 @@ impl Resource {
         for peer in self.peer_indexes() {
             self.advance_consent(peer);
         }
+        self.advance_draining();
         let mut index = 0;
         while let Some(open) = self.invalidations.get(index) {
             let ended = match open.stage {
-                Stage::Asking { until, .. } => until <= self.now,
+                Stage::Asking { until, .. } | Stage::Draining { until, .. } => until <= self.now,
                 Stage::Marking(ticket) => self.all_durable(&[(open.volume, ticket)]),
             };
             if ended {
@@ -267,6 +272,31 @@ impl Resource {
         }
     }
 
+    /// Marks this node's data where the peer has everything durably.
+    fn advance_draining(&mut self) {
+        let is_draining = |open: &Invalidation| matches!(open.stage, Stage::Draining { .. });
+        if !self.invalidations.iter().any(is_draining) {
+            return;
+        }
+        if !self.log.is_empty() || !self.flushes.is_empty() {
+            return self.ask_for_barriers();
+        }
+        for mut open in std::mem::take(&mut self.invalidations) {
+            if is_draining(&open) {
+                let ticket = self.mark_invalid(open.volume, open.peer, open.reset_bitmap);
+                open.stage = Stage::Marking(ticket);
+            }
+            self.invalidations.push(open);
+        }
+    }
+
+    /// Whether writes wait because this node is giving up data of its own. Those of all volumes: they
+    /// have one order, and the session is about to end.
+    pub(crate) fn is_giving_up(&self) -> bool {
+        let holds = |stage| matches!(stage, Stage::Draining { .. } | Stage::Marking(_));
+        self.invalidations.iter().any(|open| holds(open.stage))
+    }
+
     fn end_invalidation(&mut self, open: &Invalidation) {
         match (open.stage, open.peer) {
             (Stage::Asking { .. }, Some(peer)) => {
@@ -275,12 +305,19 @@ impl Resource {
                 // It may have marked its data for nothing: that is put right by meeting anew.
                 self.renegotiate(peer, "the peer did not answer in time");
             }
+            (Stage::Draining { id, .. }, Some(peer)) => {
+                let name = self.connections[peer].config.name.clone();
+                self.done(open.command, Err(CommandError::Timeout { peer: name }));
+                self.send(peer, Packet::Abort { id });
+            }
             (Stage::Marking(_), Some(peer)) => {
                 self.done(open.command, Ok(()));
                 self.renegotiate(peer, "data were invalidated by the operator");
             }
             (Stage::Marking(_), None) => self.done(open.command, Ok(())),
-            (Stage::Asking { .. }, None) => unreachable!("somebody is asked"),
+            (Stage::Asking { .. } | Stage::Draining { .. }, None) => {
+                unreachable!("somebody is asked")
+            }
         }
     }
 
@@ -309,12 +346,14 @@ impl Resource {
     pub(crate) fn invalidations_link_lost(&mut self, peer: PeerIndex) {
         self.connections[peer].consent = None;
         let asked = |open: &Invalidation| {
-            open.peer == Some(peer) && matches!(open.stage, Stage::Asking { .. })
+            let waits = matches!(open.stage, Stage::Asking { .. } | Stage::Draining { .. });
+            open.peer == Some(peer) && waits
         };
         let (lost, kept) = std::mem::take(&mut self.invalidations).into_iter().partition(asked);
         self.invalidations = kept;
         for Invalidation { command, .. } in lost {
-            let text = "the connection was lost before the peer agreed; try again".to_owned();
+            let text =
+                "the connection was lost before the peer had everything; try again".to_owned();
             self.done(command, Err(CommandError::Refused(text)));
         }
     }
@@ -323,7 +362,7 @@ impl Resource {
         let asked = self.invalidations.iter().filter(|open| open.peer == Some(peer));
         asked
             .filter_map(|open| match open.stage {
-                Stage::Asking { until, .. } => Some(until),
+                Stage::Asking { until, .. } | Stage::Draining { until, .. } => Some(until),
                 Stage::Marking(_) => None,
             })
             .min()

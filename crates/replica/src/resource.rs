@@ -311,6 +311,7 @@ impl Resource {
         // Procedures under way look at every input; in the steady state there are none.
         self.unsettled |= self.role_change.is_some()
             || self.down.is_some()
+            || !self.invalidations.is_empty()
             || self.connections.iter().any(Connection::in_handshake);
     }
 

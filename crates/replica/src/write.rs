@@ -209,7 +209,8 @@ impl Resource {
 
     /// Whether a write may be issued at this moment. Starts what it waits for, if anything.
     fn gate_is_open(&mut self, volume: VolumeIndex) -> bool {
-        if self.connections.iter().any(|c| c.holds_requests() || c.outbound.is_full()) {
+        let held = self.connections.iter().any(|c| c.holds_requests() || c.outbound.is_full());
+        if held || self.is_giving_up() {
             return false;
         }
         self.generation_allows_write(volume)

@@ -40,16 +40,20 @@ impl Resource {
             return;
         }
         if !self.writes.is_empty() {
-            for peer in self.peer_indexes() {
-                if self.connections[peer].outbound.wants_barrier() {
-                    self.send_barrier(peer);
-                }
-            }
-            return;
+            return self.ask_for_barriers();
         }
         self.set_demotion(Demotion::Flushing { left: self.volumes.len() });
         for volume in self.volume_indexes() {
             self.flush_disk(volume, FlushWaiter::Demotion);
+        }
+    }
+
+    /// Asks every peer to make durable what was sent to it.
+    pub(crate) fn ask_for_barriers(&mut self) {
+        for peer in self.peer_indexes() {
+            if self.connections[peer].outbound.wants_barrier() {
+                self.send_barrier(peer);
+            }
         }
     }
 

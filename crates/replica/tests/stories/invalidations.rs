@@ -5,8 +5,8 @@ use std::time::Duration;
 use tandem_replica::wire::{DiskState, NodeId, Packet, Protocol};
 use tandem_replica::{Command, CommandError};
 
-use crate::pair::{CLIENT, Pair, meta_writes, reads};
-use crate::stage::{VOLUME, assert_in_sync, connection, disks};
+use crate::pair::{CLIENT, Pair, data_writes, meta_writes, reads};
+use crate::stage::{VOLUME, assert_in_sync, connection, disks, short, start_write};
 
 const ALL: Command = Command::Invalidate { volume: VOLUME, reset_bitmap: true };
 const BY_BITS: Command = Command::Invalidate { volume: VOLUME, reset_bitmap: false };
@@ -114,4 +114,24 @@ fn a_slow_peer_is_not_waited_for() {
     pair.run(Duration::from_secs(60));
     assert_in_sync(&pair);
     assert!(connection(&pair, 0).reason.is_none());
+}
+
+/// In A a reply does not wait for the peer: what only a Primary has goes there before its own data
+/// count for nothing.
+#[test]
+fn a_primary_drains_before_it_gives_its_data_up() {
+    let mut pair = Pair::in_sync(1, Protocol::A);
+    pair.hold[1] = data_writes;
+    let write = start_write(&mut pair, 0, 0, 7);
+    assert_eq!(pair.reply(0, write), Some(Ok(None)));
+    let id = pair.start(0, ALL);
+    let late = start_write(&mut pair, 0, 8192, 8);
+    short(&mut pair);
+    assert_eq!(disks(&pair)[0], DiskState::UpToDate);
+    pair.release(1);
+    pair.run(Duration::from_secs(60));
+    assert_eq!(pair.ended(0, id), Some(Ok(())));
+    assert_eq!(pair.reply(0, late), Some(Ok(None)));
+    assert_in_sync(&pair);
+    assert_eq!(pair.nodes[1].devices[0][..4096], [7; 4096], "an acknowledged write is lost");
 }
