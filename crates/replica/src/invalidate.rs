@@ -34,8 +34,8 @@ pub(crate) struct Invalidation {
 enum Stage {
     /// The peer has been asked.
     Asking { id: RequestId, until: Instant },
-    /// The peer has agreed. What this node, a Primary, has written goes to the peer's disk before its
-    /// own counts for nothing; new writes wait.
+    /// The peer has agreed. What this node, a Primary, has written goes to the peer's disk before
+    /// its own counts for nothing; new writes wait.
     Draining { id: RequestId, until: Instant },
     /// This node's data are being marked.
     Marking(Ticket),
@@ -290,8 +290,8 @@ impl Resource {
         }
     }
 
-    /// Whether writes wait because this node is giving up data of its own. Those of all volumes: they
-    /// have one order, and the session is about to end.
+    /// Whether writes wait because this node is giving up data of its own. Those of all volumes:
+    /// they have one order, and the session is about to end.
     pub(crate) fn is_giving_up(&self) -> bool {
         let holds = |stage| matches!(stage, Stage::Draining { .. } | Stage::Marking(_));
         self.invalidations.iter().any(|open| holds(open.stage))
