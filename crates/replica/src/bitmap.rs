@@ -234,6 +234,16 @@ impl Bitmap {
         Some(start..self.next_clear(start, limit))
     }
 
+    /// All runs of set bits, ascending.
+    pub fn runs(&self) -> impl Iterator<Item = Range<u64>> {
+        let mut from = 0;
+        std::iter::from_fn(move || {
+            let run = self.next_run(from, u64::MAX)?;
+            from = run.end;
+            Some(run)
+        })
+    }
+
     /// How many bits are set.
     pub fn count(&self) -> u64 {
         self.set_count

@@ -1,7 +1,10 @@
 //! The state of a resource, told to people and scripts.
 
+use std::ops::Range;
+
 use tandem_wire::{ByteRange, DiskState, NodeId, ReplicationState, Role, VolumeNumber};
 
+use crate::bitmap::Bitmap;
 use crate::connection::{Connection, Link};
 use crate::limits::BLOCK_BYTES;
 use crate::peers::{PeerIndex, VolumeIndex};
@@ -60,6 +63,20 @@ impl Resource {
         let Some((volume, peer)) = volume.zip(self.peer_by_node(peer)) else { return false };
         let attached = self.volumes[volume].attached();
         attached.is_some_and(|it| it.bitmaps[peer].any(range.offset, u64::from(range.len)))
+    }
+
+    /// Runs of blocks of 4 KiB that may differ from a peer's, ascending; none where there is no
+    /// such volume, peer or disk.
+    pub fn out_of_sync(
+        &self,
+        volume: VolumeNumber,
+        peer: NodeId,
+    ) -> impl Iterator<Item = Range<u64>> {
+        let found = self.volume_by_number(volume).zip(self.peer_by_node(peer));
+        let bitmap = found.and_then(|(volume, peer)| {
+            self.volumes[volume].attached().map(|attached| &attached.bitmaps[peer])
+        });
+        bitmap.into_iter().flat_map(Bitmap::runs)
     }
 
     fn volume_status(&self, index: VolumeIndex) -> VolumeStatus {

@@ -87,6 +87,14 @@ impl Device {
         &self.dirty
     }
 
+    /// By sector that a power loss may take back: what it would then show.
+    pub fn may_return(&self) -> impl Iterator<Item = (usize, Content)> {
+        self.dirty.iter().map(|sector| {
+            let place = self.cached[*sector].place;
+            (*sector, stamp::peek(&self.durable[span(place)]))
+        })
+    }
+
     /// The first sector of the first `sectors` whose bytes are not what `contents` says, all of
     /// them looked at.
     pub fn check_index(&self, sectors: usize) -> Option<usize> {

@@ -17,7 +17,7 @@ use tandem_wire::ByteRange;
 use crate::clock::{MICROS, MILLIS};
 use crate::device::Device;
 use crate::prng::Prng;
-use crate::stamp::Content;
+use crate::stamp::{self, Content, SECTOR};
 
 /// Names an operation in flight.
 pub type OpKey = u64;
@@ -99,6 +99,29 @@ impl SimDisk {
     /// Whether such an operation is in flight.
     pub fn flies(&self, what: impl Fn(&DiskOpKind) -> bool) -> bool {
         self.in_flight.values().any(|op| what(&op.kind))
+    }
+
+    /// By sector that a power loss may take back: what it would then show.
+    pub fn may_return(&self) -> impl Iterator<Item = (usize, Content)> {
+        self.data.may_return()
+    }
+
+    /// What writes in flight may leave, sector by sector.
+    pub fn may_land(&self) -> impl Iterator<Item = (usize, Content)> {
+        let writes = self.in_flight.values().filter_map(|op| match &op.kind {
+            DiskOpKind::Write { offset, data, .. } => Some((*offset, data)),
+            DiskOpKind::Read(_)
+            | DiskOpKind::Zero { .. }
+            | DiskOpKind::Flush
+            | DiskOpKind::MetaRead { .. }
+            | DiskOpKind::MetaWrite { .. }
+            | DiskOpKind::Merge { .. } => None,
+        });
+        writes.flat_map(|(offset, data)| {
+            let first = usize::try_from(offset).expect("small") / SECTOR;
+            let sectors = data.chunks_exact(SECTOR).enumerate();
+            sectors.map(move |(index, bytes)| (first + index, stamp::peek(bytes)))
+        })
     }
 
     /// Sectors of data that a power loss may take back.

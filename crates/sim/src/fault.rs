@@ -1,6 +1,7 @@
 //! Faults: what is done to the world while it is under load, and how often.
 
 use crate::checks::Violation;
+use crate::checks::prefix::Boundary;
 use crate::clock::{MILLIS, SECONDS};
 use crate::event::Event;
 use crate::link::Slowness;
@@ -238,6 +239,12 @@ impl World {
         self.tell(Some(node), format_args!("{word}"));
         self.saw_crash(node, power);
         self.operator.saw_crash(node, power, &self.nodes);
+        if power {
+            for volume in 0..self.nodes[node].disks.len() {
+                self.check_stable(node, volume)?;
+            }
+            self.check_order(node, Boundary::Flush)?;
+        }
         let target = &mut self.nodes[node];
         target.stop();
         for disk in &mut target.disks {

@@ -17,6 +17,7 @@ pub mod event;
 pub mod failure;
 pub mod fault;
 pub mod format;
+pub mod images;
 pub mod link;
 pub mod marks;
 pub mod model;

@@ -342,6 +342,11 @@ impl VolumeModel {
             }
             target.volatile[sector] = owed;
             target.stable[sector] = source.stable[sector].min(owed);
+            if target.target && (protocol != Protocol::C || !linked) {
+                // Flushed while it was copied: on the source only, in A and B (INV-2).
+                let copied = target.target_floor[sector];
+                target.stable[sector] = target.stable[sector].min(copied);
+            }
         }
         target.target = false;
         target.agreed();
@@ -373,6 +378,9 @@ impl NodeModel {
     pub fn begin_target(&mut self, source_floor: &[WriteId]) {
         self.target = true;
         self.follows = false;
+        // What it wrote apart is being replaced, whether the other node has seen that or not.
+        self.forked = false;
+        self.may_have_forked = false;
         self.target_floor = source_floor.to_vec();
         if self.released {
             // A Primary whose clients shall bear it (rr-conflict violently).

@@ -7,11 +7,14 @@ use tandem_wire::{
     AfterSplitBrain0Pri, AfterSplitBrain1Pri, AfterSplitBrain2Pri, Policies, Protocol, RoleConflict,
 };
 
-use crate::clock::{MICROS, MILLIS};
+use crate::clock::{MICROS, MILLIS, SECONDS};
 use crate::disk::Pace;
 use crate::link::LinkPace;
 use crate::node::node_id;
 use crate::prng::Prng;
+
+/// What the operator takes to start, connect, and resolve what only he can.
+const OPERATOR_PATIENCE: u64 = 45 * SECONDS;
 
 /// The parameters of a run.
 #[derive(Clone, Debug)]
@@ -163,6 +166,21 @@ impl Profile {
         profile.net.policies = draw_policies(prng, profile.split_brain);
         profile.both_invalidate = prng.pick(&[0, 300]);
         profile
+    }
+}
+
+impl Profile {
+    /// LIVE-1: simulated time in which everything must be healthy again once faults have stopped.
+    /// Ten times what the nodes wait for each other, what the operator takes to act, and the time
+    /// of four full copies, a block at a time.
+    pub fn patience(&self) -> u64 {
+        let net = &self.net;
+        let waits = net.timeout + net.ping_int + net.ping_timeout + net.connect_int;
+        let waits = u64::try_from(waits.as_nanos()).expect("seconds");
+        let disks: u64 = self.disk.iter().map(|pace| pace.high).sum();
+        let block = 2 * disks + 2 * self.link.high + 4 * self.link.per_kib;
+        let blocks: u64 = self.volume_blocks.iter().sum();
+        OPERATOR_PATIENCE + 10 * waits + 4 * blocks * block
     }
 }
 

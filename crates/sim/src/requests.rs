@@ -199,6 +199,9 @@ impl World {
             Kind::Write(id) => {
                 self.check_zombie(node, id, replicated && pending.peer_left)?;
                 self.model.ack(id, node, own, replicated);
+                if self.model.writes[id as usize].fua {
+                    self.check_promise(volume)?;
+                }
                 let apart = view.volumes[volume].replication == ReplicationState::Off;
                 self.marks.hit_if(apart, Mark::DegradedWrite);
                 // A trim of no whole block writes nothing.
@@ -211,6 +214,7 @@ impl World {
             }
             Kind::Flush { covered, submitted } => {
                 self.model.flushed(volume, node, covered, own, replicated);
+                self.check_promise(volume)?;
                 let acked = self.model.tick();
                 if self.model.tenure.node == Some(node) {
                     self.model.tenure.flushes.push((submitted, acked));

@@ -24,6 +24,11 @@ impl SectorSet {
         self.words[sector / 64] |= 1 << (sector % 64);
     }
 
+    /// Whether one is in it.
+    pub fn contains(&self, sector: usize) -> bool {
+        self.words.get(sector / 64).is_some_and(|word| word & 1 << (sector % 64) != 0)
+    }
+
     /// Adds those that `into` has room for to it, and is empty.
     pub fn move_to(&mut self, into: &mut Self) {
         for (to, from) in into.words.iter_mut().zip(&self.words) {

@@ -3,13 +3,16 @@
 use tandem_wire::{ByteRange, DiskState, Protocol, Role};
 
 use crate::checks::prefix::Boundary;
-use crate::checks::{Violation, coverage, equality, floors, prefix, transition};
+use crate::checks::{Violation, coverage, equality, floors, mirror, transition};
 use crate::clock::{MILLIS, SECONDS};
 use crate::event::Event;
 use crate::node::{Node, node_id, volume_number};
 use crate::stamp::SECTOR;
 use crate::view::View;
 use crate::world::{Phase, World};
+
+/// How long bits may stay where nothing is in flight.
+const FORGOTTEN_AFTER: u64 = 10 * SECONDS;
 
 impl World {
     /// Looks at a node's states; called after every input. INV-12: one Primary where nodes are
@@ -63,6 +66,7 @@ impl World {
 
     /// A node has crashed: what its disks hold is what it owes.
     pub(crate) fn crashed(&mut self, node: usize, power: bool) -> Result<(), Violation> {
+        self.check_order(node, if power { Boundary::Flush } else { Boundary::Reply })?;
         for volume in 0..self.nodes[node].disks.len() {
             let sectors = self.model.volumes[volume].history.len();
             let contents = &self.nodes[node].disks[volume].contents()[..sectors];
@@ -74,11 +78,6 @@ impl World {
             } else if self.model.protocol == Protocol::B && !was_primary {
                 owes.lose_memory(contents);
             }
-            if !owes.target && owes.follows && !was_primary {
-                let boundary = if power { Boundary::Flush } else { Boundary::Reply };
-                prefix::check(&self.model, volume, contents, boundary)?;
-            }
-            let owes = &mut self.model.volumes[volume].nodes[node];
             owes.follows = false;
             let when = if power { "after a power loss" } else { "after a kill" };
             self.check_floor(node, volume, when)?;
@@ -109,9 +108,16 @@ impl World {
             return Ok(());
         }
         self.check_replies()?;
+        self.check_mirror()?;
+        self.check_counts()?;
+        for node in [0, 1] {
+            self.check_order(node, Boundary::Reply)?;
+            self.check_order(node, Boundary::Flush)?;
+        }
         for volume in 0..self.model.volumes.len() {
             for node in [0, 1] {
                 self.check_running(node, volume)?;
+                self.check_stable(node, volume)?;
             }
             self.check_pair(volume)?;
         }
@@ -128,13 +134,47 @@ impl World {
         if view.role == Role::Primary || self.model.protocol != Protocol::B {
             self.check_floor(node, volume, "running")?;
         }
-        let owes = &self.model.volumes[volume].nodes[node];
-        if owes.follows && !owes.target && view.role == Role::Secondary {
-            let sectors = self.model.volumes[volume].history.len();
-            let contents = &self.nodes[node].disks[volume].contents()[..sectors];
-            prefix::check(&self.model, volume, contents, Boundary::Reply)?;
+        Ok(())
+    }
+
+    /// INV-20: counters are the number of bits.
+    fn check_counts(&self) -> Result<(), Violation> {
+        for node in &self.nodes {
+            let Some(resource) = &node.resource else { continue };
+            let peer = node_id(1 - node.index);
+            for (volume, told) in View::of(resource, self.now()).volumes.iter().enumerate() {
+                let whose = format!("node {}, volume {volume}", node.index);
+                let bits = resource.out_of_sync(volume_number(volume), peer);
+                coverage::check_count(&whose, told.dirty_blocks, bits)?;
+            }
         }
         Ok(())
+    }
+
+    /// INV-9, and INV-20: a volume that is said to be good on both nodes does not keep bits that
+    /// nobody will work off.
+    fn check_mirror(&mut self) -> Result<(), Violation> {
+        let sessions = self.nodes.each_ref().map(|node| node.session.map(|(_, key)| key));
+        let views = self.nodes.each_ref().map(|node| &node.view);
+        let same = sessions[0].is_some() && sessions[0] == sessions[1];
+        if same && views.iter().all(|view| view.is_connected()) {
+            mirror::check(views)?;
+        }
+        let idle = self.is_quiet() && self.nodes.iter().all(Node::answers);
+        let volumes = 0..self.model.volumes.len();
+        let forgotten = volumes.into_iter().find(|it| mirror::is_forgotten(views, *it));
+        let Some(volume) = forgotten.filter(|_| idle && same) else {
+            self.forgotten_since = None;
+            return Ok(());
+        };
+        let now = self.clock.now();
+        let since = *self.forgotten_since.get_or_insert(now);
+        if now - since < FORGOTTEN_AFTER {
+            return Ok(());
+        }
+        let text =
+            format!("volume {volume} has bits, and nothing is under way: {}", views[0].text());
+        Err(Violation::new("INV-20 honest status", text))
     }
 
     /// INV-4 and INV-7, at a moment when nothing is in flight.
@@ -153,8 +193,8 @@ impl World {
         let differences = &mut self.differences[volume];
         differences.look([&mut a.disks[volume], &mut b.disks[volume]]);
         let views = [&a.view, &b.view];
-        let bits: u64 = views.iter().map(|view| view.volumes[volume].dirty_blocks).sum();
-        if views.iter().all(|view| view.is_established(volume)) && bits == 0 {
+        let clean = views.iter().all(|view| view.volumes[volume].dirty_blocks == 0);
+        if views.iter().all(|view| view.is_established(volume)) && clean {
             let images = [a, b].map(|node| node.disks[volume].contents());
             return equality::check(volume, differences, images, "while idle");
         }

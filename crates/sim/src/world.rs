@@ -102,12 +102,10 @@ pub struct World {
     pub spinning: (u64, u64),
     /// By volume and node: what it asked for last in the running resync.
     pub cursors: [[Option<u64>; 2]; 2],
+    /// Since when bits are left though both nodes call the volume good.
+    pub forgotten_since: Option<u64>,
     options: Options,
 }
-
-/// Simulated time in which the first sync must be done, and in which all must be healthy at the
-/// end.
-const PATIENCE: u64 = 120 * SECONDS;
 
 /// Runs a seed.
 pub fn run(seed: u64, options: Options) -> Outcome {
@@ -134,9 +132,10 @@ impl World {
             faults: FaultCounts::default(),
             marks: Marks::default(),
             cursors: [[None; 2]; 2],
+            forgotten_since: None,
             prng: prng.fork(6),
             phase: Phase::Setup,
-            phase_end: PATIENCE,
+            phase_end: profile.patience(),
             doomed: None,
             spinning: (0, 0),
             profile,
@@ -251,7 +250,7 @@ impl World {
                 }
             }
             Phase::Heal => {
-                self.phase_end = self.clock.now() + PATIENCE;
+                self.phase_end = self.clock.now() + self.profile.patience();
                 self.operator.calm();
                 self.doomed = None;
                 for from in [0, 1] {

@@ -3,9 +3,10 @@
 //! Looked at while nothing is in flight. Behind a crash and the attach that follows it the same is
 //! INV-8: what the crash left different, and no bit on disk covered, was in the activity log.
 
+use std::ops::Range;
+
 use super::Violation;
 use super::differences::Differences;
-use crate::stamp::BLOCK_SECTORS;
 
 /// Every block that differs `is_covered`.
 ///
@@ -16,9 +17,25 @@ pub fn check(
     differences: &Differences,
     is_covered: impl Fn(usize) -> bool,
 ) -> Result<(), Violation> {
-    let mut blocks = differences.sectors().map(|sector| sector / BLOCK_SECTORS);
-    let Some(block) = blocks.find(|block| !is_covered(*block)) else { return Ok(()) };
-    let differ = differences.blocks();
+    let Some(block) = differences.blocks().find(|block| !is_covered(*block)) else { return Ok(()) };
+    let differ = differences.blocks().count();
     let text = format!("volume {volume}: block {block} of {differ} that differ has no bit");
     Err(Violation::new("INV-7 bits cover differences", text))
+}
+
+/// The number of blocks told is the number of bits.
+///
+/// # Errors
+/// Both numbers.
+pub fn check_count(
+    whose: &str,
+    told: u64,
+    bits: impl Iterator<Item = Range<u64>>,
+) -> Result<(), Violation> {
+    let count: u64 = bits.map(|run| run.end - run.start).sum();
+    if told == count {
+        return Ok(());
+    }
+    let text = format!("{whose} tells {told} blocks out of sync and has {count} bits");
+    Err(Violation::new("INV-20 honest status", text))
 }

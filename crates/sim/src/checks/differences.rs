@@ -39,16 +39,11 @@ impl Differences {
         self.differ.iter()
     }
 
-    /// How many blocks differ.
-    pub fn blocks(&self) -> u64 {
-        let mut count = 0;
+    /// Blocks that differ, ascending.
+    pub fn blocks(&self) -> impl Iterator<Item = usize> {
         let mut last = None;
-        for sector in self.differ.iter() {
-            let block = sector / BLOCK_SECTORS;
-            count += u64::from(last != Some(block));
-            last = Some(block);
-        }
-        count
+        let blocks = self.differ.iter().map(|sector| sector / BLOCK_SECTORS);
+        blocks.filter(move |block| last.replace(*block) != Some(*block))
     }
 }
 
@@ -88,7 +83,7 @@ mod tests {
                 assert_eq!(differences.sectors().collect::<Vec<_>>(), differ);
                 let mut blocks: Vec<usize> = differ.iter().map(|s| s / BLOCK_SECTORS).collect();
                 blocks.dedup();
-                assert_eq!(differences.blocks(), blocks.len() as u64);
+                assert_eq!(differences.blocks().collect::<Vec<_>>(), blocks);
             }
         }
     }

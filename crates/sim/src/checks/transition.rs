@@ -46,7 +46,8 @@ pub fn check<'a>(
             let source = model.volumes[volume].nodes[1 - node].volatile.clone();
             model.volumes[volume].nodes[node].begin_target(&source);
         }
-        if is != ReplicationState::Established && is != ReplicationState::Off {
+        let gone = after.volumes[volume].disk < DiskState::Outdated;
+        if gone || (is != ReplicationState::Established && is != ReplicationState::Off) {
             model.volumes[volume].nodes[node].follows = false;
         }
         if was == ReplicationState::SyncSource && is == ReplicationState::Established {
