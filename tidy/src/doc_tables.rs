@@ -8,7 +8,7 @@ use crate::lexer::{Word, lex};
 use crate::tree::{File, Finding, Tree};
 
 /// Enums that some document must list, as `PATH NAME`.
-const REQUIRED: [&str; 16] = [
+const REQUIRED: [&str; 17] = [
     "crates/wire/src/types.rs Role",
     "crates/wire/src/types.rs DiskState",
     "crates/wire/src/types.rs ReplicationState",
@@ -23,6 +23,7 @@ const REQUIRED: [&str; 16] = [
     "crates/replica/src/volume.rs Rotation",
     "crates/replica/src/role.rs Promotion",
     "crates/replica/src/role.rs Demotion",
+    "crates/replica/src/peer_device.rs Ahead",
     "crates/replica/src/resync.rs Ending",
     "crates/replica/src/write.rs Stage",
 ];

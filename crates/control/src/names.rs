@@ -230,6 +230,18 @@ names! {
 }
 
 names! {
+    /// What is done about a link that does not keep up.
+    OnCongestion {
+        /// Writes wait.
+        Block = "block",
+        /// The peer is told what it misses, and catches up later.
+        PullAhead = "pull-ahead",
+        /// The connection is ended.
+        Disconnect = "disconnect",
+    }
+}
+
+names! {
     /// What happens to a disk that reports an I/O error.
     OnIoError {
         /// It is detached; I/O goes on at the peer.

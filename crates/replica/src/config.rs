@@ -78,6 +78,23 @@ pub struct NetConfig {
     pub resync_window_bytes: u32,
     /// `after-sb-0pri`, `after-sb-1pri`, `after-sb-2pri`, `always-asbp`, `rr-conflict`.
     pub policies: Policies,
+    /// `on-congestion`: what is done in protocol A about a link that does not keep up.
+    pub on_congestion: OnCongestion,
+    /// `congestion-fill`: bytes sent and not known to be durable at the peer, from which on a link
+    /// counts as congested; 0 = never.
+    pub congestion_fill_bytes: u64,
+}
+
+/// What is done about a congested link.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnCongestion {
+    /// Writes wait.
+    #[default]
+    Block,
+    /// The peer is told what it misses and catches up later (protocol A).
+    PullAhead,
+    /// The connection is ended; the node is StandAlone.
+    Disconnect,
 }
 
 impl Default for NetConfig {
@@ -92,6 +109,8 @@ impl Default for NetConfig {
             max_epoch_size: 2048,
             resync_window_bytes: 16 << 20,
             policies: Policies::default(),
+            on_congestion: OnCongestion::Block,
+            congestion_fill_bytes: 0,
         }
     }
 }

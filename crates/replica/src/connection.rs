@@ -120,7 +120,7 @@ pub(crate) struct Connection {
 impl Connection {
     pub(crate) fn new(config: PeerConfig, volumes: usize, now: Instant) -> Self {
         Self {
-            outbound: Outbound::new(config.net.max_epoch_size),
+            outbound: Outbound::new(&config.net),
             config,
             link: Link::StandAlone,
             pause: CONNECT_PAUSE_FIRST,
@@ -247,7 +247,7 @@ impl Resource {
             began_at: now,
             leaving: None,
         });
-        connection.outbound = Outbound::new(connection.config.net.max_epoch_size);
+        connection.outbound = Outbound::new(&connection.config.net);
         connection.received_at = now;
         connection.pinged_at = None;
         connection.forget_answers();
@@ -385,8 +385,10 @@ impl Resource {
 
     /// Whether writes to the volume reach the peer's disk.
     pub(crate) fn replicates(&self, peer: PeerIndex, volume: VolumeIndex) -> bool {
+        let device = &self.connections[peer].devices[volume];
         self.is_replicating(peer, volume)
-            && self.connections[peer].devices[volume].disk >= DiskState::Inconsistent
+            && device.disk >= DiskState::Inconsistent
+            && !matches!(device.replication, Replication::Ahead(_))
     }
 
     /// Whether the volume is replicated with the peer, whatever its disk.

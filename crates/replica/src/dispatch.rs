@@ -65,6 +65,7 @@ impl Resource {
             }
             Packet::SyncDone(number, reached) => self.resync_done(peer, number, reached)?,
             Packet::OutOfSync(number, range) => self.peer_out_of_sync(peer, number, range)?,
+            Packet::CatchUp(number, current) => self.catch_up(peer, number, current)?,
             Packet::Prepare { id, change: Change::Promote } => self.vote_on_promotion(peer, id),
             Packet::Prepare { id, change: Change::Disconnect } => self.consent_to_leaving(peer, id),
             Packet::Invalidate { id, volume, whose } => {
@@ -97,6 +98,7 @@ impl Resource {
                 let seq = self.connections[peer].outbound.acked(MarkKind::Barrier(number));
                 if let Some(seq) = seq {
                     self.barrier_acked(peer, seq);
+                    self.ahead_acked(peer, number);
                 }
                 (seq.is_some(), number.0)
             }

@@ -245,6 +245,9 @@ impl Resource {
             matches!(state.replication, R::Established | R::SyncSource | R::SyncTarget);
         self.advance_preparation(peer);
         self.target_tells(peer, volume);
+        if self.connections[peer].is_running() {
+            self.peer_pulls(peer, volume, state.replication);
+        }
         self.peer_disk_told(peer, volume, disk_before);
         Ok(())
     }

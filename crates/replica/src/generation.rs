@@ -98,6 +98,9 @@ impl Resource {
     ) {
         self.touch_resync(peer, volume, range);
         if let Some(attached) = self.volumes[volume].attached_mut() {
+            if attached.bitmaps[peer].is_empty() {
+                self.connections[peer].devices[volume].out_of_sync_since = Some(self.now);
+            }
             attached.bitmaps[peer].set(range.offset, u64::from(range.len));
         }
     }

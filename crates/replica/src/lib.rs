@@ -21,6 +21,7 @@ pub mod time;
 mod activity_log;
 mod attach;
 mod command;
+mod congestion;
 mod connection;
 mod detach;
 mod dispatch;
@@ -53,11 +54,11 @@ pub use action::{
     DiskOpKind, DiskToken, Event, Handler, LinkDown, LinkEvent, LinkSession, OpenedDisk, Request,
     RequestOp, Severity,
 };
-pub use config::{Config, NetConfig, PeerConfig, VolumeConfig};
+pub use config::{Config, NetConfig, OnCongestion, PeerConfig, VolumeConfig};
 pub use error::{CommandError, DiskError, PeerError, RequestError};
 pub use resource::{Export, Resource};
 pub use status::{
-    ConnectionState, ConnectionStates, ConnectionStatus, Divergence, PeerDeviceStatus,
+    ConnectionState, ConnectionStates, ConnectionStatus, Divergence, Lag, PeerDeviceStatus,
     ResourceStatus, SyncState, VolumeStatus,
 };
 pub use tandem_wire as wire;

@@ -26,6 +26,16 @@ pub const BARRIER_BYTES: u64 = 8 << 20;
 /// A write waits at most this long for a barrier behind it.
 pub const BARRIER_DELAY: Duration = Duration::from_millis(500);
 
+/// What a notice about a write that is not mirrored counts for: its frame.
+pub const NOTICE_BYTES: u32 = 64;
+
+/// Parts of `congestion-fill` after which a barrier is sent: acks must come well before it is full.
+pub const CONGESTION_BARRIERS: u64 = 8;
+
+/// A node that has pulled ahead lets the link rest for so long once it has drained: what comes in
+/// bursts is not answered by a resync after each.
+pub const CATCH_UP_PAUSE: Duration = Duration::from_secs(1);
+
 /// Requests of a peer under way at once, above which it is not keeping its own limits: more than
 /// `UNBARRIERED_BYTES_MAX` in the smallest blocks plus a resync window.
 pub const PEER_REQUESTS_MAX: usize = 1 << 18;

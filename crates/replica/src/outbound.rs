@@ -9,7 +9,8 @@ use std::collections::VecDeque;
 
 use tandem_wire::{BarrierNumber, Epoch, RequestId};
 
-use crate::limits::{BARRIER_BYTES, BARRIER_DELAY, UNBARRIERED_BYTES_MAX};
+use crate::config::NetConfig;
+use crate::limits::{BARRIER_BYTES, BARRIER_DELAY, CONGESTION_BARRIERS, UNBARRIERED_BYTES_MAX};
 use crate::time::Instant;
 
 /// The writer's order towards one peer: epochs, and the barriers that bound what is open.
@@ -30,6 +31,7 @@ pub(crate) struct Outbound {
     pub(crate) marks: VecDeque<Mark>,
     barriers_sent: u64,
     max_epoch_size: u32,
+    barrier_bytes: u64,
 }
 
 /// A point in the stream behind which the peer has been asked to make everything durable.
@@ -48,9 +50,13 @@ pub(crate) enum MarkKind {
 }
 
 impl Outbound {
-    /// Nothing sent; barriers after at most `max_epoch_size` writes.
-    pub(crate) fn new(max_epoch_size: u32) -> Self {
-        Self { max_epoch_size, ..Self::default() }
+    /// Nothing sent; barriers as often as the limits of the connection ask for.
+    pub(crate) fn new(net: &NetConfig) -> Self {
+        let barrier_bytes = match net.congestion_fill_bytes {
+            0 => BARRIER_BYTES,
+            fill => BARRIER_BYTES.min(fill / CONGESTION_BARRIERS),
+        };
+        Self { max_epoch_size: net.max_epoch_size, barrier_bytes, ..Self::default() }
     }
 
     /// A write of `weight` bytes goes out: its epoch, and whether a barrier should follow.
@@ -66,8 +72,8 @@ impl Outbound {
         if self.barrier_due.is_none() {
             self.barrier_due = Some(now + BARRIER_DELAY);
         }
-        let full =
-            self.bytes_since_mark >= BARRIER_BYTES || self.writes_since_mark >= self.max_epoch_size;
+        let full = self.bytes_since_mark >= self.barrier_bytes
+            || self.writes_since_mark >= self.max_epoch_size;
         (self.epoch, full)
     }
 
@@ -77,6 +83,11 @@ impl Outbound {
         self.bytes_since_mark = 0;
         self.writes_since_mark = 0;
         self.barrier_due = None;
+    }
+
+    /// The number that the next barrier will have.
+    pub(crate) fn next_barrier(&self) -> BarrierNumber {
+        BarrierNumber(self.barriers_sent + 1)
     }
 
     /// The number and the mark of the next barrier.

@@ -21,6 +21,21 @@ pub(crate) enum Replication {
     Established,
     SyncSource,
     SyncTarget,
+    /// The peer is told what it misses (`congestion`).
+    Ahead(Ahead),
+    /// The peer is ahead; with a ticket, this node becomes target once that is durable.
+    Behind(Option<crate::store::Ticket>),
+}
+
+/// How far a node that has pulled ahead is with letting its peer catch up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ahead {
+    /// What was sent before is not all durable there; this barrier covers it.
+    Draining(tandem_wire::BarrierNumber),
+    /// It is; the link rests.
+    Resting { rested_at: crate::time::Instant },
+    /// The peer is asked to become target.
+    Asked,
 }
 
 /// What a volume becomes when it is prepared.
@@ -61,6 +76,8 @@ pub(crate) struct PeerDevice {
     pub(crate) resync: Resync,
     pub(crate) sent_bytes: u64,
     pub(crate) received_bytes: u64,
+    /// When the first of the bits that are set was.
+    pub(crate) out_of_sync_since: Option<crate::time::Instant>,
 }
 
 impl PeerDevice {
@@ -76,6 +93,7 @@ impl PeerDevice {
             resync: Resync::default(),
             sent_bytes: 0,
             received_bytes: 0,
+            out_of_sync_since: None,
         }
     }
 
@@ -89,6 +107,8 @@ impl PeerDevice {
             Replication::Established => ReplicationState::Established,
             Replication::SyncSource => ReplicationState::SyncSource,
             Replication::SyncTarget => ReplicationState::SyncTarget,
+            Replication::Ahead(_) => ReplicationState::Ahead,
+            Replication::Behind(_) => ReplicationState::Behind,
         }
     }
 
@@ -101,7 +121,11 @@ impl PeerDevice {
     pub(crate) fn is_ready(&self) -> bool {
         match self.replication {
             Replication::Off | Replication::Preparing { .. } => false,
-            Replication::Established | Replication::SyncSource | Replication::SyncTarget => true,
+            Replication::Established
+            | Replication::SyncSource
+            | Replication::SyncTarget
+            | Replication::Ahead(_)
+            | Replication::Behind(_) => true,
         }
     }
 }

@@ -156,6 +156,9 @@ impl Resource {
     ) -> Result<(), PeerError> {
         let volume = self.volume_of_peer(write.volume)?;
         self.check_peer_range(volume, write.range, "Write")?;
+        if self.is_behind(volume) {
+            return Err(PeerError::Unexpected { packet: "Write", phase: "Behind" });
+        }
         let connection = &mut self.connections[peer];
         let len = u64::from(write.range.len);
         connection.devices[volume].received_bytes += len;

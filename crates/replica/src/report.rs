@@ -113,6 +113,8 @@ impl Resource {
             sync_state: states.sync_state.clone(),
             reason: connection.reason.clone(),
             ap_in_flight_bytes: connection.outbound.open_bytes(),
+            congested: self.is_congested(peer),
+            lag: self.lag(peer, now),
             rs_in_flight_bytes: connection.devices.iter().map(|d| d.resync.in_flight_bytes).sum(),
             peer_devices: devices.collect(),
         }

@@ -348,6 +348,7 @@ impl Resource {
             self.advance_handshake(peer);
             for volume in self.volume_indexes() {
                 self.advance_resync(peer, volume);
+                self.advance_congestion(peer, volume);
             }
         }
         self.advance_role();

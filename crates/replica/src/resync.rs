@@ -104,6 +104,11 @@ impl Resync {
         self.fresh_uuid
     }
 
+    /// Whether both ends have begun to agree that it is over.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.ending != Ending::NotYet
+    }
+
     pub(crate) fn is_full(&self) -> bool {
         self.full
     }

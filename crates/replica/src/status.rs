@@ -113,6 +113,15 @@ pub struct Divergence {
     pub peer: Party,
 }
 
+/// How far a peer's copy is behind what the application was told is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lag {
+    /// Bytes that the peer may lack; never less than it lacks.
+    pub bytes: u64,
+    /// Age of the oldest of them, as far as this process knows.
+    pub age: std::time::Duration,
+}
+
 /// A connection at one moment.
 #[derive(Clone, Debug)]
 pub struct ConnectionStatus {
@@ -132,6 +141,10 @@ pub struct ConnectionStatus {
     pub reason: Option<String>,
     /// Bytes of application writes sent and not acked.
     pub ap_in_flight_bytes: u64,
+    /// The link has fallen behind further than it may.
+    pub congested: bool,
+    /// How far the peer is behind.
+    pub lag: Lag,
     /// Bytes of resync under way.
     pub rs_in_flight_bytes: u64,
     /// One entry a volume.

@@ -31,6 +31,7 @@ impl Resource {
                 self.invalidation_deadline(peer),
                 self.patience_ends(peer),
                 connection.outbound.barrier_due,
+                self.catch_up_deadline(peer),
                 Some(self.ping_deadline(peer)),
             ]
             .into_iter()

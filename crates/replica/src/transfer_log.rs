@@ -32,9 +32,11 @@ impl Resource {
             }
             if write.unbarriered.remove(peer) {
                 write.unacked.remove(peer);
-                self.connections[peer].outbound.leave(write.weight);
+                self.connections[peer].outbound.leave(write.weight_for(peer));
                 write.awaiting.remove(peer);
-                write.on_peer |= self.connections[peer].devices[write.volume].has_good_disk();
+                // A notice is no copy.
+                write.on_peer |= !write.only_told.contains(peer)
+                    && self.connections[peer].devices[write.volume].has_good_disk();
                 if write.stage == Stage::InFlight {
                     settled.push(key);
                 }
@@ -59,7 +61,7 @@ impl Resource {
             if !write.unbarriered.remove(peer) {
                 continue;
             }
-            let (volume, range, weight) = (write.volume, write.range, write.weight);
+            let (volume, range, weight) = (write.volume, write.range, write.weight_for(peer));
             if write.stage == Stage::InFlight {
                 settled.push(key);
             }

@@ -16,7 +16,7 @@ use tandem_wire::{ByteRange, DiskState, Packet, PeerWrite, Protocol, RequestId, 
 use crate::action::{Action, AttachGeneration, ClientId, Cookie, DiskOpKind};
 use crate::activity_log::piece::{Rest, part};
 use crate::error::{DiskError, RequestError};
-use crate::limits::BLOCK_BYTES;
+use crate::limits::{BLOCK_BYTES, NOTICE_BYTES};
 use crate::peers::{PeerIndex, PeerSet, VolumeIndex};
 use crate::range_lock::{LockId, LockKind};
 use crate::read::ReadFor;
@@ -73,7 +73,7 @@ pub(crate) struct Write {
     /// The disk in whose activity log it holds references.
     pub(crate) covered: Option<AttachGeneration>,
     /// Bytes it counts for in what may be open towards a peer.
-    pub(crate) weight: u32,
+    weight: u32,
     pub(crate) fua: bool,
     pub(crate) lock: Option<LockId>,
     pub(crate) stage: Stage,
@@ -84,6 +84,8 @@ pub(crate) struct Write {
     pub(crate) unacked: PeerSet,
     /// Peers that may not have made it durable yet.
     pub(crate) unbarriered: PeerSet,
+    /// Peers that were only told that they lack it.
+    pub(crate) only_told: PeerSet,
     /// A peer's good disk has it.
     pub(crate) on_peer: bool,
     /// Place in the transfer log.
@@ -123,6 +125,7 @@ impl Write {
             awaiting: PeerSet::default(),
             unacked: PeerSet::default(),
             unbarriered: PeerSet::default(),
+            only_told: PeerSet::default(),
             on_peer: false,
             seq: 0,
             issued_at: now,
@@ -209,6 +212,9 @@ impl Resource {
 
     /// Whether a write may be issued at this moment. Starts what it waits for, if anything.
     fn gate_is_open(&mut self, volume: VolumeIndex) -> bool {
+        if !self.relieve_congestion() {
+            return false;
+        }
         let held = self.connections.iter().any(|c| c.holds_requests() || c.outbound.is_full());
         if held || self.is_giving_up() {
             return false;
@@ -252,6 +258,9 @@ impl Resource {
     fn send_write(&mut self, peer: PeerIndex, key: Key, kind: &WriteKind) {
         let write = self.writes.get(key).expect("the caller holds the write");
         let (volume, range) = (write.volume, write.range);
+        if self.is_only_told(peer, volume) {
+            return self.send_notice(peer, key);
+        }
         if !self.replicates(peer, volume) {
             return self.set_out_of_sync(volume, peer, range);
         }
@@ -275,6 +284,22 @@ impl Resource {
             Protocol::B | Protocol::C => write.awaiting.insert(peer),
         }
         self.send(peer, packet);
+        if mark {
+            self.send_barrier(peer);
+        }
+    }
+
+    /// Tells a peer that it does not get a write; like a write, that is open until a barrier ack.
+    fn send_notice(&mut self, peer: PeerIndex, key: Key) {
+        let write = self.writes.get(key).expect("the caller holds the write");
+        let (volume, range, seq) = (write.volume, write.range, write.seq);
+        self.set_out_of_sync(volume, peer, range);
+        let (_, mark) = self.connections[peer].outbound.enter(seq, NOTICE_BYTES, self.now);
+        let number = self.volumes[volume].number;
+        self.send(peer, Packet::OutOfSync(number, range));
+        let write = self.write_mut(key);
+        write.unbarriered.insert(peer);
+        write.only_told.insert(peer);
         if mark {
             self.send_barrier(peer);
         }
@@ -311,7 +336,7 @@ impl Resource {
         write.awaiting.remove(peer);
         write.unacked.remove(peer);
         let was_open = write.unbarriered.remove(peer);
-        let (volume, range, weight) = (write.volume, write.range, write.weight);
+        let (volume, range, weight) = (write.volume, write.range, write.weight_for(peer));
         if was_open {
             self.connections[peer].outbound.leave(weight);
         }
@@ -384,6 +409,13 @@ impl Resource {
 
     fn write_mut(&mut self, key: Key) -> &mut Write {
         self.writes.get_mut(key).expect("events of a write come before its end")
+    }
+}
+
+impl Write {
+    /// What it counts for in what is open towards a peer.
+    pub(crate) fn weight_for(&self, peer: PeerIndex) -> u32 {
+        if self.only_told.contains(peer) { NOTICE_BYTES } else { self.weight }
     }
 }
 

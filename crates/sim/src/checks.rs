@@ -8,6 +8,7 @@ pub mod coverage;
 pub mod differences;
 pub mod equality;
 pub mod floors;
+pub mod lag;
 pub mod mirror;
 pub mod policies;
 pub mod prefix;

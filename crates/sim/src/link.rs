@@ -82,6 +82,8 @@ struct Stream {
     flight: VecDeque<(u64, Piece)>,
     flight_bytes: usize,
     last_at: u64,
+    /// When what was sent so far has left.
+    free_at: u64,
 }
 
 #[derive(Debug)]
@@ -339,7 +341,9 @@ impl SimLink {
             let payload = frame.payload.as_ref().map_or(0, Bytes::len) as u64;
             let way = self.prng.log_between(self.pace.low, self.pace.high);
             let Slowness { delay, factor } = self.slow[from];
-            let at = clock.now() + way + delay + payload / 1024 * self.pace.per_kib * factor;
+            let begins = stream.free_at.max(clock.now());
+            stream.free_at = begins + payload * self.pace.per_kib * factor / 1024;
+            let at = stream.free_at + way + delay;
             stream.last_at = stream.last_at.max(at);
             let header = Bytes::copy_from_slice(&frame.header);
             for bytes in [Some(header), frame.payload].into_iter().flatten() {
@@ -371,6 +375,7 @@ impl Stream {
             flight: VecDeque::new(),
             flight_bytes: 0,
             last_at: now,
+            free_at: now,
         }
     }
 

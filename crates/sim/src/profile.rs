@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tandem_replica::NetConfig;
+use tandem_replica::{NetConfig, OnCongestion};
 use tandem_wire::{
     AfterSplitBrain0Pri, AfterSplitBrain1Pri, AfterSplitBrain2Pri, Policies, Protocol, RoleConflict,
 };
@@ -138,17 +138,22 @@ impl Profile {
             stalls: prng.pick(&[0, 0, 1, 5]),
         };
         let bytes = if prng.per_mille(500) { [512; 2] } else { [4096; 2] };
+        let protocol = prng.pick(&[Protocol::A, Protocol::B, Protocol::C, Protocol::C]);
+        let is_narrow = protocol == Protocol::A && prng.per_mille(400);
         let mut profile = Self {
-            protocol: prng.pick(&[Protocol::A, Protocol::B, Protocol::C, Protocol::C]),
+            protocol,
             volume_blocks: (0..volumes).map(|_| blocks(prng)).collect(),
             external: [prng.per_mille(500), prng.per_mille(500)],
             block_size: if prng.per_mille(100) { [512, 4096] } else { bytes },
-            net: draw_net(prng),
+            net: draw_net(prng, is_narrow),
             disk: [disk(prng), disk(prng)],
             link: LinkPace {
                 low: way,
                 high: way * prng.between(1, 20),
-                per_kib: prng.log_between(100, 20 * MICROS),
+                per_kib: match is_narrow {
+                    true => prng.log_between(20 * MICROS, MILLIS),
+                    false => prng.log_between(100, 20 * MICROS),
+                },
                 split: prng.pick(&[0, 50, 500]),
             },
             clients: prng.pick(&[1, 1, 2, 3, 4, 4, 8, 16]),
@@ -230,7 +235,7 @@ fn draw_policies(prng: &mut Prng, split_brain: bool) -> Policies {
     }
 }
 
-fn draw_net(prng: &mut Prng) -> NetConfig {
+fn draw_net(prng: &mut Prng, is_narrow: bool) -> NetConfig {
     let ms = |prng: &mut Prng, low, high| Duration::from_millis(prng.log_between(low, high));
     NetConfig {
         timeout: ms(prng, 500, 3000),
@@ -241,5 +246,11 @@ fn draw_net(prng: &mut Prng) -> NetConfig {
         max_epoch_size: prng.pick(&[2, 20, 2048]),
         resync_window_bytes: prng.pick(&[256 << 10, 1 << 20, 16 << 20]),
         policies: Policies::default(),
+        on_congestion: match prng.below(10) {
+            0..3 => OnCongestion::Block,
+            3..9 => OnCongestion::PullAhead,
+            _ => OnCongestion::Disconnect,
+        },
+        congestion_fill_bytes: if is_narrow { prng.log_between(8 << 10, 512 << 10) } else { 0 },
     }
 }

@@ -3,7 +3,7 @@
 use tandem_wire::{ByteRange, DiskState, Protocol, Role};
 
 use crate::checks::prefix::Boundary;
-use crate::checks::{Violation, coverage, equality, floors, mirror, transition};
+use crate::checks::{Violation, coverage, equality, floors, lag, mirror, transition};
 use crate::clock::{MILLIS, SECONDS};
 use crate::event::Event;
 use crate::node::{Node, node_id, volume_number};
@@ -121,7 +121,29 @@ impl World {
             }
             self.check_pair(volume)?;
         }
+        for node in [0, 1] {
+            self.check_lag(node)?;
+        }
         Ok(())
+    }
+
+    /// P3: the lag that a Primary tells is never smaller than what its peer lacks of what was
+    /// replied to.
+    fn check_lag(&self, node: usize) -> Result<(), Violation> {
+        let Some(resource) = &self.nodes[node].resource else { return Ok(()) };
+        if resource.role() != Role::Primary || self.model.tenure.node != Some(node) {
+            return Ok(());
+        }
+        let mut missing = 0;
+        for volume in 0..self.model.volumes.len() {
+            if self.nodes[node].view.volumes[volume].disk != DiskState::UpToDate {
+                return Ok(()); // its bits are on no disk of its own
+            }
+            let contents = self.nodes[1 - node].disks[volume].contents();
+            missing += lag::missing_sectors(&self.model, volume, node, contents);
+        }
+        let lag = resource.status(self.now()).connections[0].lag;
+        lag::check(node, missing * SECTOR as u64, lag)
     }
 
     fn check_running(&self, node: usize, volume: usize) -> Result<(), Violation> {

@@ -239,6 +239,7 @@ impl Draft {
             Packet::State(volume, it) => Self::of_record(Kind::State, *volume, it.to_record()),
             Packet::SyncUuid(volume, uuid) => Self::of_uuid(Kind::SyncUuid, *volume, *uuid),
             Packet::SyncDone(volume, uuid) => Self::of_uuid(Kind::SyncDone, *volume, *uuid),
+            Packet::CatchUp(volume, uuid) => Self::of_uuid(Kind::CatchUp, *volume, *uuid),
             Packet::Bitmap { volume, first_block, last, runs } => {
                 let offset = *first_block;
                 Self::of_record(Kind::Bitmap, *volume, runs.clone())
@@ -361,6 +362,7 @@ fn open(header: FrameHeader, payload: Bytes) -> Result<Packet, FrameError> {
         Kind::State => Packet::State(volume, State::from_record(&payload)?),
         Kind::SyncUuid => Packet::SyncUuid(volume, header.uuid()),
         Kind::SyncDone => Packet::SyncDone(volume, header.uuid()),
+        Kind::CatchUp => Packet::CatchUp(volume, header.uuid()),
         Kind::Bitmap => Packet::Bitmap {
             volume,
             first_block: header.offset,

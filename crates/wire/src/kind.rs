@@ -103,6 +103,8 @@ kinds! {
     PingAck = 40,
     /// `Packet::Invalidate`.
     Invalidate = 56,
+    /// `Packet::CatchUp`.
+    CatchUp = 48,
 }
 
 /// Bits of the header's flags.
@@ -152,7 +154,7 @@ impl Kind {
             Self::Sizes => RECORD.exactly(record::SIZES_BYTES),
             Self::Uuids => RECORD.exactly(record::UUIDS_BYTES),
             Self::State => RECORD.exactly(record::STATE_BYTES),
-            Self::SyncUuid | Self::SyncDone => Rule::NONE.volume().offset(),
+            Self::SyncUuid | Self::SyncDone | Self::CatchUp => Rule::NONE.volume().offset(),
             Self::Bitmap => {
                 Rule::NONE.flags(flag::LAST).volume().offset().payload(0, BITMAP_BYTES_MAX)
             }

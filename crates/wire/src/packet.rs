@@ -350,6 +350,9 @@ pub enum Packet {
     Ping,
     /// Yes.
     PingAck,
+    /// From a node that is Ahead to its peer: become the target of what you were told you miss; the
+    /// sender's generation.
+    CatchUp(VolumeNumber, Uuid),
 }
 
 impl Packet {
@@ -388,6 +391,7 @@ impl Packet {
             Self::BarrierAck(..) => "BarrierAck",
             Self::Ping => "Ping",
             Self::PingAck => "PingAck",
+            Self::CatchUp(..) => "CatchUp",
         }
     }
 
@@ -411,6 +415,7 @@ impl Packet {
             | Self::SyncUuid(..)
             | Self::Bitmap { .. }
             | Self::SyncDone(..)
+            | Self::CatchUp(..)
             | Self::Prepare { .. }
             | Self::PrepareReply { .. }
             | Self::Commit { .. }

@@ -161,6 +161,7 @@ impl Fields {
             Packet::Ping,
             Packet::PingAck,
             Packet::Invalidate { id, volume: self.volume, whose: self.whose },
+            Packet::CatchUp(self.volume, Uuid(0xf2)),
         ]
     }
 }

@@ -114,6 +114,7 @@ fn status() -> Response {
         sync_state: SyncState::Normal,
         disconnect_reason: None,
         lag_bytes: 0,
+        lag_ms: 0,
     };
     Response::Status(vec![ResourceStatus {
         name: "r0".into(),

@@ -10,7 +10,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{Minor, NodeId, VolumeNumber};
-use crate::names::{AfterSb0Pri, AfterSb1Pri, AfterSb2Pri, OnIoError, Protocol, RrConflict};
+use crate::names::{
+    AfterSb0Pri, AfterSb1Pri, AfterSb2Pri, OnCongestion, OnIoError, Protocol, RrConflict,
+};
 
 /// A resource as one of its nodes sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,6 +126,10 @@ pub struct NetOptions {
     pub always_asbp: bool,
     /// What is done where a Primary should become target of a resync.
     pub rr_conflict: RrConflict,
+    /// What is done about a congested link in protocol A.
+    pub on_congestion: OnCongestion,
+    /// Bytes in flight from which on a link counts as congested; 0 for never.
+    pub congestion_fill_bytes: u64,
 }
 
 /// Section `disk` as far as it concerns the disk.

@@ -14,6 +14,7 @@ use super::tree::Word;
 use crate::config::NetOptions;
 use crate::id::{Minor, NodeId, VolumeNumber};
 use crate::limits;
+use crate::names::{OnCongestion, Protocol};
 
 /// The definitions of all resources that are without errors.
 pub(super) fn resolve(config: &RawConfig, diagnostics: &mut Diagnostics) -> Vec<Definition> {
@@ -201,6 +202,7 @@ impl Resolver<'_> {
         let net = merge(&sets.iter().collect::<Vec<_>>());
         self.check_times(&net);
         self.check_loser(&net, [&hosts[a].name.text, &hosts[b].name.text]);
+        self.check_congestion(&net);
         let mut volumes = BTreeMap::new();
         for (number, (at, set)) in written.iter().flat_map(|connection| &connection.volumes) {
             if !self.raw.volumes_of(&hosts[a]).contains_key(number) {
@@ -258,6 +260,19 @@ impl Resolver<'_> {
                     format!("timeout ({:?}) must be below {name} ({value:?})", typed.timeout);
                 self.error(at, message);
             }
+        }
+    }
+
+    /// Only protocol A answers before the peer has a write, so only it can pull ahead.
+    fn check_congestion(&mut self, net: &PlacedSet) {
+        let typed = NetOptions::from_set(&without_places(net.clone()));
+        let pulls = typed.on_congestion == OnCongestion::PullAhead;
+        if let (true, Some((_, at))) = (pulls, net.get("on-congestion"))
+            && typed.protocol != Protocol::A
+        {
+            let message =
+                format!("on-congestion pull-ahead needs protocol A, not {}", typed.protocol);
+            self.error(*at, message);
         }
     }
 

@@ -161,6 +161,7 @@ fn connection(connection: &ConnectionStatus, resource: &ResourceStatus) -> Strin
     object
         .string_or_null("disconnect-reason", connection.disconnect_reason.as_deref())
         .number("lag-bytes", connection.lag_bytes)
+        .number("lag-ms", connection.lag_ms)
         .array("paths", &paths)
         .array("peer_devices", &peer_devices)
         .end()

@@ -133,6 +133,8 @@ pub struct ConnectionStatus {
     pub disconnect_reason: Option<String>,
     /// Bytes written here that the peer may not have on its disk: never smaller than the truth.
     pub lag_bytes: u64,
+    /// Age of the oldest of these, in milliseconds.
+    pub lag_ms: u64,
 }
 
 /// Two addresses that can be connected.

@@ -77,6 +77,7 @@ fn resource(
         sync_state: SyncState::Normal,
         disconnect_reason: None,
         lag_bytes: 0,
+        lag_ms: 0,
     };
     ResourceStatus {
         name: "some-resource".to_owned(),
@@ -136,12 +137,13 @@ fn json_is_drbds_with_keys_added() {
         "sync-state",
         "disconnect-reason",
         "lag-bytes",
+        "lag-ms",
     ];
     for (name, status) in samples() {
         let ours = json(std::slice::from_ref(&status));
         serde_json::from_str::<serde_json::Value>(&ours).expect("it is JSON");
         let is_added = |line: &&str| added.iter().any(|key| line.contains(&format!("\"{key}\":")));
-        assert_eq!(ours.lines().filter(is_added).count(), 4 + 3 * status.volumes.len());
+        assert_eq!(ours.lines().filter(is_added).count(), 5 + 3 * status.volumes.len());
         let without: Vec<&str> = ours.lines().filter(|line| !is_added(line)).collect();
         // A key is added behind the last one of a device, which then ends in a comma.
         let without = without.join("\n").replace("70,\n    }", "70\n    }");

@@ -56,6 +56,12 @@ pub(crate) fn peer(resource: &ResourceConfig, peer: &PeerConfig) -> replica::Pee
             max_epoch_size: net.max_epoch_size,
             resync_window_bytes: replica::NetConfig::default().resync_window_bytes,
             policies: policies(resource, peer),
+            on_congestion: match net.on_congestion {
+                names::OnCongestion::Block => replica::OnCongestion::Block,
+                names::OnCongestion::PullAhead => replica::OnCongestion::PullAhead,
+                names::OnCongestion::Disconnect => replica::OnCongestion::Disconnect,
+            },
+            congestion_fill_bytes: net.congestion_fill_bytes,
         },
     }
 }

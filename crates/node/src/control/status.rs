@@ -96,12 +96,11 @@ fn connection(
     let peer: &PeerConfig = config.peers.iter().find(|it| it.node_id.0 == status.peer.0)?;
     let established = status.state == core::ConnectionState::Connected;
     let devices: Vec<_> = status.peer_devices.iter().map(peer_device).collect();
-    let dirty: u64 = status.peer_devices.iter().map(|it| it.out_of_sync_bytes).sum();
     Some(shown::ConnectionStatus {
         peer_node_id: NodeId(status.peer.0),
         name: status.name.clone(),
         connection_state: connection_state(status.state),
-        congested: false,
+        congested: status.congested,
         peer_role: role(status.peer_role),
         tls: false,
         ap_in_flight_bytes: status.ap_in_flight_bytes,
@@ -115,7 +114,8 @@ fn connection(
         protocol: protocol(status.protocol),
         sync_state: sync_state(config, status),
         disconnect_reason: status.reason.clone(),
-        lag_bytes: dirty + status.ap_in_flight_bytes,
+        lag_bytes: status.lag.bytes,
+        lag_ms: u64::try_from(status.lag.age.as_millis()).unwrap_or(u64::MAX),
     })
 }
 
@@ -209,6 +209,8 @@ fn replication(state: wire::ReplicationState) -> names::ReplicationState {
         wire::ReplicationState::WFBitMapT => names::ReplicationState::WFBitMapT,
         wire::ReplicationState::SyncSource => names::ReplicationState::SyncSource,
         wire::ReplicationState::SyncTarget => names::ReplicationState::SyncTarget,
+        wire::ReplicationState::Ahead => names::ReplicationState::Ahead,
+        wire::ReplicationState::Behind => names::ReplicationState::Behind,
     }
 }
 

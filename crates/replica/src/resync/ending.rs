@@ -32,7 +32,11 @@ impl Resource {
         let expected = match device.replication {
             Replication::SyncSource => device.resync.ending == Ending::NotYet,
             Replication::SyncTarget => device.resync.ending == Ending::Told,
-            Replication::Off | Replication::Preparing { .. } | Replication::Established => false,
+            Replication::Off
+            | Replication::Preparing { .. }
+            | Replication::Established
+            | Replication::Ahead(_)
+            | Replication::Behind(_) => false,
         };
         if !expected {
             return Err(PeerError::Unexpected { packet: "SyncDone", phase: "not at its end" });

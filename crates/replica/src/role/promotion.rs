@@ -72,6 +72,14 @@ impl Resource {
     fn has_good_data(&self, force: bool) -> Result<(), CommandError> {
         for volume in self.volume_indexes() {
             let disk = self.volumes[volume].disk_state();
+            let number = self.volumes[volume].number;
+            if self.is_behind(volume) {
+                let text = format!(
+                    "volume {number} is Behind its peer, which has newer data; wait until it has \
+                     caught up, or disconnect and use --force to go on with older data"
+                );
+                return Err(CommandError::Refused(text));
+            }
             let forced = force && self.volumes[volume].is_attached();
             if self.has_data(volume) || forced {
                 continue;
@@ -95,7 +103,6 @@ impl Resource {
                 | DiskState::DUnknown
                 | DiskState::UpToDate => "attach a disk, or connect an UpToDate peer",
             };
-            let number = self.volumes[volume].number;
             let advice = advice.to_owned();
             return Err(CommandError::NeedUpToDate { volume: number, disk, advice });
         }

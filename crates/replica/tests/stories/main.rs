@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "in a test, what is not there is a failure")]
 
 mod activity_log;
+mod congestion;
 mod disks;
 mod errors;
 mod hunt;

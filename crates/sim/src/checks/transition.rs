@@ -45,6 +45,8 @@ pub fn check<'a>(
         if is == ReplicationState::SyncTarget && was != is {
             let source = model.volumes[volume].nodes[1 - node].volatile.clone();
             model.volumes[volume].nodes[node].begin_target(&source);
+            // What the source wrote apart this node gets; before that it is good for nothing.
+            model.volumes[volume].nodes[1 - node].forked = false;
         }
         let gone = after.volumes[volume].disk < DiskState::Outdated;
         if gone || (is != ReplicationState::Established && is != ReplicationState::Off) {
@@ -70,7 +72,9 @@ fn is_target(state: ReplicationState) -> bool {
         ReplicationState::Off
         | ReplicationState::Established
         | ReplicationState::WFBitMapS
-        | ReplicationState::SyncSource => false,
+        | ReplicationState::SyncSource
+        | ReplicationState::Ahead
+        | ReplicationState::Behind => false,
     }
 }
 

@@ -6,7 +6,9 @@ use std::time::Duration;
 use super::OptionSet;
 use crate::config::table::{Kind, Section, Unit};
 use crate::config::{DiskOptions, NetOptions, ResourceOptions, ResyncOptions};
-use crate::names::{AfterSb0Pri, AfterSb1Pri, AfterSb2Pri, OnIoError, Protocol, RrConflict};
+use crate::names::{
+    AfterSb0Pri, AfterSb1Pri, AfterSb2Pri, OnCongestion, OnIoError, Protocol, RrConflict,
+};
 
 impl ResourceOptions {
     pub(in crate::config) fn from_set(set: &OptionSet) -> Self {
@@ -33,6 +35,8 @@ impl NetOptions {
             after_sb_2pri: get.named("after-sb-2pri").unwrap_or(AfterSb2Pri::Disconnect),
             always_asbp: get.flag("always-asbp", false),
             rr_conflict: get.named("rr-conflict").unwrap_or(RrConflict::Disconnect),
+            on_congestion: get.named("on-congestion").unwrap_or(OnCongestion::Block),
+            congestion_fill_bytes: get.bytes("congestion-fill"),
         }
     }
 }

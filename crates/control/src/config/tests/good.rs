@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{pair, parse, seen_from_a, warnings};
 use crate::config::{MetaDisk, NetOptions, ResyncOptions};
 use crate::id::{Minor, NodeId, VolumeNumber};
-use crate::names::{AfterSb0Pri, AfterSb1Pri, AfterSb2Pri, Protocol, RrConflict};
+use crate::names::{AfterSb0Pri, AfterSb1Pri, AfterSb2Pri, OnCongestion, Protocol, RrConflict};
 
 #[test]
 fn the_smallest_resource_has_drbds_defaults() {
@@ -40,6 +40,8 @@ fn the_smallest_resource_has_drbds_defaults() {
         after_sb_2pri: AfterSb2Pri::Disconnect,
         always_asbp: false,
         rr_conflict: RrConflict::Disconnect,
+        on_congestion: OnCongestion::Block,
+        congestion_fill_bytes: 0,
     };
     assert_eq!(peer.net, expected);
     let expected = ResyncOptions {
@@ -78,6 +80,9 @@ fn options_arrive_in_their_units() {
         ("net { max-epoch-size 20000; }", |net| net.max_epoch_size == 20_000),
         ("net { sndbuf-size 1M; rcvbuf-size 2048; }", |net| {
             (net.sndbuf_bytes, net.rcvbuf_bytes) == (1 << 20, 2048)
+        }),
+        ("net { on-congestion pull-ahead; congestion-fill 10M; protocol A; }", |net| {
+            (net.on_congestion, net.congestion_fill_bytes) == (OnCongestion::PullAhead, 10 << 20)
         }),
         ("net { sndbuf-size 8s; }", |net| net.sndbuf_bytes == 4096),
         ("net { allow-two-primaries no; no-tls; after-sb-0pri disconnect; }", |net| {

@@ -52,9 +52,11 @@ fn section(name: &str, section: Section, seed: u64) -> String {
     format!("{name} {{ {} }}", kept.concat())
 }
 
-/// Options of which no value is taken.
+/// Options that are not taken, or not whatever stands beside them.
 fn is_refused(option: &str) -> bool {
-    ["cram-hmac-alg", "shared-secret", "tls-"].iter().any(|name| option.starts_with(name))
+    ["cram-hmac-alg", "shared-secret", "tls-", "on-congestion pull-ahead"]
+        .iter()
+        .any(|name| option.starts_with(name))
 }
 
 fn text(seeds: &[u64; 8], volumes: u16, flags: u8) -> String {
