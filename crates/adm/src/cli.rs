@@ -103,6 +103,10 @@ pub(crate) enum Command {
     Invalidate(Invalidate),
     /// A peer's data are wrong: copy to it
     InvalidateRemote(Invalidate),
+    /// Freeze I/O on this node, and come back when nothing is in flight
+    SuspendIo(Objects),
+    /// Let I/O go on, whatever it was frozen for
+    ResumeIo(Objects),
     /// Show states (of all resources by default; needs no configuration)
     Status {
         /// As JSON

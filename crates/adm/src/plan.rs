@@ -51,6 +51,7 @@ pub(crate) fn plan(
         Command::Primary { objects, .. } | Command::Secondary { objects, .. } => {
             (objects, RESOURCE)
         }
+        Command::SuspendIo(objects) | Command::ResumeIo(objects) => (objects, RESOURCE),
         Command::Attach(objects) | Command::Detach { objects, .. } => (objects, VOLUME),
         Command::Connect { objects, .. } | Command::Disconnect { objects, .. } => (objects, PEER),
         Command::Invalidate(it) => (&it.objects, VOLUME),
@@ -94,6 +95,8 @@ fn add(command: &Command, target: &Target<'_>, steps: &mut Vec<Step>) {
         Command::Adjust(_) => Request::Adjust(target.config.clone()),
         Command::Primary { force, .. } => Request::Primary { resource, force: *force },
         Command::Secondary { force, .. } => Request::Secondary { resource, force: *force },
+        Command::SuspendIo(_) => Request::SuspendIo { resource },
+        Command::ResumeIo(_) => Request::ResumeIo { resource },
         Command::WaitConnect(wait) => {
             let peer = target.named_peer().map(|peer| peer.node_id);
             Request::WaitConnect { resource, peer, timeout: timeout(wait, target) }
@@ -197,6 +200,8 @@ fn resource_of(request: &Request) -> &str {
         | Request::Secondary { resource, .. }
         | Request::Invalidate { resource, .. }
         | Request::InvalidateRemote { resource, .. }
+        | Request::SuspendIo { resource }
+        | Request::ResumeIo { resource }
         | Request::WaitConnect { resource, .. }
         | Request::WaitSync { resource, .. } => resource,
         Request::Status { resource } => resource.as_deref().unwrap_or("all"),
@@ -250,6 +255,8 @@ fn show_request(request: &Request, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             let by_bits = flag(!*reset_bitmap, "--reset-bitmap=no");
             write!(f, "invalidate-remote {resource}/{volume} peer:{peer}{by_bits}")
         }
+        Request::SuspendIo { resource } => write!(f, "suspend-io {resource}"),
+        Request::ResumeIo { resource } => write!(f, "resume-io {resource}"),
         Request::Status { resource } => {
             write!(f, "status {}", resource.as_deref().unwrap_or("all"))
         }

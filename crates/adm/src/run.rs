@@ -38,6 +38,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         | Command::Secondary { .. }
         | Command::Invalidate(_)
         | Command::InvalidateRemote(_)
+        | Command::SuspendIo(_)
+        | Command::ResumeIo(_)
         | Command::Adjust(_)
         | Command::WaitConnect(_)
         | Command::WaitSync(_) => {

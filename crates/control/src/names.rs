@@ -250,6 +250,16 @@ names! {
 }
 
 names! {
+    /// What becomes of I/O while no good copy is reachable.
+    OnNoDataAccessible {
+        /// It is answered with an error.
+        IoError = "io-error",
+        /// It waits.
+        SuspendIo = "suspend-io",
+    }
+}
+
+names! {
     /// How order between epochs of writes is kept on the disk.
     WriteOrdering {
         /// Not at all.

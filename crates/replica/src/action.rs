@@ -272,6 +272,10 @@ pub enum Command {
         /// Close clients that are still connected.
         force: bool,
     },
+    /// Freeze the application's I/O on this node; ends when nothing is in flight.
+    SuspendIo,
+    /// End every suspension of I/O; where no data are accessible, errors are answered.
+    ResumeIo,
 }
 
 /// Something for the shell to carry out.

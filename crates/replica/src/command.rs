@@ -49,6 +49,11 @@ impl Resource {
                 self.begin_invalidate_remote(id, volume, peer, reset_bitmap)
             }
             Command::Down { force } => self.begin_down(id, force),
+            Command::SuspendIo => self.begin_suspend(id),
+            Command::ResumeIo => {
+                self.begin_resume(id);
+                Ok(())
+            }
         }
     }
 

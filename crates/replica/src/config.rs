@@ -23,6 +23,18 @@ pub struct Config {
     /// How long `primary` waits for a Primary peer that may be vanishing
     /// (DRBD `auto-promote-timeout`).
     pub promote_timeout: Duration,
+    /// `on-no-data-accessible`: what becomes of requests while no good copy is reachable.
+    pub on_no_data: OnNoData,
+}
+
+/// What becomes of requests while no good copy is reachable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnNoData {
+    /// They are answered with an error.
+    #[default]
+    IoError,
+    /// They wait until one is, or for `resume-io`.
+    SuspendIo,
 }
 
 /// One volume.

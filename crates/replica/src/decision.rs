@@ -96,6 +96,10 @@ pub enum Refusal {
     TargetIsPrimary,
     /// Both are Primary; neither has written yet, or it would be a split brain.
     TwoPrimaries,
+    /// One side is Primary without good data of its own and the other one has lost power: what was
+    /// written there and not flushed may be gone, which the Primary's clients must not find out by
+    /// reading older data.
+    SourceLostPower,
 }
 
 macro_rules! rules {

@@ -138,8 +138,8 @@ impl Resource {
             }
             self.release_held(peer);
         }
-        self.generation_settled(volume);
-        self.flushes_generation_settled(volume);
+        self.log_disk_lost(volume);
+        self.flushes_disk_lost(volume);
         // The log stays on disk for the next attach; what waited for it goes to the peers alone.
         for key in attached.log.into_iter().flat_map(|log| log.into_waiting()) {
             self.pass_gate(key);

@@ -8,7 +8,7 @@
 use bytes::Bytes;
 use tandem_wire::{DiskState, Packet, Protocol, RequestId};
 
-use crate::action::{Action, ClientId, Cookie, DiskOpKind};
+use crate::action::{Action, ClientId, Cookie, DiskOpKind, Request, RequestOp};
 use crate::error::{DiskError, RequestError};
 use crate::outbound::MarkKind;
 use crate::peers::{PeerIndex, PeerSet, VolumeIndex};
@@ -61,6 +61,8 @@ pub(crate) struct ClientFlush {
     local: Option<Result<(), DiskError>>,
     awaiting: PeerSet,
     on_peer: bool,
+    /// A peer that was lost may not have what is before it: as for a write.
+    apart: bool,
 }
 
 impl Resource {
@@ -144,6 +146,7 @@ impl Resource {
             local: None,
             awaiting: PeerSet::default(),
             on_peer: false,
+            apart: false,
         });
         self.volumes[volume].counters.upper_pending += 1;
         for peer in self.peer_indexes() {
@@ -196,11 +199,21 @@ impl Resource {
         for key in keys {
             let flush = self.flush_mut(key);
             if flush.awaiting.remove(peer) {
-                let volume = flush.volume;
-                self.rotate_generation(volume);
+                flush.apart = true;
             }
             self.settle_flush(key);
         }
+    }
+
+    /// The disk of a volume is given up: what was flushed there does not count for flushes that are
+    /// not answered.
+    pub(crate) fn flushes_disk_lost(&mut self, volume: VolumeIndex) {
+        for flush in self.flushes.iter_mut() {
+            if flush.volume == volume && flush.local.is_some() {
+                flush.local = Some(Err(DiskError::Io));
+            }
+        }
+        self.flushes_generation_settled(volume);
     }
 
     /// Flushes that waited for a generation.
@@ -219,24 +232,38 @@ impl Resource {
     fn settle_flush(&mut self, key: Key) {
         let flush = self.flushes.get(key).expect("events of a flush come before its end");
         let Some(local) = flush.local else { return };
-        if !flush.awaiting.is_empty() || self.volumes[flush.volume].is_rotating() {
+        if !flush.awaiting.is_empty() {
             return;
         }
-        let good_disk = self.volumes[flush.volume].disk_state() == DiskState::UpToDate;
-        let durable = flush.on_peer || (local.is_ok() && good_disk);
+        let ClientFlush { client, cookie, volume, apart, on_peer, .. } = *flush;
+        let good_disk = self.volumes[volume].disk_state() == DiskState::UpToDate;
+        let durable = on_peer || (local.is_ok() && good_disk);
         let mark = MarkKind::Flush(RequestId(key.to_bits()));
         if !durable && self.connections.iter().any(|peer| peer.outbound.has_mark(mark)) {
             return; // A and B promise the local disk only; without a good one a peer's must do
         }
-        let flush = self.flushes.remove(key).expect("it was there");
-        self.volumes[flush.volume].counters.upper_pending -= 1;
+        let again = !durable && self.tries_again(client, volume);
+        if !again && !self.may_answer(client, volume, apart) {
+            return;
+        }
+        self.flushes.remove(key).expect("it was there");
+        self.volumes[volume].counters.upper_pending -= 1;
         for peer in self.peer_indexes() {
             if self.connections[peer].outbound.has_mark(mark) {
                 self.connections[peer].outbound.close_epoch();
             }
         }
+        if again {
+            let volume = self.volumes[volume].number;
+            return self.hold_again(Request { client, cookie, volume, op: RequestOp::Flush });
+        }
         let result = if durable { Ok(None) } else { Err(RequestError::Io) };
-        self.push(Action::Reply { client: flush.client, cookie: flush.cookie, result });
+        self.push(Action::Reply { client, cookie, result });
+    }
+
+    /// Whether no flush is under way; `held`: those that could be answered do not count.
+    pub(crate) fn flushes_are_settled(&self, held: bool) -> bool {
+        self.flushes.iter().all(|(_, f)| held && f.local.is_some() && f.awaiting.is_empty())
     }
 
     fn flush_mut(&mut self, key: Key) -> &mut ClientFlush {

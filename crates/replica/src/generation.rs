@@ -25,11 +25,21 @@ impl Resource {
         if self.volumes[volume].is_rotating() || !self.volumes[volume].is_attached() {
             return;
         }
-        if !self.is_untold(volume) {
+        if self.is_frozen() || !self.is_untold(volume) {
             return;
         }
         self.volumes[volume].rotation = Some(Rotation::Flushing);
         self.flush_disk(volume, FlushWaiter::Rotation);
+    }
+
+    /// Starts a new generation where a peer that is gone does not have all that was answered: what
+    /// had to wait while I/O was frozen.
+    pub(crate) fn rotate_where_different(&mut self, volume: VolumeIndex) {
+        let Some(attached) = self.volumes[volume].attached() else { return };
+        let mut bitmaps = self.peer_indexes().map(|peer| (peer, attached.bitmaps[peer].count()));
+        if bitmaps.any(|(peer, bits)| bits > 0 && !self.replicates(peer, volume)) {
+            self.rotate_generation(volume);
+        }
     }
 
     /// What is older than the new generation is durable: make it.

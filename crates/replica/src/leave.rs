@@ -42,11 +42,34 @@ impl Resource {
                 return self.end_command(command, Ok(()));
             }
         }
+        if let Err(error) = self.can_do_without(peer) {
+            return self.end_command(command, Err(error));
+        }
         self.next_request += 1;
         let id = RequestId(self.next_request);
         let until = self.now + self.connections[peer].config.net.timeout;
         self.set_leaving(peer, Leaving::Asking { command, id, until });
         self.send(peer, Packet::Prepare { id, change: Change::Disconnect });
+    }
+
+    /// A Primary does not leave, and outdate, the only good copy there is.
+    fn can_do_without(&self, peer: PeerIndex) -> Result<(), CommandError> {
+        for volume in self.volume_indexes() {
+            let state = &self.volumes[volume];
+            let others =
+                self.peer_indexes().any(|other| other != peer && self.serves(other, volume));
+            if self.role == Role::Primary
+                && state.disk_state() != DiskState::UpToDate
+                && self.serves(peer, volume)
+                && !others
+            {
+                let advice =
+                    "the peer has the only good copy; use --force to do without".to_owned();
+                let (volume, disk) = (state.number, state.disk_state());
+                return Err(CommandError::NeedUpToDate { volume, disk, advice });
+            }
+        }
+        Ok(())
     }
 
     fn set_leaving(&mut self, peer: PeerIndex, leaving: Leaving) {

@@ -44,6 +44,7 @@ mod resync;
 mod role;
 mod slab;
 mod store;
+mod suspend;
 mod timers;
 mod transfer_log;
 mod volume;
@@ -54,12 +55,12 @@ pub use action::{
     DiskOpKind, DiskToken, Event, Handler, LinkDown, LinkEvent, LinkSession, OpenedDisk, Request,
     RequestOp, Severity,
 };
-pub use config::{Config, NetConfig, OnCongestion, PeerConfig, VolumeConfig};
+pub use config::{Config, NetConfig, OnCongestion, OnNoData, PeerConfig, VolumeConfig};
 pub use error::{CommandError, DiskError, PeerError, RequestError};
 pub use resource::{Export, Resource};
 pub use status::{
     ConnectionState, ConnectionStates, ConnectionStatus, Divergence, Lag, PeerDeviceStatus,
-    ResourceStatus, SyncState, VolumeStatus,
+    ResourceStatus, Suspended, SyncState, VolumeStatus,
 };
 pub use tandem_wire as wire;
 pub use time::Instant;

@@ -7,7 +7,7 @@
 use bytes::Bytes;
 use tandem_wire::{ByteRange, DiskState, Packet, RequestId};
 
-use crate::action::{Action, ClientId, Cookie, DiskOpKind};
+use crate::action::{ClientId, Cookie, DiskOpKind};
 use crate::connection::Connection;
 use crate::error::{DiskError, RequestError};
 use crate::peers::{PeerIndex, PeerSet, VolumeIndex};
@@ -81,11 +81,32 @@ impl Resource {
             self.connections[peer].expect_answer(self.now);
             return self.send(peer, packet);
         }
-        if self.connections.iter().any(Connection::holds_requests) {
+        let client = self.client_of(read.wanted_by);
+        if self.tries_again(client, volume) {
+            // What comes back may be able to read what was not to be read before.
+            let read = self.read_mut(key);
+            (read.local_failed, read.peers_failed) = (false, PeerSet::default());
+            read.source = Source::Waiting;
+            return;
+        }
+        let frozen = self.holds_answers() && self.clients.contains_key(&client);
+        if frozen || self.connections.iter().any(Connection::holds_requests) {
             self.read_mut(key).source = Source::Waiting;
             return;
         }
         self.end_read(key, Err(RequestError::Io));
+    }
+
+    fn client_of(&self, wanted_by: ReadFor) -> ClientId {
+        match wanted_by {
+            ReadFor::Client { client, .. } => client,
+            ReadFor::Base(write) => self.writes.get(write).expect("its base is being read").client,
+        }
+    }
+
+    /// Whether no read is under way; `held`: those that wait for a source do not count.
+    pub(crate) fn reads_are_settled(&self, held: bool) -> bool {
+        self.reads.iter().all(|(_, read)| held && read.source == Source::Waiting)
     }
 
     /// Whether there are good data to serve: here, or at a peer that replicates.
@@ -178,7 +199,7 @@ impl Resource {
                         .expect("less than a block");
                     Some(data.slice(start..start + asked.len as usize))
                 });
-                self.push(Action::Reply { client, cookie, result });
+                self.answer(client, cookie, result);
             }
         }
     }

@@ -20,6 +20,7 @@ impl Resource {
     pub fn status(&self, now: Instant) -> ResourceStatus {
         ResourceStatus {
             role: self.role,
+            suspended: self.suspended(),
             volumes: self.volume_statuses().collect(),
             connections: self
                 .peer_indexes()

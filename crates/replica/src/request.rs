@@ -14,8 +14,18 @@ use crate::write::NewWrite;
 impl Resource {
     /// A request from an export; ends in exactly one `Action::Reply`, unless its client is closed.
     /// Requests of clients that are not open are dropped: they get no answer (SEMANTICS rule 7).
+    /// While I/O is suspended they wait.
     pub fn handle_request(&mut self, request: Request, now: Instant) {
         self.begin_input(now);
+        if self.is_suspended() || self.has_held() {
+            self.hold_request(request);
+        } else {
+            self.carry_out_request(request);
+        }
+        self.settle();
+    }
+
+    pub(crate) fn carry_out_request(&mut self, request: Request) {
         let Request { client, cookie, op, .. } = request;
         let Some(&volume) = self.clients.get(&client) else {
             return;
@@ -47,7 +57,6 @@ impl Resource {
             }
             RequestOp::Flush => self.begin_flush(client, cookie, volume),
         }
-        self.settle();
     }
 
     /// Whether a request lies inside the export and within the limits.

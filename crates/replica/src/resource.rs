@@ -21,6 +21,7 @@ use crate::range_lock::LockId;
 use crate::read::Read;
 use crate::role::RoleChange;
 use crate::slab::{Key, Slab};
+use crate::suspend::Suspension;
 use crate::time::Instant;
 use crate::volume::{LockOwner, Purpose, Volume};
 use crate::write::Write;
@@ -58,6 +59,7 @@ pub struct Resource {
     pub(crate) invalidations: Vec<Invalidation>,
     pub(crate) detaching: Vec<Detaching>,
     pub(crate) down: Option<CommandId>,
+    pub(crate) suspension: Suspension,
     /// Names of prepares.
     pub(crate) next_request: u64,
     pub(crate) entropy: Entropy,
@@ -99,6 +101,7 @@ impl Resource {
             invalidations: Vec::new(),
             detaching: Vec::new(),
             down: None,
+            suspension: Suspension::default(),
             next_request: 0,
             unsettled: false,
             log_due: false,
@@ -251,6 +254,7 @@ impl Resource {
     pub fn close_client(&mut self, client: ClientId, now: Instant) {
         self.begin_input(now);
         self.clients.remove(&client);
+        self.forget_held(client);
         self.unsettled = true;
         self.settle();
     }
@@ -312,6 +316,7 @@ impl Resource {
         self.unsettled |= self.role_change.is_some()
             || self.down.is_some()
             || !self.invalidations.is_empty()
+            || self.suspension.is_suspending()
             || self.connections.iter().any(Connection::in_handshake);
     }
 
@@ -355,6 +360,7 @@ impl Resource {
         self.advance_invalidations();
         self.advance_detach();
         self.advance_down();
+        self.advance_suspension();
         self.retry_reads(None);
     }
 

@@ -8,10 +8,32 @@ use tandem_wire::{DiskState, NodeId, Protocol, ReplicationState, Role, VolumeNum
 pub struct ResourceStatus {
     /// This node's role.
     pub role: Role,
+    /// Why the application's I/O is frozen.
+    pub suspended: Suspended,
     /// Its volumes.
     pub volumes: Vec<VolumeStatus>,
     /// Its connections.
     pub connections: Vec<ConnectionStatus>,
+}
+
+/// Why the application's I/O is frozen; it is where one of them holds and this node is Primary.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Suspended {
+    /// `suspend-io` was said.
+    pub user: bool,
+    /// No UpToDate copy is reachable.
+    pub no_data: bool,
+    /// A lost peer is not known to be out of the way.
+    pub fencing: bool,
+    /// Quorum is lost.
+    pub quorum: bool,
+}
+
+impl Suspended {
+    /// Whether any reason holds.
+    pub fn any(self) -> bool {
+        self.user || self.no_data || self.fencing || self.quorum
+    }
 }
 
 /// A volume at one moment.

@@ -6,7 +6,7 @@ use crate::peers::{PeerIndex, VolumeIndex};
 use crate::resource::Resource;
 use crate::slab::Key;
 use crate::time::Instant;
-use crate::write::Stage;
+use crate::write::{Leg, Stage};
 
 impl Resource {
     /// Forgets writes at the front of the log that nobody owes anything for.
@@ -49,6 +49,7 @@ impl Resource {
     /// of sync, and replies that waited for it wait for a new generation instead (INV-1, INV-7).
     pub(crate) fn log_peer_lost(&mut self, peer: PeerIndex, only: Option<VolumeIndex>) {
         let protocol = self.connections[peer].session_protocol();
+        let waits = self.waits_for_data();
         let mut settled = std::mem::take(&mut self.scratch);
         for index in 0..self.log.len() {
             let key = self.log[index];
@@ -58,16 +59,22 @@ impl Resource {
             }
             let unseen = write.unacked.remove(peer) && protocol == Protocol::A;
             let owed = write.awaiting.remove(peer);
+            if waits && write.stage == Stage::InFlight {
+                // It comes back, perhaps without what it had not flushed.
+                write.on_peer = false;
+            }
             if !write.unbarriered.remove(peer) {
                 continue;
             }
+            let is_answered = write.stage == Stage::Replied;
+            write.apart |= owed || unseen;
             let (volume, range, weight) = (write.volume, write.range, write.weight_for(peer));
             if write.stage == Stage::InFlight {
                 settled.push(key);
             }
             self.connections[peer].outbound.leave(weight);
             self.set_out_of_sync(volume, peer, range);
-            if owed || unseen {
+            if is_answered && unseen {
                 self.rotate_generation(volume);
             }
         }
@@ -82,6 +89,18 @@ impl Resource {
         }
         self.scratch = std::mem::take(settled);
         self.retire_log();
+    }
+
+    /// The disk of a volume is given up: what it has of writes that are not answered does not count
+    /// any more, also where it comes back.
+    pub(crate) fn log_disk_lost(&mut self, volume: VolumeIndex) {
+        for key in &self.log {
+            let write = self.writes.get_mut(*key).expect("the log holds live writes");
+            if write.volume == volume && write.local == Leg::Done {
+                write.local = Leg::Failed;
+            }
+        }
+        self.generation_settled(volume);
     }
 
     /// The volume's generation is durable: replies that waited for it go out.

@@ -66,7 +66,8 @@ pub(crate) struct Write {
     /// The first piece of it, which is carried out.
     pub(crate) range: ByteRange,
     /// What to do; handed on when the write is issued, so that its buffer is free when disk and
-    /// links are done with it and not only when it retires.
+    /// links are done with it and not only when it retires. Where it may have to be issued again it
+    /// is kept until the reply.
     pub(crate) kind: Option<WriteKind>,
     /// What comes behind the piece that was issued.
     rest: Option<Rest>,
@@ -77,7 +78,7 @@ pub(crate) struct Write {
     pub(crate) fua: bool,
     pub(crate) lock: Option<LockId>,
     pub(crate) stage: Stage,
-    local: Leg,
+    pub(crate) local: Leg,
     /// Peers whose ack the reply waits for.
     pub(crate) awaiting: PeerSet,
     /// Peers that may not have applied it yet.
@@ -88,6 +89,8 @@ pub(crate) struct Write {
     pub(crate) only_told: PeerSet,
     /// A peer's good disk has it.
     pub(crate) on_peer: bool,
+    /// A peer that was lost may not have it: the reply waits for a new generation.
+    pub(crate) apart: bool,
     /// Place in the transfer log.
     pub(crate) seq: u64,
     pub(crate) issued_at: Instant,
@@ -127,6 +130,7 @@ impl Write {
             unbarriered: PeerSet::default(),
             only_told: PeerSet::default(),
             on_peer: false,
+            apart: false,
             seq: 0,
             issued_at: now,
         }
@@ -216,7 +220,7 @@ impl Resource {
             return false;
         }
         let held = self.connections.iter().any(|c| c.holds_requests() || c.outbound.is_full());
-        if held || self.is_giving_up() {
+        if held || self.is_giving_up() || self.is_suspended() {
             return false;
         }
         self.generation_allows_write(volume)
@@ -233,12 +237,16 @@ impl Resource {
         self.log_seq += 1;
         let seq = self.log_seq;
         let now = self.now;
+        let waits = self.waits_for_data();
         let write = self.write_mut(key);
         write.stage = Stage::InFlight;
         write.seq = seq;
         write.issued_at = now;
         let (volume, range, fua) = (write.volume, write.range, write.fua);
-        let kind = write.kind.take().expect("a write is issued once");
+        let kind = write.kind.take().expect("a write at the gate has what it writes");
+        if waits {
+            write.kind = Some(kind.clone());
+        }
         let (kind, rest) = part(write.whole, range, kind);
         (write.rest, write.weight) = (rest, weight(range, &kind));
         self.log.push_back(key);
@@ -307,9 +315,11 @@ impl Resource {
 
     /// The local disk has ended the write.
     pub(crate) fn local_write_done(&mut self, key: Key, error: Option<DiskError>) {
+        let volume = self.write_mut(key).volume;
+        let attached = self.volumes[volume].is_attached();
         let write = self.write_mut(key);
-        let volume = write.volume;
-        write.local = if error.is_none() { Leg::Done } else { Leg::Failed };
+        // A disk that was given up meanwhile does not count, whatever it says.
+        write.local = if error.is_none() && attached { Leg::Done } else { Leg::Failed };
         match error {
             Some(error) => self.disk_failed(volume, "writing data", error),
             None => self.written_under_cover(key),
@@ -351,14 +361,17 @@ impl Resource {
             && write.local != Leg::Pending
             && write.awaiting.is_empty()
         {
-            if self.volumes[write.volume].is_rotating() {
-                return; // the reply waits for the new generation; `generation_settled` comes back
-            }
-            let good_disk = self.volumes[write.volume].disk_state() == DiskState::UpToDate;
+            let Write { client, volume, apart, unbarriered, .. } = *write;
+            let good_disk = self.volumes[volume].disk_state() == DiskState::UpToDate;
             let stored = write.on_peer || (write.local == Leg::Done && good_disk);
-            if !stored && !write.unbarriered.is_empty() {
-                let peers = write.unbarriered;
-                return self.hurry_barriers(peers);
+            if !stored && !unbarriered.is_empty() {
+                return self.hurry_barriers(unbarriered);
+            }
+            if !stored && self.tries_again(client, volume) {
+                return self.retry_write(key);
+            }
+            if !self.may_answer(client, volume, apart) {
+                return; // `generation_settled` comes back to it
             }
             self.reply_write(key, stored);
         }
@@ -375,8 +388,35 @@ impl Resource {
         }
     }
 
+    /// Puts a write that nothing good has back to the gate, before all that came later. It gets a
+    /// new name, so that late acks for the old one touch nothing.
+    fn retry_write(&mut self, key: Key) {
+        let mut write = self.writes.remove(key).expect("events of a write come before its end");
+        self.log.retain(|logged| *logged != key);
+        for peer in write.unbarriered.iter() {
+            self.connections[peer].outbound.leave(write.weight_for(peer));
+        }
+        self.uncover(&write);
+        (write.covered, write.rest) = (None, None);
+        (write.unbarriered, write.only_told) = (PeerSet::default(), PeerSet::default());
+        write.stage = Stage::Gated;
+        write.local = Leg::Absent;
+        write.on_peer = false;
+        write.apart = false;
+        let seq = write.seq;
+        let key = self.writes.insert(write);
+        let is_before = |other: &Key| {
+            let other = self.writes.get(*other).expect("the gate holds live writes").seq;
+            other != 0 && other < seq
+        };
+        let place = self.gated.iter().take_while(|other| is_before(other)).count();
+        self.gated.insert(place, key);
+        self.unsettled = true;
+    }
+
     fn reply_write(&mut self, key: Key, stored: bool) {
         let write = self.write_mut(key);
+        write.kind = None;
         write.stage = Stage::Replied;
         let rest = write.rest.take().filter(|_| stored);
         let (client, cookie, volume) = (write.client, write.cookie, write.volume);
@@ -395,7 +435,7 @@ impl Resource {
     }
 
     /// Ends a write that was never issued.
-    fn abandon_write(&mut self, key: Key, error: RequestError) {
+    pub(crate) fn abandon_write(&mut self, key: Key, error: RequestError) {
         let write = self.writes.remove(key).expect("the caller holds the write");
         let issued = matches!(write.stage, Stage::InFlight | Stage::Replied);
         assert!(!issued, "issued writes are settled, not abandoned");

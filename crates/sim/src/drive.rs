@@ -2,7 +2,7 @@
 //! timer. Every input to a core goes through `input`, every action out of it through `drain`.
 
 use tandem_replica::{
-    Action, AttachGeneration, ClientId, CommandId, DiskCompletion, DiskOp, DiskToken,
+    Action, AttachGeneration, ClientId, CommandId, DiskCompletion, DiskOp, DiskOpKind, DiskToken,
     Event as News, Instant, LinkDown, LinkEvent, Resource,
 };
 use tandem_wire::VolumeNumber;
@@ -120,7 +120,8 @@ impl World {
         let DiskOp { volume, generation, token, kind } = op;
         let volume = usize::from(volume.0);
         let Some(target) = self.nodes.get_mut(node) else { return Ok(()) };
-        if target.opened[volume] != Some(generation) {
+        let is_open = target.opened[volume] == Some(generation);
+        if !is_open && !matches!(kind, DiskOpKind::Merge { .. }) {
             let text = format!("node {node} uses a disk that is not open: {kind:?}");
             return Err(Violation::new("disk contract", text));
         }
@@ -129,7 +130,10 @@ impl World {
             self.tell(Some(node), format_args!("disk {volume} {token:?} {text}"));
         }
         let target = &mut self.nodes[node];
-        let (key, delay) = target.disks[volume].issue(kind, &mut target.prng);
+        let (key, mut delay) = target.disks[volume].issue(kind, &mut target.prng);
+        if !is_open {
+            delay = 0; // a merge is on no disk, and over at once
+        }
         let life = target.life;
         let event = Event::Disk { node, life, volume, generation, token, key };
         self.clock.after(delay, event);

@@ -31,6 +31,10 @@ pub struct FaultCounts {
     pub split_brains: u64,
     /// Times a node was told that a policy has settled a split brain.
     pub settled: u64,
+    /// Times that I/O was frozen by the operator.
+    pub suspended: u64,
+    /// Times that it was because no data were accessible.
+    pub no_data: u64,
 }
 
 impl FaultCounts {
@@ -46,6 +50,8 @@ impl FaultCounts {
         self.crashes_checked += other.crashes_checked;
         self.split_brains += other.split_brains;
         self.settled += other.settled;
+        self.suspended += other.suspended;
+        self.no_data += other.no_data;
     }
 }
 
@@ -70,6 +76,8 @@ enum Fault {
     Narrow,
     HalfOpen,
     KillClient,
+    Suspend,
+    DetachPrimary,
 }
 
 impl World {
@@ -124,6 +132,8 @@ impl World {
                 self.link.reset_one_end(node, &mut self.clock);
             }
             Fault::KillClient => self.kill_client()?,
+            Fault::Suspend => self.plan_suspend(node)?,
+            Fault::DetachPrimary => self.plan_detach_primary()?,
         }
         Ok(())
     }
@@ -150,6 +160,8 @@ impl World {
             (weights.slow, Fault::Narrow),
             (weights.half_open, Fault::HalfOpen),
             (weights.kill_client, Fault::KillClient),
+            (weights.suspend, Fault::Suspend),
+            (weights.detach_primary, Fault::DetachPrimary),
         ];
         let total = table.iter().map(|(weight, _)| weight).sum();
         if total == 0 {

@@ -173,7 +173,8 @@ fn conclude(summary: &Summary, elapsed: Duration) {
     );
     println!(
         "faults: {} kills, {} power losses, {} cuts, {} resets, {} flipped bits, {} commands, \
-         {} split brains, {} settled by policy, {} damaged blocks; {} looks behind crashes",
+         {} split brains, {} settled by policy, {} damaged blocks; {} looks behind crashes; I/O \
+         frozen {} times by command, {} without data",
         faults.kills,
         faults.power_losses,
         faults.cuts,
@@ -183,7 +184,9 @@ fn conclude(summary: &Summary, elapsed: Duration) {
         faults.split_brains,
         faults.settled,
         faults.damaged,
-        faults.crashes_checked
+        faults.crashes_checked,
+        faults.suspended,
+        faults.no_data
     );
     println!(
         "{:.0} events/s, {:.0} simulated seconds per second",

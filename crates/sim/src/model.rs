@@ -199,7 +199,8 @@ impl Model {
         let Self { volumes, writes, .. } = self;
         let volume = &mut volumes[volume];
         for (index, model) in volume.nodes.iter_mut().enumerate() {
-            if index != node && !both {
+            let flushes = if index == node { own } else { both };
+            if !flushes {
                 continue;
             }
             for id in volume.acked[node].get(model.flushed[node]..covered).unwrap_or(&[]) {

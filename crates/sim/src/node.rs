@@ -43,6 +43,8 @@ pub struct Node {
     pub timer_at: Option<u64>,
     /// Its states as the checkers saw them last.
     pub view: View,
+    /// When its I/O was last seen frozen.
+    pub frozen_at: u64,
     /// Chance of its own: latencies, what a crash leaves.
     pub prng: Prng,
     boot: u64,
@@ -61,6 +63,7 @@ impl Node {
             resource: None,
             opened: vec![None; disks.len()],
             view: View::dead(disks.len()),
+            frozen_at: 0,
             disks,
             session: None,
             attempt: None,
@@ -137,6 +140,7 @@ impl Node {
             boot_id,
             entropy: self.prng.word(),
             promote_timeout: profile.net.timeout,
+            on_no_data: profile.on_no_data,
         }
     }
 }

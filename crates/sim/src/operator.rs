@@ -17,6 +17,7 @@ use crate::node::{Node, node_id, volume_number};
 use crate::world::{Phase, World};
 
 mod plan;
+pub mod suspend;
 
 /// What the operator knows and wants.
 #[derive(Debug, Default)]
@@ -34,6 +35,8 @@ pub struct Operator {
     apart_until: u64,
     /// Kept detached until then, by node.
     detached_until: [u64; 2],
+    /// What was said of I/O, by node.
+    io: [suspend::IoOrders; 2],
     /// Taken down on purpose: started again when the command is done.
     going_down: [bool; 2],
     /// Since when a split brain is reported, and when it is to be resolved.
@@ -56,6 +59,9 @@ impl Operator {
     pub fn calm(&mut self) {
         self.apart_until = 0;
         self.detached_until = [0; 2];
+        for orders in &mut self.io {
+            orders.calm();
+        }
         self.cuts = [u64::MAX; 2];
     }
 
@@ -74,6 +80,7 @@ impl Operator {
     pub fn saw_crash(&mut self, node: usize, power: bool, nodes: &[Node; 2]) {
         self.pending.retain(|_, (on, _, _)| *on != node);
         self.going_down[node] = false;
+        self.io[node] = suspend::IoOrders::default();
         let view = &nodes[node].view;
         if self.retiring == Some(node) {
             self.retiring = None;
@@ -154,6 +161,7 @@ impl World {
                 // Nothing has been marked: the node owes what it did.
                 self.model.volumes[usize::from(volume.0)].nodes[node].released = false;
             }
+            (Command::SuspendIo, true) => self.suspended(node),
             (
                 Command::Attach { .. }
                 | Command::Detach { .. }
@@ -161,7 +169,9 @@ impl World {
                 | Command::Disconnect { .. }
                 | Command::Invalidate { .. }
                 | Command::InvalidateRemote { .. }
-                | Command::Down { .. },
+                | Command::Down { .. }
+                | Command::SuspendIo
+                | Command::ResumeIo,
                 _,
             ) => {}
         }
@@ -176,6 +186,7 @@ impl World {
         self.check_apart()?;
         for node in [0, 1] {
             self.finish_down(node)?;
+            self.tend_io(node)?;
             self.tend_node(node)?;
         }
         self.tend_split_brain()?;
@@ -370,6 +381,7 @@ impl World {
         self.tell(Some(node), format_args!("stops"));
         self.operator.pending.retain(|_, (on, _, _)| *on != node);
         self.nodes[node].stop();
+        self.operator.io[node] = suspend::IoOrders::default();
         if let Some((_, key)) = self.nodes[node].session.take() {
             self.link.close(key, node, false, &mut self.clock);
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tandem_replica::{NetConfig, OnCongestion};
+use tandem_replica::{NetConfig, OnCongestion, OnNoData};
 use tandem_wire::{
     AfterSplitBrain0Pri, AfterSplitBrain1Pri, AfterSplitBrain2Pri, Policies, Protocol, RoleConflict,
 };
@@ -51,6 +51,8 @@ pub struct Profile {
     pub both_invalidate: u64,
     /// Promoted again without waiting for the peer, after a killed process only.
     pub hasty: bool,
+    /// What becomes of requests without data.
+    pub on_no_data: OnNoData,
     /// The activity logs.
     pub log: LogProfile,
 }
@@ -120,6 +122,10 @@ pub struct FaultWeights {
     pub half_open: u64,
     /// A client dies, and another one asks what it asked.
     pub kill_client: u64,
+    /// The operator suspends I/O, and resumes it later.
+    pub suspend: u64,
+    /// The operator detaches the Primary's disk, and attaches it again later.
+    pub detach_primary: u64,
 }
 
 impl Profile {
@@ -166,10 +172,12 @@ impl Profile {
             hasty: prng.per_mille(300),
             // From numbers of its own: worlds are as they would be without it.
             log: LogProfile::draw(&mut prng.clone().fork(7)),
+            on_no_data: OnNoData::IoError,
             both_invalidate: 0,
         };
         profile.net.policies = draw_policies(prng, profile.split_brain);
         profile.both_invalidate = prng.pick(&[0, 300]);
+        profile.on_no_data = prng.pick(&[OnNoData::IoError, OnNoData::SuspendIo]);
         profile
     }
 }
@@ -211,6 +219,8 @@ impl FaultWeights {
             slow: weight(200),
             half_open: weight(250),
             kill_client: weight(400),
+            suspend: weight(300),
+            detach_primary: weight(150),
         }
     }
 }

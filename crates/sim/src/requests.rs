@@ -148,6 +148,7 @@ impl World {
             // Its requests went on when it was closed; what they came to goes nowhere.
             return Ok(());
         }
+        self.check_frozen(node)?;
         let known = (self.clients.pending.get(&cookie))
             .is_some_and(|pending| pending.client == client && pending.node == node);
         if !known {
@@ -259,7 +260,8 @@ impl World {
         let view = self.fresh_view(node);
         let without_data = view.volumes[volume].disk < DiskState::UpToDate
             && (!view.is_connected() || view.volumes[volume].peer_disk < DiskState::UpToDate);
-        if without_data && error == RequestError::Io {
+        let waits = self.waits_for_data(node);
+        if without_data && error == RequestError::Io && !waits {
             return Ok(());
         }
         let text = format!("node {node} answers \"{error}\" while {}", view.text());

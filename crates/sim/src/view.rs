@@ -1,6 +1,6 @@
 //! A node's states as the checkers look at them: a small copy of what a `Resource` tells of itself.
 
-use tandem_replica::{ConnectionState, Instant, Resource, SyncState};
+use tandem_replica::{ConnectionState, Instant, Resource, Suspended, SyncState};
 use tandem_wire::{DiskState, ReplicationState, Role};
 
 /// One node at one moment. A dead one is all defaults.
@@ -10,6 +10,8 @@ pub struct View {
     pub alive: bool,
     /// Its role.
     pub role: Role,
+    /// Why its I/O is frozen.
+    pub suspended: Suspended,
     /// Its connection to the peer.
     pub connection: ConnectionState,
     /// The peer's role as it knows it.
@@ -51,6 +53,7 @@ impl View {
         Self {
             alive: false,
             role: Role::Unknown,
+            suspended: Suspended::default(),
             connection: ConnectionState::StandAlone,
             peer_role: Role::Unknown,
             sync: SyncState::Normal,
@@ -63,6 +66,7 @@ impl View {
         let mut view = Self::dead(resource.config().volumes.len());
         view.alive = true;
         view.role = resource.role();
+        view.suspended = resource.suspended();
         for (volume, told) in view.volumes.iter_mut().zip(resource.volume_statuses()) {
             volume.disk = told.disk;
             volume.size = told.size_bytes;
@@ -111,6 +115,11 @@ impl View {
         })
     }
 
+    /// Whether its clients wait.
+    pub fn is_frozen(&self) -> bool {
+        self.role == Role::Primary && self.suspended.any()
+    }
+
     /// Whether it reports a split brain.
     pub fn is_split(&self) -> bool {
         matches!(self.sync, SyncState::SplitBrain { .. })
@@ -123,6 +132,9 @@ impl View {
             SyncState::Normal => {}
             SyncState::SplitBrain { .. } => text.push_str(" SplitBrain"),
             SyncState::Unrelated => text.push_str(" Unrelated"),
+        }
+        if self.suspended.any() {
+            text.push_str(&format!(" {:?}", self.suspended));
         }
         for volume in &self.volumes {
             text.push_str(&format!(

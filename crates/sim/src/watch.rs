@@ -29,6 +29,7 @@ impl World {
         }
         let before = std::mem::replace(&mut self.nodes[node].view, view.clone());
         self.saw_change(node, &before, &view);
+        self.see_io(node, &before);
         if self.trace.is_on() && before.text() != view.text() {
             self.tell(Some(node), format_args!("is {}", view.text()));
         }
@@ -83,7 +84,12 @@ impl World {
             self.check_floor(node, volume, when)?;
         }
         self.observe(node)?;
-        if self.model.tenure.node == Some(node) {
+        let has_own = |primary: usize| {
+            let volumes = &self.nodes[primary].view.volumes;
+            volumes.iter().all(|volume| volume.disk == DiskState::UpToDate)
+        };
+        let only_copy = power && self.model.tenure.node.is_some_and(|primary| !has_own(primary));
+        if self.model.tenure.node == Some(node) || only_copy {
             // What it had not flushed may be gone everywhere: nobody follows it from here on.
             self.model.tenure.over = true;
         }
@@ -259,8 +265,11 @@ impl World {
     /// LIVE-2: every request is answered while its node lives.
     fn check_replies(&self) -> Result<(), Violation> {
         let now = self.clock.now();
-        let stuck = (self.clients.pending.iter()).find(|(_, pending)| {
-            now.saturating_sub(pending.since) > 60 * SECONDS && self.nodes[pending.node].answers()
+        let stuck = self.clients.pending.iter().find(|(_, pending)| {
+            let node = &self.nodes[pending.node];
+            let since = pending.since.max(node.frozen_at);
+            let waits = node.answers() && !node.view.is_frozen();
+            waits && now.saturating_sub(since) > 60 * SECONDS
         });
         let Some((cookie, pending)) = stuck else { return Ok(()) };
         let text =

@@ -200,6 +200,8 @@ fn reply_timeout(request: &Request) -> Option<Duration> {
         | Request::Invalidate { .. }
         | Request::InvalidateRemote { .. }
         | Request::Adjust(_)
-        | Request::Status { .. } => Some(REPLY_TIMEOUT),
+        | Request::Status { .. }
+        | Request::SuspendIo { .. }
+        | Request::ResumeIo { .. } => Some(REPLY_TIMEOUT),
     }
 }

@@ -146,6 +146,16 @@ pub enum Request {
         /// Give up after this time; `None` for never.
         timeout: Option<Duration>,
     },
+    /// Freezes the application's I/O; done when nothing is in flight.
+    SuspendIo {
+        /// The resource.
+        resource: String,
+    },
+    /// Ends every suspension of I/O.
+    ResumeIo {
+        /// The resource.
+        resource: String,
+    },
 }
 
 /// What the daemon answers.

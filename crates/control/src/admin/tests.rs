@@ -35,6 +35,8 @@ fn requests() -> Vec<Request> {
         Request::Secondary { resource: resource(), force: false },
         Request::Invalidate { resource: resource(), volume, reset_bitmap: true },
         Request::InvalidateRemote { resource: resource(), volume, peer, reset_bitmap: false },
+        Request::SuspendIo { resource: resource() },
+        Request::ResumeIo { resource: resource() },
         Request::Adjust(config()),
         Request::Status { resource: Some(resource()) },
         Request::WaitConnect { resource: resource(), peer: Some(peer), timeout },

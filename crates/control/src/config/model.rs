@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{Minor, NodeId, VolumeNumber};
 use crate::names::{
-    AfterSb0Pri, AfterSb1Pri, AfterSb2Pri, OnCongestion, OnIoError, Protocol, RrConflict,
+    AfterSb0Pri, AfterSb1Pri, AfterSb2Pri, OnCongestion, OnIoError, OnNoDataAccessible, Protocol,
+    RrConflict,
 };
 
 /// A resource as one of its nodes sees it.
@@ -93,6 +94,8 @@ pub struct PeerVolumeConfig {
 pub struct ResourceOptions {
     /// How long a promotion waits for a Primary peer that is just vanishing; 0 to 60 s.
     pub auto_promote_timeout: Duration,
+    /// What becomes of I/O while no good copy is reachable.
+    pub on_no_data_accessible: OnNoDataAccessible,
 }
 
 /// Section `net`.

@@ -38,7 +38,9 @@ impl Control {
             | Request::Primary { .. }
             | Request::Secondary { .. }
             | Request::Invalidate { .. }
-            | Request::InvalidateRemote { .. } => {
+            | Request::InvalidateRemote { .. }
+            | Request::SuspendIo { .. }
+            | Request::ResumeIo { .. } => {
                 let (resource, command) = core_command(request);
                 let running = self.find(&resource)?;
                 self.command(&running, command).await?;
@@ -109,6 +111,8 @@ fn core_command(request: Request) -> (String, Command) {
             let (volume, peer) = (core_volume(volume), core_node(peer));
             (resource, Command::InvalidateRemote { volume, peer, reset_bitmap })
         }
+        Request::SuspendIo { resource } => (resource, Command::SuspendIo),
+        Request::ResumeIo { resource } => (resource, Command::ResumeIo),
         Request::Hello { .. }
         | Request::Ping
         | Request::Up(_)

@@ -33,6 +33,10 @@ pub(crate) fn config(
         boot_id,
         entropy,
         promote_timeout: resource.options.auto_promote_timeout,
+        on_no_data: match resource.options.on_no_data_accessible {
+            names::OnNoDataAccessible::IoError => replica::OnNoData::IoError,
+            names::OnNoDataAccessible::SuspendIo => replica::OnNoData::SuspendIo,
+        },
     }
 }
 

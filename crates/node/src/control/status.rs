@@ -56,12 +56,17 @@ fn resource(config: &ResourceConfig, status: &core::ResourceStatus) -> shown::Re
         name: config.name.clone(),
         node_id: config.node_id,
         role: role(status.role),
-        suspended: shown::Suspended::default(),
+        suspended: suspended(status.suspended),
         force_io_failures: false,
         write_ordering: names::WriteOrdering::Flush,
         volumes: volumes.collect(),
         connections: connections.collect(),
     }
+}
+
+fn suspended(suspended: core::Suspended) -> shown::Suspended {
+    let core::Suspended { user, no_data, fencing, quorum } = suspended;
+    shown::Suspended { user, no_data, fencing, quorum }
 }
 
 fn volume(config: &ResourceConfig, status: &core::VolumeStatus) -> shown::VolumeStatus {

@@ -26,6 +26,10 @@ pub(super) fn discarding(found: Decision, mine: &Side, peer: &Side) -> Decision 
 
 /// Refuses or turns a direction that the disks or the roles forbid.
 pub(super) fn against_roles(found: Decision, rule: Rule, mine: &Side, peer: &Side) -> Decision {
+    let goes_on = matches!(found, Decision::NoSync | Decision::Source(_) | Decision::Target(_));
+    if goes_on && (forgets(mine, peer) || forgets(peer, mine)) {
+        return Decision::Refuse(Refusal::SourceLostPower);
+    }
     let ruling = match found {
         Decision::Source(extent) => judge(extent, rule, mine, peer),
         Decision::Target(extent) => judge(extent, rule, peer, mine),
@@ -52,6 +56,14 @@ pub(super) fn against_roles(found: Decision, rule: Rule, mine: &Side, peer: &Sid
 pub fn loses_as_primary(mine: &Side, peer: &Side) -> bool {
     let directed = discarding(compare(mine, peer).0, mine, peer);
     is_primary(mine) && matches!(directed, Decision::Target(_))
+}
+
+/// Whether clients of `primary` may have been promised what `other` has lost with its power.
+fn forgets(primary: &Side, other: &Side) -> bool {
+    is_primary(primary)
+        && primary.disk != DiskState::UpToDate
+        && other.disk >= DiskState::Consistent
+        && other.uuids.flags.lost_power
 }
 
 enum Ruling {

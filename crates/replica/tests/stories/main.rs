@@ -20,3 +20,4 @@ mod scenarios;
 mod split_brain;
 mod stage;
 mod survivor;
+mod suspended;

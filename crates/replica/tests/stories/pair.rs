@@ -15,8 +15,8 @@ use bytes::Bytes;
 use tandem_replica::meta::DeviceUuid;
 use tandem_replica::wire::{ByteRange, Packet, Policies, Protocol, VolumeNumber};
 use tandem_replica::{
-    Action, ClientId, Command, CommandError, CommandId, Cookie, DiskOp, Instant, LinkSession,
-    OpenedDisk, Request, RequestOp, Resource,
+    Action, ClientId, Command, CommandError, CommandId, Config, Cookie, DiskOp, Instant,
+    LinkSession, OnNoData, OpenedDisk, Request, RequestOp, Resource,
 };
 
 pub(crate) use disk::{Choice, data_writes, flushes, meta_writes, none, reads};
@@ -36,6 +36,8 @@ pub(crate) struct Pair {
     pub(crate) linked: bool,
     pub(crate) volumes: u16,
     pub(crate) protocol: Protocol,
+    /// What processes started from here on are told.
+    pub(crate) on_no_data: OnNoData,
     session: Option<(LinkSession, LinkSession)>,
     sessions: u64,
     wires: [VecDeque<Packet>; 2],
@@ -70,6 +72,7 @@ impl Pair {
             linked: true,
             volumes,
             protocol,
+            on_no_data: OnNoData::IoError,
             session: None,
             sessions: 0,
             wires: [VecDeque::new(), VecDeque::new()],
@@ -183,7 +186,9 @@ impl Pair {
         let id = u8::try_from(node).unwrap();
         self.sessions += 1;
         let entropy = self.sessions * 7919;
-        let config = config(id, self.volumes, self.protocol, self.nodes[node].boot_id, entropy);
+        let boot_id = self.nodes[node].boot_id;
+        let config = config(id, self.volumes, self.protocol, boot_id, entropy);
+        let config = Config { on_no_data: self.on_no_data, ..config };
         self.nodes[node].resource = Resource::new(config, self.now);
         self.nodes[node].running = true;
     }

@@ -1,7 +1,7 @@
 //! What an operator does of his own will, as a fault of the world: switches, disconnects, detaches.
 
 use tandem_replica::Command;
-use tandem_wire::Role;
+use tandem_wire::{Protocol, Role};
 
 use crate::checks::Violation;
 use crate::clock::{MILLIS, SECONDS};
@@ -63,6 +63,24 @@ impl World {
         let Some(node) = self.healthy_secondary() else { return Ok(()) };
         self.faults.commands += 1;
         let pause = self.prng.log_between(50 * MILLIS, 5 * SECONDS);
+        self.operator.detached_until[node] = self.clock.now() + pause;
+        let volume = volume_number(self.prng.index(self.nodes[node].disks.len()));
+        self.command(node, Command::Detach { volume, force: false })
+    }
+
+    /// The Primary's disk is given up for a while: it lives on its peer's. In A and B that would
+    /// give up what was answered and is not on the peer's disk yet.
+    pub(crate) fn plan_detach_primary(&mut self) -> Result<(), Violation> {
+        if self.profile.protocol != Protocol::C {
+            return Ok(());
+        }
+        let Some(secondary) = self.healthy_secondary() else { return Ok(()) };
+        let node = 1 - secondary;
+        if !self.nodes[node].view.is_healthy() {
+            return Ok(());
+        }
+        self.faults.commands += 1;
+        let pause = self.prng.log_between(50 * MILLIS, 8 * SECONDS);
         self.operator.detached_until[node] = self.clock.now() + pause;
         let volume = volume_number(self.prng.index(self.nodes[node].disks.len()));
         self.command(node, Command::Detach { volume, force: false })

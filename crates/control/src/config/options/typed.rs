@@ -7,13 +7,19 @@ use super::OptionSet;
 use crate::config::table::{Kind, Section, Unit};
 use crate::config::{DiskOptions, NetOptions, ResourceOptions, ResyncOptions};
 use crate::names::{
-    AfterSb0Pri, AfterSb1Pri, AfterSb2Pri, OnCongestion, OnIoError, Protocol, RrConflict,
+    AfterSb0Pri, AfterSb1Pri, AfterSb2Pri, OnCongestion, OnIoError, OnNoDataAccessible, Protocol,
+    RrConflict,
 };
 
 impl ResourceOptions {
     pub(in crate::config) fn from_set(set: &OptionSet) -> Self {
         let get = Getter { section: Section::Options, set };
-        Self { auto_promote_timeout: get.duration("auto-promote-timeout") }
+        Self {
+            auto_promote_timeout: get.duration("auto-promote-timeout"),
+            on_no_data_accessible: get
+                .named("on-no-data-accessible")
+                .unwrap_or(OnNoDataAccessible::IoError),
+        }
     }
 }
 

@@ -9,11 +9,7 @@ const QUORUM: Support = only(&["off"], "quorum is not there yet");
 /// Options of a resource.
 pub(super) const OPTIONS: &[Spec] = &[
     text("cpu-mask", ignored(&[""], "it is not there yet")),
-    choice(
-        "on-no-data-accessible",
-        &["io-error", "suspend-io"],
-        only(&["io-error"], "I/O without data can only be refused yet"),
-    ),
+    choice("on-no-data-accessible", &["io-error", "suspend-io"], Support::Active),
     flag("auto-promote", ignored(&["no"], "promotion is by 'primary' only, yet")),
     number("peer-ack-window", (2048, 204_800, 4096), Sectors, THREE_NODES),
     number("peer-ack-delay", (1, 10_000, 100), Millis, THREE_NODES),

@@ -6,7 +6,9 @@ use std::time::Duration;
 use super::{pair, parse, seen_from_a, warnings};
 use crate::config::{MetaDisk, NetOptions, ResyncOptions};
 use crate::id::{Minor, NodeId, VolumeNumber};
-use crate::names::{AfterSb0Pri, AfterSb1Pri, AfterSb2Pri, OnCongestion, Protocol, RrConflict};
+use crate::names::{
+    AfterSb0Pri, AfterSb1Pri, AfterSb2Pri, OnCongestion, OnNoDataAccessible, Protocol, RrConflict,
+};
 
 #[test]
 fn the_smallest_resource_has_drbds_defaults() {
@@ -282,4 +284,14 @@ fn a_hosts_options_come_before_the_resources() {
     let config = parse(&text);
     let of = |node: &str| config.seen_from(node)[0].options.auto_promote_timeout;
     assert_eq!((of("a"), of("b")), (Duration::from_secs(5), Duration::from_secs(3)));
+}
+
+#[test]
+fn requests_without_data_fail_unless_told_to_wait() {
+    let of = |options: &str| {
+        let text = pair(&format!("options {{ {options} }}"));
+        seen_from_a(&text).options.on_no_data_accessible
+    };
+    assert_eq!(of(""), OnNoDataAccessible::IoError);
+    assert_eq!(of("on-no-data-accessible suspend-io;"), OnNoDataAccessible::SuspendIo);
 }

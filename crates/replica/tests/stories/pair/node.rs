@@ -6,8 +6,8 @@ use bytes::Bytes;
 use tandem_replica::meta::{self, CopyIndex, DeviceUuid, Identity, Layout, Placement, Superblock};
 use tandem_replica::wire::{NodeId, Protocol, VolumeNumber};
 use tandem_replica::{
-    CommandError, CommandId, Config, Cookie, Handler, Instant, NetConfig, PeerConfig, RequestError,
-    Resource, VolumeConfig,
+    CommandError, CommandId, Config, Cookie, Handler, Instant, NetConfig, OnNoData, PeerConfig,
+    RequestError, Resource, VolumeConfig,
 };
 
 /// Bytes of each backing device; internal metadata take their part of it.
@@ -99,6 +99,7 @@ pub(crate) fn config(
         boot_id,
         entropy,
         promote_timeout: Duration::from_secs(2),
+        on_no_data: OnNoData::IoError,
     }
 }
 

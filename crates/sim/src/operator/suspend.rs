@@ -1,0 +1,94 @@
+//! The operator freezes I/O and lets it go on; and what a frozen node must not do (INV-20).
+
+use tandem_replica::{Command, OnNoData};
+
+use crate::checks::Violation;
+use crate::clock::{MILLIS, SECONDS};
+use crate::view::View;
+use crate::world::World;
+
+/// What the operator has said of I/O on one node, in the life of its process.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct IoOrders {
+    /// `suspend-io` is done: nothing is in flight.
+    is_frozen: bool,
+    /// When `resume-io` is to be said.
+    resume_at: Option<u64>,
+    /// `resume-io` was said while no data were accessible: errors are answered.
+    takes_errors: bool,
+}
+
+impl IoOrders {
+    /// Whatever was to be frozen goes on now.
+    pub fn calm(&mut self) {
+        self.resume_at = self.resume_at.map(|_| 0);
+    }
+}
+
+impl World {
+    /// I/O is frozen for a while.
+    pub(crate) fn plan_suspend(&mut self, node: usize) -> Result<(), Violation> {
+        if !self.nodes[node].answers() {
+            return Ok(());
+        }
+        self.faults.commands += 1;
+        let pause = self.prng.log_between(10 * MILLIS, 5 * SECONDS);
+        self.operator.io[node].resume_at = Some(self.clock.now() + pause);
+        self.command(node, Command::SuspendIo)
+    }
+
+    /// `suspend-io` has ended.
+    pub(crate) fn suspended(&mut self, node: usize) {
+        self.faults.suspended += 1;
+        self.operator.io[node].is_frozen = true;
+    }
+
+    /// The operator says `resume-io` when its time has come.
+    pub(crate) fn tend_io(&mut self, node: usize) -> Result<(), Violation> {
+        let now = self.clock.now();
+        let orders = &mut self.operator.io[node];
+        if orders.resume_at.is_none_or(|at| at > now) || !self.nodes[node].answers() {
+            return Ok(());
+        }
+        orders.resume_at = None;
+        orders.is_frozen = false;
+        orders.takes_errors |= self.nodes[node].view.suspended.no_data;
+        self.command(node, Command::ResumeIo)
+    }
+
+    /// A node's states have changed.
+    pub(crate) fn see_io(&mut self, node: usize, before: &View) {
+        let now = self.clock.now();
+        let target = &mut self.nodes[node];
+        if before.is_frozen() || target.view.is_frozen() {
+            target.frozen_at = now;
+        }
+        if target.view.suspended.no_data && !before.suspended.no_data {
+            self.faults.no_data += 1;
+        }
+        if target.view.is_healthy() {
+            self.operator.io[node].takes_errors = false;
+        }
+    }
+
+    /// A frozen node answers nothing.
+    pub(crate) fn check_frozen(&self, node: usize) -> Result<(), Violation> {
+        let Some(resource) = &self.nodes[node].resource else { return Ok(()) };
+        let is_frozen = self.operator.io[node].is_frozen;
+        let lacked_data = self.nodes[node].view.suspended.no_data;
+        let lacks_data = lacked_data && resource.suspended().no_data;
+        if !is_frozen && !lacks_data {
+            return Ok(());
+        }
+        let text = format!("node {node} answers while {:?}", resource.suspended());
+        Err(Violation::new("INV-20 frozen", text))
+    }
+
+    /// Whether requests on this node must wait for data instead of getting errors.
+    pub(crate) fn waits_for_data(&self, node: usize) -> bool {
+        match self.profile.on_no_data {
+            OnNoData::IoError => false,
+            OnNoData::SuspendIo => !self.operator.io[node].takes_errors,
+        }
+    }
+}
