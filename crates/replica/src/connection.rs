@@ -94,8 +94,6 @@ pub(crate) struct Connection {
     pub(crate) discard_my_data: bool,
     pub(crate) sync_state: SyncState,
     pub(crate) reason: Option<String>,
-    /// A session ran in the life of this process.
-    pub(crate) had_session: bool,
     pub(crate) peer_role: Role,
     /// The change of the peer that this node has agreed to.
     pub(crate) granted: Option<(RequestId, tandem_wire::Change)>,
@@ -128,7 +126,6 @@ impl Connection {
             discard_my_data: false,
             sync_state: SyncState::Normal,
             reason: None,
-            had_session: false,
             peer_role: Role::Unknown,
             granted: None,
             consent: None,
@@ -281,6 +278,7 @@ impl Resource {
         for device in connection.devices.iter_mut() {
             device.replication = Replication::Off;
             device.disk = DiskState::DUnknown;
+            device.lags = false;
             device.peer_ready = false;
             device.verdict = None;
             device.peer_verdict = None;

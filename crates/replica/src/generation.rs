@@ -37,7 +37,7 @@ impl Resource {
     pub(crate) fn rotate_where_different(&mut self, volume: VolumeIndex) {
         let Some(attached) = self.volumes[volume].attached() else { return };
         let mut bitmaps = self.peer_indexes().map(|peer| (peer, attached.bitmaps[peer].count()));
-        if bitmaps.any(|(peer, bits)| bits > 0 && !self.replicates(peer, volume)) {
+        if bitmaps.any(|(peer, bits)| bits > 0 && self.peer_lacks(peer, volume)) {
             self.rotate_generation(volume);
         }
     }
@@ -50,7 +50,7 @@ impl Resource {
         let role = self.role;
         let fresh = self.entropy.uuid();
         let behind: Vec<PeerIndex> =
-            self.peer_indexes().filter(|peer| !self.replicates(*peer, volume)).collect();
+            self.peer_indexes().filter(|peer| self.peer_lacks(*peer, volume)).collect();
         let Some(attached) = self.volumes[volume].attached_mut() else {
             return;
         };
@@ -79,8 +79,13 @@ impl Resource {
             && self.peer_indexes().any(|peer| {
                 let bitmap_uuid = attached.store.peer(peer).bitmap_uuid;
                 // Equal to the current one: the peer may have taken it over at the end of a resync.
-                (bitmap_uuid.is_none() || bitmap_uuid == current) && !self.replicates(peer, volume)
+                (bitmap_uuid.is_none() || bitmap_uuid == current) && self.peer_lacks(peer, volume)
             })
+    }
+
+    /// Whether the peer lacks what this node writes or has written.
+    fn peer_lacks(&self, peer: PeerIndex, volume: VolumeIndex) -> bool {
+        !self.replicates(peer, volume) || self.connections[peer].devices[volume].lags
     }
 
     /// Rotations that have become durable let their writes and replies go.

@@ -14,7 +14,7 @@ use crate::action::Severity;
 use crate::connection::{Leftovers, Phase};
 use crate::flush::FlushWaiter;
 use crate::peer_device::Replication;
-use crate::peers::PeerIndex;
+use crate::peers::{PeerIndex, VolumeIndex};
 use crate::resource::Resource;
 use crate::status::SyncState;
 use crate::time::Instant;
@@ -49,6 +49,13 @@ impl Resource {
         }
     }
 
+    /// Whether the disk has been there since the last session began to run. One attached later
+    /// lacks what was received and refused in between.
+    pub(crate) fn served(&self, peer: PeerIndex, volume: VolumeIndex) -> bool {
+        let served_by = self.connections[peer].devices[volume].served_by;
+        served_by.is_some() && served_by == self.volumes[volume].usable_generation()
+    }
+
     /// Notes on disk that everything a lost link had brought has been carried out: in protocol B
     /// that makes this node a survivor (SEMANTICS rule 1), even if its process ends now.
     pub(crate) fn advance_drained(&mut self, peer: PeerIndex) {
@@ -59,6 +66,9 @@ impl Resource {
         }
         connection.undrained = false;
         for volume in self.volume_indexes() {
+            if !self.served(peer, volume) {
+                continue;
+            }
             if let Some(attached) = self.volumes[volume].attached_mut() {
                 attached.store.peer_mut(peer).flags.drained = true;
                 self.commit(volume, false);
@@ -121,7 +131,6 @@ impl Resource {
     pub(crate) fn begin_running(&mut self, peer: PeerIndex) {
         let connection = &mut self.connections[peer];
         connection.session_mut().expect("ready in a session").phase = Phase::Running;
-        connection.had_session = true;
         connection.renegotiating = None;
         connection.leftovers = Leftovers::Volatile;
         connection.undrained = true;
@@ -132,6 +141,8 @@ impl Resource {
         self.note(None, Some(peer), Severity::Info, "connected".to_owned());
         for volume in self.volume_indexes() {
             self.send_state(peer, volume);
+            let disk = self.volumes[volume].usable_generation();
+            self.connections[peer].devices[volume].served_by = disk;
             if self.connections[peer].devices[volume].replication == Replication::SyncTarget {
                 self.pump_resync(peer, volume);
             }

@@ -7,6 +7,7 @@
 
 use tandem_wire::{DiskState, ReplicationState, Verdict};
 
+use crate::action::AttachGeneration;
 use crate::resync::Resync;
 
 /// Preparation of one volume after the verdicts.
@@ -65,6 +66,11 @@ pub(crate) struct PeerDevice {
     pub(crate) replication: Replication,
     /// The peer's disk as it last told.
     pub(crate) disk: DiskState,
+    /// The peer refused a write of this session: it lacks what this node has.
+    pub(crate) lags: bool,
+    /// The opening of this node's disk that was there when the last session began to run: it has
+    /// all that this node acked.
+    pub(crate) served_by: Option<AttachGeneration>,
     /// The peer's side is ready for writes.
     pub(crate) peer_ready: bool,
     pub(crate) verdict: Option<Verdict>,
@@ -85,6 +91,8 @@ impl PeerDevice {
         Self {
             replication: Replication::Off,
             disk: DiskState::DUnknown,
+            lags: false,
+            served_by: None,
             peer_ready: false,
             verdict: None,
             peer_verdict: None,

@@ -67,14 +67,16 @@ impl Resource {
                 continue;
             }
             let is_answered = write.stage == Stage::Replied;
-            write.apart |= owed || unseen;
+            // What a node received it writes also where the link is lost, but not without a disk.
+            let diskless = only.is_some();
+            write.apart |= owed || unseen || diskless;
             let (volume, range, weight) = (write.volume, write.range, write.weight_for(peer));
             if write.stage == Stage::InFlight {
                 settled.push(key);
             }
             self.connections[peer].outbound.leave(weight);
             self.set_out_of_sync(volume, peer, range);
-            if is_answered && unseen {
+            if is_answered && (unseen || diskless) {
                 self.rotate_generation(volume);
             }
         }

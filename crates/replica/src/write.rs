@@ -340,17 +340,24 @@ impl Resource {
         self.settle_write(key);
     }
 
-    /// A peer could not write it: its copy of these blocks is old from here on.
+    /// A peer could not write it: its copy of these blocks is old from here on, and its data are of
+    /// another generation before the reply is out. In A and B the reply is out already.
     pub(crate) fn peer_write_failed(&mut self, peer: PeerIndex, key: Key) {
         let write = self.write_mut(key);
         write.awaiting.remove(peer);
         write.unacked.remove(peer);
         let was_open = write.unbarriered.remove(peer);
+        write.apart = true;
+        let is_answered = write.stage == Stage::Replied;
         let (volume, range, weight) = (write.volume, write.range, write.weight_for(peer));
         if was_open {
             self.connections[peer].outbound.leave(weight);
         }
         self.set_out_of_sync(volume, peer, range);
+        self.connections[peer].devices[volume].lags = true;
+        if is_answered {
+            self.rotate_generation(volume);
+        }
         self.settle_write(key);
     }
 

@@ -86,7 +86,7 @@ impl Resource {
                     flags: UuidFlags {
                         crashed_primary: superblock.flags.crashed_primary,
                         lost_power: slot.boot_id.0 != self.config.boot_id,
-                        reconnect: connection.had_session || slot.flags.drained,
+                        reconnect: self.served(peer, volume) || slot.flags.drained,
                         bitmap_alias: slot.flags.bitmap_alias,
                         was_primary: slot.flags.was_primary,
                         last_session_async: protocol == Some(tandem_wire::Protocol::A),

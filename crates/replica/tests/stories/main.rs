@@ -11,6 +11,7 @@ mod disks;
 mod errors;
 mod hunt;
 mod invalidations;
+mod nack;
 mod one_copy;
 mod order;
 mod pair;
