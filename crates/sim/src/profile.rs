@@ -71,12 +71,13 @@ pub struct LogProfile {
 }
 
 impl LogProfile {
-    /// Mostly logs so short, and extents so small, that slots are taken away all the time.
+    /// Mostly logs so short, and extents so small, that slots are taken away all the time: volumes
+    /// have 64 to 512 blocks.
     fn draw(prng: &mut Prng) -> Self {
         let extents = if prng.per_mille(100) { 6433 } else { prng.log_between(4, 67) };
         Self {
             extents: u32::try_from(extents).expect("small"),
-            extent_bytes: (16 << 10) << prng.below(7),
+            extent_bytes: prng.pick(&[4, 4, 8, 8, 16, 16, 32, 64, 256, 1024]) << 10,
             updates: if prng.per_mille(900) { [true; 2] } else { [prng.per_mille(500), false] },
             damaged: [None, None, Some(0), Some(1)][prng.index(4)],
         }
