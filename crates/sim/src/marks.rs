@@ -42,6 +42,7 @@ marks! {
     KilledWhileAttaching = "killed_while_attaching": "A node dies while it reads its metadata.",
     KilledWithRequests = "killed_with_requests": "A node dies with requests in flight.",
     KilledWithMetaWrite = "killed_with_meta_write": "A node dies with a metadata write in flight.",
+    KilledWithTransaction = "killed_with_al_transaction": "One of its activity log is among them.",
     KilledWithFlush = "killed_with_flush": "A node dies with a flush in flight.",
     PowerLostWithCache = "power_lost_with_cache": "A power loss finds unflushed sectors.",
     PowerLostWithFewSectors = "power_lost_with_few_sectors": "It finds eight at most.",

@@ -155,6 +155,11 @@ impl World {
         };
         let meta = flying(|kind| matches!(kind, tandem_replica::DiskOpKind::MetaWrite { .. }));
         marks.hit_if(meta, Mark::KilledWithMetaWrite);
+        let transaction = flying(|kind| {
+            matches!(kind, tandem_replica::DiskOpKind::MetaWrite { data, .. }
+                if data[4..].starts_with(b"TNAL"))
+        });
+        marks.hit_if(transaction, Mark::KilledWithTransaction);
         let flush = flying(|kind| matches!(kind, tandem_replica::DiskOpKind::Flush));
         marks.hit_if(flush, Mark::KilledWithFlush);
         marks.hit_if(power && cached > 0, Mark::PowerLostWithCache);
