@@ -107,6 +107,10 @@ pub(crate) enum Command {
     SuspendIo(Objects),
     /// Let I/O go on, whatever it was frozen for
     ResumeIo(Objects),
+    /// Pause resyncs with a peer
+    PauseSync(Objects),
+    /// Let paused resyncs go on
+    ResumeSync(Objects),
     /// Show states (of all resources by default; needs no configuration)
     Status {
         /// As JSON

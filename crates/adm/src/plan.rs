@@ -56,6 +56,7 @@ pub(crate) fn plan(
         Command::Connect { objects, .. } | Command::Disconnect { objects, .. } => (objects, PEER),
         Command::Invalidate(it) => (&it.objects, VOLUME),
         Command::InvalidateRemote(it) => (&it.objects, PEER_DEVICE),
+        Command::PauseSync(objects) | Command::ResumeSync(objects) => (objects, PEER_DEVICE),
         Command::WaitConnect(wait) => (&wait.objects, PEER),
         Command::WaitSync(wait) => (&wait.objects, PEER_DEVICE),
         Command::Status { .. }
@@ -87,8 +88,8 @@ fn add(command: &Command, target: &Target<'_>, steps: &mut Vec<Step>) {
                 of_peer(command, resource.clone(), peer.node_id).map(Step::Ask)
             }));
         }
-        Command::InvalidateRemote(it) => {
-            return steps.extend(invalidate_remote(target, it.reset_bitmap));
+        Command::InvalidateRemote(_) | Command::PauseSync(_) | Command::ResumeSync(_) => {
+            return steps.extend(of_peer_devices(command, target));
         }
         Command::Up(_) => Request::Up(target.config.clone()),
         Command::Down(_) => Request::Down { resource },
@@ -141,17 +142,34 @@ fn of_peer(command: &Command, resource: String, peer: NodeId) -> Option<Request>
     }
 }
 
-fn invalidate_remote(target: &Target<'_>, reset_bitmap: bool) -> Vec<Step> {
+fn of_peer_devices(command: &Command, target: &Target<'_>) -> Vec<Step> {
     let mut steps = Vec::new();
     for peer in target.peers() {
         for volume in target.volumes() {
-            let (resource, peer) = (target.config.name.clone(), peer.node_id);
-            let volume = volume.number;
-            let request = Request::InvalidateRemote { resource, volume, peer, reset_bitmap };
-            steps.push(Step::Ask(request));
+            let resource = target.config.name.clone();
+            let request = of_peer_device(command, resource, volume.number, peer.node_id);
+            steps.extend(request.map(Step::Ask));
         }
     }
     steps
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "the caller's match lists the commands")]
+fn of_peer_device(
+    command: &Command,
+    resource: String,
+    volume: VolumeNumber,
+    peer: NodeId,
+) -> Option<Request> {
+    match command {
+        Command::InvalidateRemote(it) => {
+            let reset_bitmap = it.reset_bitmap;
+            Some(Request::InvalidateRemote { resource, volume, peer, reset_bitmap })
+        }
+        Command::PauseSync(_) => Some(Request::PauseSync { resource, volume, peer }),
+        Command::ResumeSync(_) => Some(Request::ResumeSync { resource, volume, peer }),
+        _ => None,
+    }
 }
 
 fn create_md(target: &Target<'_>, max_peers: u8, force: bool) -> Vec<Step> {
@@ -202,6 +220,8 @@ fn resource_of(request: &Request) -> &str {
         | Request::InvalidateRemote { resource, .. }
         | Request::SuspendIo { resource }
         | Request::ResumeIo { resource }
+        | Request::PauseSync { resource, .. }
+        | Request::ResumeSync { resource, .. }
         | Request::WaitConnect { resource, .. }
         | Request::WaitSync { resource, .. } => resource,
         Request::Status { resource } => resource.as_deref().unwrap_or("all"),
@@ -257,6 +277,12 @@ fn show_request(request: &Request, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         }
         Request::SuspendIo { resource } => write!(f, "suspend-io {resource}"),
         Request::ResumeIo { resource } => write!(f, "resume-io {resource}"),
+        Request::PauseSync { resource, volume, peer } => {
+            write!(f, "pause-sync {resource}/{volume} peer:{peer}")
+        }
+        Request::ResumeSync { resource, volume, peer } => {
+            write!(f, "resume-sync {resource}/{volume} peer:{peer}")
+        }
         Request::Status { resource } => {
             write!(f, "status {}", resource.as_deref().unwrap_or("all"))
         }

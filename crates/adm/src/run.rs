@@ -40,6 +40,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         | Command::InvalidateRemote(_)
         | Command::SuspendIo(_)
         | Command::ResumeIo(_)
+        | Command::PauseSync(_)
+        | Command::ResumeSync(_)
         | Command::Adjust(_)
         | Command::WaitConnect(_)
         | Command::WaitSync(_) => {

@@ -16,6 +16,7 @@ use crate::mail::{Errand, Mailbox, ResourceKey, ShardGone};
 pub(crate) mod admin;
 pub(crate) mod commands;
 pub(crate) mod convert;
+pub(crate) mod dependencies;
 pub(crate) mod lifecycle;
 pub(crate) mod nbd;
 pub(crate) mod peer;
@@ -25,6 +26,7 @@ pub(crate) mod socket;
 pub(crate) mod status;
 pub(crate) mod waiting;
 
+use dependencies::Dependencies;
 use registry::{Registry, Running};
 
 /// What all tasks of the control thread share.
@@ -35,6 +37,7 @@ pub(crate) struct Control {
     run_dir: PathBuf,
     shards: Vec<Mailbox>,
     pub(crate) registry: Registry,
+    pub(crate) dependencies: Dependencies,
     boot_id: [u8; 16],
 }
 
@@ -45,7 +48,8 @@ impl Control {
         shards: Vec<Mailbox>,
         boot_id: [u8; 16],
     ) -> Arc<Self> {
-        Arc::new(Self { node, run_dir, shards, registry: Registry::default(), boot_id })
+        let (registry, dependencies) = (Registry::default(), Dependencies::default());
+        Arc::new(Self { node, run_dir, shards, registry, dependencies, boot_id })
     }
 
     /// Does what shards ask for, until all of them have ended.
@@ -54,6 +58,9 @@ impl Control {
             match errand {
                 Errand::Connect { shard, resource, peer } => {
                     peer::begin_attempt(&self, shard, resource, peer);
+                }
+                Errand::Resyncing { shard, resource, volume, resyncing } => {
+                    self.resyncing(shard, resource, volume, resyncing);
                 }
             }
         }

@@ -112,7 +112,8 @@ impl Operations {
             | DiskOpKind::Flush
             | DiskOpKind::MetaRead { .. }
             | DiskOpKind::MetaWrite { .. }
-            | DiskOpKind::Merge { .. } => Zeroing::Fallocate(FallocateMode::PunchHole),
+            | DiskOpKind::Merge { .. }
+            | DiskOpKind::IsZero { .. } => Zeroing::Fallocate(FallocateMode::PunchHole),
         };
         let key = self.operations.insert(Operation {
             resource,
@@ -194,6 +195,8 @@ impl Operation {
             DiskOpKind::Zero { range, .. } => self.next_zero(io, *range),
             DiskOpKind::Flush => Some(Op::Fsync { file: file.id }),
             DiskOpKind::Merge { base, patch, at } => return merge(io, base, patch, index(*at)),
+            DiskOpKind::IsZero { data } if is_zero(data) => return Drive::Done(Ok(Bytes::new())),
+            DiskOpKind::IsZero { data } => return Drive::Done(Ok(data.clone())),
         };
         match next {
             Some(op) => {
@@ -301,7 +304,8 @@ impl Operation {
             DiskOpKind::Read(_)
             | DiskOpKind::Flush
             | DiskOpKind::MetaRead { .. }
-            | DiskOpKind::Merge { .. } => false,
+            | DiskOpKind::Merge { .. }
+            | DiskOpKind::IsZero { .. } => false,
         };
         self.flushing = needs_flush;
         (!needs_flush).then(|| Ok(Bytes::new()))
@@ -315,7 +319,8 @@ impl Operation {
             | DiskOpKind::Write { .. }
             | DiskOpKind::Zero { .. }
             | DiskOpKind::Flush
-            | DiskOpKind::Merge { .. } => self.disk.data,
+            | DiskOpKind::Merge { .. }
+            | DiskOpKind::IsZero { .. } => self.disk.data,
         }
     }
 
@@ -333,7 +338,7 @@ impl Operation {
             DiskOpKind::Read(range) | DiskOpKind::Zero { range, .. } => index(range.len),
             DiskOpKind::Write { data, .. } | DiskOpKind::MetaWrite { data, .. } => data.len(),
             DiskOpKind::MetaRead { len, .. } => index(*len),
-            DiskOpKind::Flush | DiskOpKind::Merge { .. } => 0,
+            DiskOpKind::Flush | DiskOpKind::Merge { .. } | DiskOpKind::IsZero { .. } => 0,
         }
     }
 }
@@ -351,6 +356,13 @@ fn merge(io: &Io, base: &Bytes, patch: &Bytes, at: usize) -> Drive {
     merged.copy_from_slice(base);
     merged[at..at + patch.len()].copy_from_slice(patch);
     Drive::Done(Ok(merged.freeze()))
+}
+
+/// Whether there are only zeroes; looks at a cache line at a time, and no further than it must.
+fn is_zero(data: &[u8]) -> bool {
+    let (lines, rest) = data.as_chunks::<64>();
+    lines.iter().all(|line| line.iter().fold(0, |any, byte| any | byte) == 0)
+        && rest.iter().all(|byte| *byte == 0)
 }
 
 fn finished(resource: usize, op: &DiskOp, result: Result<Bytes, std_io::Error>) -> Finished {

@@ -62,6 +62,12 @@ fn carry_out(shard: &mut Shard, resource: usize, action: Action, now: Instant) {
         Action::CloseClient { client } => shard.close_client_unanswered(client, now),
         Action::CommandDone { id, result } => hosted.end_command(id, result),
         Action::Notify(event) => hosted.log(&event),
+        Action::Resyncing { volume, resyncing } => {
+            let shard_number = shard.number;
+            let errand =
+                Errand::Resyncing { shard: shard_number, resource: key, volume, resyncing };
+            let _ = shard.errands.send(errand);
+        }
     }
 }
 

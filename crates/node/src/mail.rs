@@ -12,6 +12,7 @@ use tandem_nbd::ExportInfo;
 use tandem_replica::wire::{Link, NodeId, VolumeNumber};
 use tandem_replica::{
     AttachGeneration, ClientId, Command, CommandError, Config, Export, PeerConfig, ResourceStatus,
+    VolumeConfig,
 };
 use tandem_ring::Waker;
 use tokio::sync::oneshot;
@@ -37,6 +38,10 @@ pub(crate) enum Mail {
     },
     /// New times, limits or protocol of a connection.
     Update { resource: ResourceKey, peer: PeerConfig, reply: oneshot::Sender<()> },
+    /// New options of a volume.
+    UpdateVolume { resource: ResourceKey, volume: VolumeConfig },
+    /// Whether a volume of another resource is to be synced first.
+    ResyncBlocked { resource: ResourceKey, volume: VolumeNumber, blocked: bool },
     /// The state of a resource.
     Status { resource: ResourceKey, reply: oneshot::Sender<ResourceStatus> },
     /// What an export is like, or why it cannot be used.
@@ -97,6 +102,8 @@ pub(crate) struct OwnGreeting {
 pub(crate) enum Errand {
     /// Try once to reach a peer; answered by [`Mail::LinkUp`] or [`Mail::ConnectFailed`].
     Connect { shard: usize, resource: ResourceKey, peer: NodeId },
+    /// A volume is in a resync, or not any more: others may wait for it (`resync-after`).
+    Resyncing { shard: usize, resource: ResourceKey, volume: VolumeNumber, resyncing: bool },
 }
 
 /// Where to post mail for a shard.

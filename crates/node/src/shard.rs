@@ -274,14 +274,17 @@ impl Shard {
             Mail::Command { resource: ResourceKey(resource), command, reply } => {
                 let Some(hosted) = self.resource_mut(resource) else { return };
                 let id = hosted.begin_command(reply);
-                hosted.core.handle_command(id, command, now);
-                drain(self, resource, now);
+                self.tell(ResourceKey(resource), now, |it| it.handle_command(id, command, now));
             }
-            Mail::Update { resource: ResourceKey(resource), peer, reply } => {
-                let Some(hosted) = self.resource_mut(resource) else { return };
-                hosted.core.update_peer(peer, now);
-                drain(self, resource, now);
+            Mail::Update { resource, peer, reply } => {
+                self.tell(resource, now, |core| core.update_peer(peer, now));
                 let _ = reply.send(());
+            }
+            Mail::UpdateVolume { resource, volume } => {
+                self.tell(resource, now, |core| core.update_volume(volume, now));
+            }
+            Mail::ResyncBlocked { resource, volume, blocked } => {
+                self.tell(resource, now, |core| core.set_resync_blocked(volume, blocked, now));
             }
             Mail::Status { resource, reply } => {
                 if let Some(hosted) = self.resource_mut(resource.0) {
@@ -289,9 +292,8 @@ impl Shard {
                 }
             }
             Mail::Export { resource, volume, reply } => {
-                if let Some(hosted) = self.resource_mut(resource.0) {
-                    let _ = reply.send(hosted.core.export(volume));
-                }
+                let Some(hosted) = self.resource_mut(resource.0) else { return };
+                let _ = reply.send(hosted.core.export(volume));
             }
             Mail::OpenClient { resource, volume, reply } => {
                 self.open_client(resource.0, volume, reply, now);
@@ -324,6 +326,14 @@ impl Shard {
             }
             Mail::Stop => self.is_stopping = true,
         }
+    }
+
+    /// Gives the core of a resource an input, if the resource is still there.
+    fn tell(&mut self, resource: ResourceKey, now: Instant, input: impl FnOnce(&mut Resource)) {
+        let ResourceKey(resource) = resource;
+        let Some(hosted) = self.resource_mut(resource) else { return };
+        input(&mut hosted.core);
+        drain(self, resource, now);
     }
 
     /// The helper thread has opened a disk, or could not.

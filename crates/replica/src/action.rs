@@ -197,6 +197,12 @@ pub enum DiskOpKind {
         /// Where in `base`.
         at: u32,
     },
+    /// A look at what was read, on no disk: completes with nothing where `data` are all zeroes,
+    /// else with `data`.
+    IsZero {
+        /// What to look at.
+        data: Bytes,
+    },
 }
 
 /// End of a disk operation.
@@ -276,6 +282,20 @@ pub enum Command {
     SuspendIo,
     /// End every suspension of I/O; where no data are accessible, errors are answered.
     ResumeIo,
+    /// Resyncs of the volume with the peer pause.
+    PauseSync {
+        /// Volume concerned.
+        volume: VolumeNumber,
+        /// Peer concerned.
+        peer: NodeId,
+    },
+    /// They go on, if nothing else pauses them.
+    ResumeSync {
+        /// Volume concerned.
+        volume: VolumeNumber,
+        /// Peer concerned.
+        peer: NodeId,
+    },
 }
 
 /// Something for the shell to carry out.
@@ -342,6 +362,14 @@ pub enum Action {
     },
     /// Something an operator may want to know.
     Notify(Event),
+    /// A volume's first resync has begun, or its last one ended, paused ones included. Who waits
+    /// for it by `resync-after` in another resource is told by `set_resync_blocked`.
+    Resyncing {
+        /// Which.
+        volume: VolumeNumber,
+        /// Whether there is one.
+        resyncing: bool,
+    },
 }
 
 /// What is worth a line in the log and an event to watchers.

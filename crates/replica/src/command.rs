@@ -54,6 +54,12 @@ impl Resource {
                 self.begin_resume(id);
                 Ok(())
             }
+            Command::PauseSync { volume, peer } => {
+                self.set_user_pause(id, self.find_volume(volume)?, self.find_peer(peer)?, true)
+            }
+            Command::ResumeSync { volume, peer } => {
+                self.set_user_pause(id, self.find_volume(volume)?, self.find_peer(peer)?, false)
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! What a resource is told when it is made. Checked by whoever reads configuration files; plain
 //! here.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tandem_wire::{NodeId, Policies, Protocol, VolumeNumber};
@@ -49,12 +50,24 @@ pub struct VolumeConfig {
     pub al_extents: u32,
     /// `al-updates`: keep an activity log. Without one everything may differ after a crash.
     pub al_updates: bool,
+    /// `rs-discard-granularity`: a resync to this node asks for runs of this many bytes and gives
+    /// up the space of those that are zero. A multiple of 4 KiB, at most 1 MiB; 0: it does not.
+    pub discard_granularity_bytes: u32,
+    /// `resync-after`: this volume of the resource is synced before. Without circles.
+    pub resync_after: Option<VolumeNumber>,
 }
 
 impl VolumeConfig {
     /// A volume with internal metadata and all options as they are by default.
     pub fn new(number: VolumeNumber) -> Self {
-        Self { number, external_metadata: false, al_extents: 6433, al_updates: true }
+        Self {
+            number,
+            external_metadata: false,
+            al_extents: 6433,
+            al_updates: true,
+            discard_granularity_bytes: 0,
+            resync_after: None,
+        }
     }
 }
 
@@ -69,6 +82,8 @@ pub struct PeerConfig {
     pub protocol: Protocol,
     /// Times and limits of the connection.
     pub net: NetConfig,
+    /// Pace of resyncs with it; the default where a volume is not named.
+    pub resync: BTreeMap<VolumeNumber, ResyncConfig>,
 }
 
 /// Times and limits of a connection, by DRBD's names.
@@ -86,8 +101,6 @@ pub struct NetConfig {
     pub connect_int: Duration,
     /// `max-epoch-size`: writes after which a barrier is sent.
     pub max_epoch_size: u32,
-    /// Bytes of resync data asked for and not yet written.
-    pub resync_window_bytes: u32,
     /// `after-sb-0pri`, `after-sb-1pri`, `after-sb-2pri`, `always-asbp`, `rr-conflict`.
     pub policies: Policies,
     /// `on-congestion`: what is done in protocol A about a link that does not keep up.
@@ -109,8 +122,26 @@ pub enum OnCongestion {
     Disconnect,
 }
 
+/// Pace of a resync, by DRBD's names. Rates are bytes per second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResyncConfig {
+    /// `resync-rate`: fixed where `c_plan_ahead` is 0, else what it begins with.
+    pub resync_rate: u64,
+    /// `c-plan-ahead`: a change of what is in flight is spread over this time; 0: no controller.
+    pub c_plan_ahead: Duration,
+    /// `c-delay-target`: where `c_fill_target_bytes` is 0, as much is kept in flight as arrives in
+    /// this time.
+    pub c_delay_target: Duration,
+    /// `c-fill-target`: what is kept in flight.
+    pub c_fill_target_bytes: u64,
+    /// `c-max-rate`: never faster; 0 for no limit.
+    pub c_max_rate: u64,
+    /// `c-min-rate`: what the source keeps to while it sees application I/O; 0: it does not care.
+    pub c_min_rate: u64,
+}
+
 impl Default for NetConfig {
-    /// DRBD's defaults; the resync window is tandem's own.
+    /// DRBD's defaults.
     fn default() -> Self {
         Self {
             timeout: Duration::from_secs(6),
@@ -119,10 +150,25 @@ impl Default for NetConfig {
             ping_timeout: Duration::from_millis(500),
             connect_int: Duration::from_secs(10),
             max_epoch_size: 2048,
-            resync_window_bytes: 16 << 20,
             policies: Policies::default(),
             on_congestion: OnCongestion::Block,
             congestion_fill_bytes: 0,
+        }
+    }
+}
+
+impl Default for ResyncConfig {
+    /// DRBD's but for three, which fill an idle link of 10 Gbit/s and still make way: 4 MiB are in
+    /// flight, not 50 KiB; no upper bound, not 100 MiB/s; beside an application 10 MiB/s, not 250
+    /// KiB/s.
+    fn default() -> Self {
+        Self {
+            resync_rate: 250 << 10,
+            c_plan_ahead: Duration::from_secs(2),
+            c_delay_target: Duration::from_secs(1),
+            c_fill_target_bytes: 4 << 20,
+            c_max_rate: 0,
+            c_min_rate: 10 << 20,
         }
     }
 }

@@ -135,12 +135,13 @@ impl Resource {
                 self.set_ahead(peer, volume, Ahead::Asked);
             }
             Replication::Behind(Some(ticket)) if self.is_durable(volume, ticket) => {
-                let (dirty, now) = (self.dirty_blocks(peer, volume), self.now);
                 let device = &mut self.connections[peer].devices[volume];
                 device.replication = Replication::SyncTarget;
-                device.resync.begin(dirty, now);
+                self.begin_resync(peer, volume);
                 self.send_state(peer, volume);
-                self.pump_resync(peer, volume);
+                // Who has to wait must know so before the first block is asked for.
+                self.advance_dependencies();
+                self.drive_resync(peer, volume);
             }
             Replication::Ahead(_)
             | Replication::Behind(_)
@@ -178,12 +179,13 @@ impl Resource {
         let own = self.connections[peer].devices[volume].replication;
         if told == ReplicationState::Ahead && own == Replication::Established {
             self.fall_behind(peer, volume);
-        } else if told == ReplicationState::SyncTarget && own == Replication::Ahead(Ahead::Asked) {
-            let (dirty, now) = (self.dirty_blocks(peer, volume), self.now);
-            let device = &mut self.connections[peer].devices[volume];
-            device.replication = Replication::SyncSource;
-            device.resync.begin(dirty, now);
+        } else if matches!(told, ReplicationState::SyncTarget | ReplicationState::PausedSyncT)
+            && own == Replication::Ahead(Ahead::Asked)
+        {
+            self.connections[peer].devices[volume].replication = Replication::SyncSource;
+            self.begin_resync(peer, volume);
             self.send_state(peer, volume);
+            self.unsettled = true;
         }
     }
 

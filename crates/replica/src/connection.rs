@@ -46,7 +46,8 @@ pub(crate) struct Session {
     pub(crate) session_id: u64,
     pub(crate) protocol: Protocol,
     pub(crate) phase: Phase,
-    pub(crate) began_at: Instant,
+    /// When it began, or last got on with the bitmaps.
+    pub(crate) moved_at: Instant,
     /// One side is ending the connection in good order.
     pub(crate) leaving: Option<Leaving>,
 }
@@ -241,7 +242,7 @@ impl Resource {
             session_id,
             protocol: connection.config.protocol,
             phase: Phase::Settling(PeerReport::new(connection.devices.len())),
-            began_at: now,
+            moved_at: now,
             leaving: None,
         });
         connection.outbound = Outbound::new(&connection.config.net);
@@ -276,12 +277,7 @@ impl Resource {
         connection.renegotiating = until;
         connection.granted = None;
         for device in connection.devices.iter_mut() {
-            device.replication = Replication::Off;
-            device.disk = DiskState::DUnknown;
-            device.lags = false;
-            device.peer_ready = false;
-            device.verdict = None;
-            device.peer_verdict = None;
+            device.session_ended();
         }
         connection.forget_answers();
         let action = Action::Disconnect { peer: connection.config.node_id, session: session.id };
@@ -427,10 +423,12 @@ impl Resource {
 
     /// Tells the peer this node's states of one volume.
     pub(crate) fn send_state(&mut self, peer: PeerIndex, volume: VolumeIndex) {
+        let device = &self.connections[peer].devices[volume];
         let state = tandem_wire::State {
             role: self.role,
             disk: self.volumes[volume].disk_state(),
-            replication: self.connections[peer].devices[volume].replication_state(),
+            replication: device.replication_state(),
+            pauses_resync: device.suspended.is_own(),
         };
         let number = self.volumes[volume].number;
         self.send(peer, Packet::State(number, state));

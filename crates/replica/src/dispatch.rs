@@ -32,9 +32,10 @@ impl Resource {
             Packet::State(number, state) => return self.peer_state(peer, number, state),
             Packet::Verdict(number, verdict) => return self.peer_decided(peer, number, verdict),
             Packet::SyncUuid(number, uuid) => return self.sync_uuid(peer, number, uuid),
-            Packet::Bitmap { volume, first_block, last, runs } => {
-                return self.peer_bitmap(peer, volume, first_block, last, &runs);
+            Packet::Bitmap { volume, first_block, last, piece } => {
+                return self.peer_bitmap(peer, volume, first_block, last, &piece);
             }
+            Packet::BitmapAck(number) => return self.bitmap_acked(peer, number),
             running => return self.dispatch_running(peer, running),
         }
         Ok(())
@@ -54,12 +55,14 @@ impl Resource {
             Packet::DataRequest { volume, range, id } => {
                 let volume = self.volume_of_peer(volume)?;
                 self.check_peer_range(volume, range, "DataRequest")?;
-                self.peer_read(peer, volume, range, id, false)?;
+                self.volumes[volume].application_at = Some(self.now);
+                self.peer_read(peer, volume, range, id)?;
             }
-            Packet::RsDataRequest { volume, range, id } => {
-                self.resync_request(peer, volume, range, id)?;
+            Packet::RsDataRequest { volume, range, id, thin } => {
+                self.resync_request(peer, volume, range, id, thin)?;
             }
             Packet::RsDataReply { id, data } => self.piece_arrived(peer, id, data)?,
+            Packet::RsDeallocated { id } => self.piece_is_zero(peer, id)?,
             Packet::NegRsDataReply { .. } => {
                 self.end_session(peer, "the source could not read a block for the resync");
             }

@@ -46,6 +46,14 @@ pub enum PeerError {
         /// The limit.
         limit: usize,
     },
+    /// More bytes asked for than both nodes have agreed on.
+    #[error("{packet} beyond {limit} bytes in flight")]
+    TooMuch {
+        /// What came.
+        packet: &'static str,
+        /// The limit.
+        limit: u64,
+    },
 }
 
 /// A disk operation did not happen, or not wholly.
@@ -138,4 +146,16 @@ pub enum CommandError {
         /// Volume.
         volume: VolumeNumber,
     },
+    /// The pause flag has that value (DRBD 134, 135).
+    #[error("volume {volume}: the pause flag of the resync is {} already", set_or_clear(*paused))]
+    PauseFlag {
+        /// Volume.
+        volume: VolumeNumber,
+        /// Its value.
+        paused: bool,
+    },
+}
+
+fn set_or_clear(flag: bool) -> &'static str {
+    if flag { "set" } else { "clear" }
 }

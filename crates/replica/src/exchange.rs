@@ -8,16 +8,18 @@
 //!
 //! A crash between any two of these leaves metadata that lead to the same direction again.
 
-use bytes::Bytes;
 use tandem_wire::{DiskState, Packet, Role, State, Uuid, Verdict, VolumeNumber};
 
 use crate::connection::Phase;
 use crate::error::PeerError;
-use crate::limits::BITMAP_PIECE_BYTES;
 use crate::meta::BootId;
 use crate::peer_device::{Goal, Replication, Step};
 use crate::peers::{PeerIndex, VolumeIndex};
 use crate::resource::Resource;
+
+mod bitmap;
+
+pub(crate) use bitmap::BitmapExchange;
 
 impl Resource {
     /// Starts what the verdicts ask for.
@@ -146,8 +148,6 @@ impl Resource {
     }
 
     fn volume_ready(&mut self, peer: PeerIndex, volume: VolumeIndex, goal: Goal) {
-        let now = self.now;
-        let dirty = self.dirty_blocks(peer, volume);
         let device = &mut self.connections[peer].devices[volume];
         device.replication = match goal {
             Goal::InSync => Replication::Established,
@@ -155,7 +155,7 @@ impl Resource {
             Goal::Target => Replication::SyncTarget,
         };
         if goal != Goal::InSync {
-            device.resync.begin(dirty, now);
+            self.begin_resync(peer, volume);
         }
         self.send_state(peer, volume);
     }
@@ -183,51 +183,6 @@ impl Resource {
         Ok(())
     }
 
-    fn send_bitmap(&mut self, peer: PeerIndex, volume: VolumeIndex) {
-        let number = self.volumes[volume].number;
-        let mut first_block = Some(0);
-        while let Some(from) = first_block {
-            let attached =
-                self.volumes[volume].attached().expect("both ends of a resync have disks");
-            let (runs, next) = attached.bitmaps[peer].encode_chunk(from, BITMAP_PIECE_BYTES);
-            let packet = Packet::Bitmap {
-                volume: number,
-                first_block: from,
-                last: next.is_none(),
-                runs: Bytes::from(runs),
-            };
-            self.send(peer, packet);
-            first_block = next;
-        }
-    }
-
-    /// A piece of the peer's bitmap: what either side knows to differ, both know from here on.
-    pub(crate) fn peer_bitmap(
-        &mut self,
-        peer: PeerIndex,
-        number: VolumeNumber,
-        first_block: u64,
-        last: bool,
-        runs: &[u8],
-    ) -> Result<(), PeerError> {
-        let volume = self.volume_of_peer(number)?;
-        let device = &self.connections[peer].devices[volume];
-        let Replication::Preparing { goal, step: Step::AwaitBitmap } = device.replication else {
-            return Err(PeerError::Unexpected { packet: "Bitmap", phase: "not exchanging" });
-        };
-        let attached = self.volumes[volume].attached_mut().expect("both ends have disks");
-        attached.bitmaps[peer]
-            .merge_chunk(first_block, runs)
-            .map_err(|error| PeerError::BadBitmap(error.to_string()))?;
-        if last {
-            self.record_session(peer, volume, goal);
-            let ticket = self.commit(volume, true);
-            self.set_preparing(peer, volume, goal, Step::Save(ticket));
-            self.advance_preparation(peer);
-        }
-        Ok(())
-    }
-
     /// The peer tells its states; in preparation they say that it is ready.
     pub(crate) fn peer_state(
         &mut self,
@@ -241,8 +196,13 @@ impl Resource {
         connection.peer_role = state.role;
         let device = &mut connection.devices[volume];
         let disk_before = std::mem::replace(&mut device.disk, state.disk);
-        device.peer_ready |=
-            matches!(state.replication, R::Established | R::SyncSource | R::SyncTarget);
+        device.peer_ready |= match state.replication {
+            R::Off | R::WFBitMapS | R::WFBitMapT | R::Ahead | R::Behind => false,
+            R::Established | R::SyncSource | R::SyncTarget | R::PausedSyncS | R::PausedSyncT => {
+                true
+            }
+        };
+        self.peer_pauses(peer, volume, state.pauses_resync);
         self.advance_preparation(peer);
         self.target_tells(peer, volume);
         if self.connections[peer].is_running() {

@@ -13,7 +13,6 @@ use tandem_wire::Role;
 use crate::action::Severity;
 use crate::connection::{Leftovers, Phase};
 use crate::flush::FlushWaiter;
-use crate::peer_device::Replication;
 use crate::peers::{PeerIndex, VolumeIndex};
 use crate::resource::Resource;
 use crate::status::SyncState;
@@ -122,7 +121,7 @@ impl Resource {
             | Phase::Deciding
             | Phase::Preparing => {
                 let timeout = self.connections[peer].config.net.timeout;
-                Some(session.began_at + timeout * crate::limits::HANDSHAKE_TIMEOUTS)
+                Some(session.moved_at + timeout * crate::limits::HANDSHAKE_TIMEOUTS)
             }
         }
     }
@@ -143,9 +142,11 @@ impl Resource {
             self.send_state(peer, volume);
             let disk = self.volumes[volume].usable_generation();
             self.connections[peer].devices[volume].served_by = disk;
-            if self.connections[peer].devices[volume].replication == Replication::SyncTarget {
-                self.pump_resync(peer, volume);
-            }
+        }
+        // Who has to wait must know so before the first block is asked for.
+        self.advance_dependencies();
+        for volume in self.volume_indexes() {
+            self.drive_resync(peer, volume);
         }
         self.retry_reads(None);
         self.reopen_gate();

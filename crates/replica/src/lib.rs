@@ -55,12 +55,14 @@ pub use action::{
     DiskOpKind, DiskToken, Event, Handler, LinkDown, LinkEvent, LinkSession, OpenedDisk, Request,
     RequestOp, Severity,
 };
-pub use config::{Config, NetConfig, OnCongestion, OnNoData, PeerConfig, VolumeConfig};
+pub use config::{
+    Config, NetConfig, OnCongestion, OnNoData, PeerConfig, ResyncConfig, VolumeConfig,
+};
 pub use error::{CommandError, DiskError, PeerError, RequestError};
 pub use resource::{Export, Resource};
 pub use status::{
     ConnectionState, ConnectionStates, ConnectionStatus, Divergence, Lag, PeerDeviceStatus,
-    ResourceStatus, Suspended, SyncState, VolumeStatus,
+    ResourceStatus, ResyncProgress, ResyncSuspended, Suspended, SyncState, VolumeStatus,
 };
 pub use tandem_wire as wire;
 pub use time::Instant;

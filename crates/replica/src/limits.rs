@@ -43,11 +43,34 @@ pub const PEER_REQUESTS_MAX: usize = 1 << 18;
 /// Bytes of one resync request.
 pub const RESYNC_REQUEST_BYTES: u32 = 256 << 10;
 
+/// Bytes of a resync that a target has asked for and not received, all volumes of a connection:
+/// what waits to be sent on the source. A link of 10 Gbit/s is full with it up to 13 ms away.
+pub const RESYNC_IN_FLIGHT_BYTES_MAX: u64 = 16 << 20;
+
+/// Bytes of a resync that a target has asked for and not acked, all volumes of a connection: bounds
+/// the memory of both nodes, and leaves room to write and flush beside what is in flight. A source
+/// that is asked for more ends the session.
+pub const RESYNC_OPEN_BYTES_MAX: u64 = 32 << 20;
+
+/// The rate controller looks this often, as in DRBD.
+pub const RESYNC_STEP: Duration = Duration::from_millis(100);
+
+/// An application counts as active for this long after a request: two steps of the controller.
+pub const APPLICATION_ACTIVE: Duration = Duration::from_millis(200);
+
 /// Bytes of resync written on the target before it flushes and acks them.
 pub const RESYNC_FLUSH_BYTES: u64 = 4 << 20;
 
 /// Bytes of one piece of a bitmap on the link.
 pub const BITMAP_PIECE_BYTES: usize = 64 << 10;
+
+/// What was written is flushed and acked after this long at the latest: a slow resync that is cut
+/// off goes on where it was.
+pub const RESYNC_FLUSH_DELAY: Duration = Duration::from_millis(500);
+
+/// Pieces of a bitmap sent and not acked: 1 MiB fills the link and bounds the memory, whatever the
+/// size of the volume.
+pub const BITMAP_PIECES_MAX: u32 = 16;
 
 /// First pause before connecting again; doubles up to `connect-int`.
 pub const CONNECT_PAUSE_FIRST: Duration = Duration::from_millis(100);

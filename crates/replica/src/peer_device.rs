@@ -8,7 +8,9 @@
 use tandem_wire::{DiskState, ReplicationState, Verdict};
 
 use crate::action::AttachGeneration;
+use crate::exchange::BitmapExchange;
 use crate::resync::Resync;
+use crate::status::ResyncSuspended;
 
 /// Preparation of one volume after the verdicts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +81,10 @@ pub(crate) struct PeerDevice {
     pub(crate) retries: bool,
     /// The peer's generation as reported.
     pub(crate) peer_current: tandem_wire::Uuid,
+    pub(crate) bitmap: BitmapExchange,
     pub(crate) resync: Resync,
+    /// Why its resyncs are paused; what the operator said outlives sessions.
+    pub(crate) suspended: ResyncSuspended,
     pub(crate) sent_bytes: u64,
     pub(crate) received_bytes: u64,
     /// When the first of the bits that are set was.
@@ -98,11 +103,26 @@ impl PeerDevice {
             peer_verdict: None,
             retries: false,
             peer_current: tandem_wire::Uuid::NONE,
+            bitmap: BitmapExchange::default(),
             resync: Resync::default(),
+            suspended: ResyncSuspended::default(),
             sent_bytes: 0,
             received_bytes: 0,
             out_of_sync_since: None,
         }
+    }
+
+    /// Nothing is agreed any more, and nothing the peer has told is known to be so.
+    pub(crate) fn session_ended(&mut self) {
+        self.replication = Replication::Off;
+        self.disk = DiskState::DUnknown;
+        self.lags = false;
+        self.peer_ready = false;
+        self.verdict = None;
+        self.peer_verdict = None;
+        self.bitmap = BitmapExchange::default();
+        self.suspended.peer = false;
+        self.suspended.dependency = false;
     }
 
     /// As DRBD names it.
@@ -113,6 +133,8 @@ impl PeerDevice {
             Replication::Preparing { goal: Goal::Target, .. } => ReplicationState::WFBitMapT,
             Replication::Preparing { goal: Goal::InSync, .. } => ReplicationState::Off,
             Replication::Established => ReplicationState::Established,
+            Replication::SyncSource if self.suspended.any() => ReplicationState::PausedSyncS,
+            Replication::SyncTarget if self.suspended.any() => ReplicationState::PausedSyncT,
             Replication::SyncSource => ReplicationState::SyncSource,
             Replication::SyncTarget => ReplicationState::SyncTarget,
             Replication::Ahead(_) => ReplicationState::Ahead,
@@ -123,6 +145,18 @@ impl PeerDevice {
     /// The peer's disk alone would do to keep what is on it.
     pub(crate) fn has_good_disk(&self) -> bool {
         self.disk == DiskState::UpToDate
+    }
+
+    /// Whether it copies, or would if it were not paused.
+    pub(crate) fn is_resyncing(&self) -> bool {
+        match self.replication {
+            Replication::SyncSource | Replication::SyncTarget => true,
+            Replication::Off
+            | Replication::Preparing { .. }
+            | Replication::Established
+            | Replication::Ahead(_)
+            | Replication::Behind(_) => false,
+        }
     }
 
     /// Ready on this side.

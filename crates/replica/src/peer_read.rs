@@ -12,30 +12,53 @@ use crate::resource::Resource;
 use crate::slab::Key;
 use crate::volume::{LockOwner, Purpose};
 
+/// What a peer wants to read for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PeerReadFor {
+    /// Its application.
+    Application,
+    /// Its resync.
+    Resync,
+    /// Its resync, which need not be sent zeroes.
+    ThinResync,
+}
+
 /// A read for a peer.
 #[derive(Debug)]
 pub(crate) struct PeerRead {
     volume: VolumeIndex,
     range: ByteRange,
     id: RequestId,
-    for_resync: bool,
+    wanted_for: PeerReadFor,
     lock: Option<LockId>,
 }
 
 impl Resource {
-    /// A peer wants data, for its application or its resync.
+    /// A peer wants data for its application.
     pub(crate) fn peer_read(
         &mut self,
         peer: PeerIndex,
         volume: VolumeIndex,
         range: ByteRange,
         id: RequestId,
-        for_resync: bool,
     ) -> Result<(), PeerError> {
         if self.connections[peer].inbound.in_flight() >= PEER_REQUESTS_MAX {
             return Err(PeerError::TooMany { limit: PEER_REQUESTS_MAX });
         }
-        let read = PeerRead { volume, range, id, for_resync, lock: None };
+        self.read_for_peer(peer, volume, range, id, PeerReadFor::Application);
+        Ok(())
+    }
+
+    /// Reads under the lock of the range, and answers.
+    pub(crate) fn read_for_peer(
+        &mut self,
+        peer: PeerIndex,
+        volume: VolumeIndex,
+        range: ByteRange,
+        id: RequestId,
+        wanted_for: PeerReadFor,
+    ) {
+        let read = PeerRead { volume, range, id, wanted_for, lock: None };
         let key = self.connections[peer].inbound.reads.insert(read);
         let owner = LockOwner::PeerRead(peer, key);
         let (lock, granted) = self.volumes[volume].lock(LockKind::ResyncRead, range, owner);
@@ -43,7 +66,6 @@ impl Resource {
         if granted {
             self.peer_read_locked(peer, key);
         }
-        Ok(())
     }
 
     pub(crate) fn peer_read_locked(&mut self, peer: PeerIndex, key: Key) {
@@ -61,11 +83,26 @@ impl Resource {
         key: Key,
         result: Result<Bytes, DiskError>,
     ) {
-        if let Err(error) = result {
-            let volume = self.peer_read_mut(peer, key).volume;
-            self.disk_failed(volume, "reading for the peer", error);
-            return self.peer_read_done(peer, key, Err(error));
+        let read = self.peer_read_mut(peer, key);
+        let (volume, wanted_for) = (read.volume, read.wanted_for);
+        match result {
+            Err(error) => self.disk_failed(volume, "reading for the peer", error),
+            Ok(data) if wanted_for == PeerReadFor::ThinResync => {
+                let kind = DiskOpKind::IsZero { data };
+                return self.disk_op(volume, Purpose::ZeroTest(peer, key), kind);
+            }
+            Ok(_) => {}
         }
+        self.peer_read_done(peer, key, result);
+    }
+
+    /// What was read has been looked at: empty where it is zero.
+    pub(crate) fn zero_tested(
+        &mut self,
+        peer: PeerIndex,
+        key: Key,
+        result: Result<Bytes, DiskError>,
+    ) {
         self.peer_read_done(peer, key, result);
     }
 
@@ -74,13 +111,18 @@ impl Resource {
         let read = inbound.reads.remove(key).expect("a read ends once");
         if inbound.linked {
             let id = read.id;
-            let packet = match (result, read.for_resync) {
-                (Ok(data), false) => Packet::DataReply { id, data },
-                (Ok(data), true) => Packet::RsDataReply { id, data },
-                (Err(_), false) => Packet::NegDataReply { id },
-                (Err(_), true) => Packet::NegRsDataReply { id },
+            let for_application = read.wanted_for == PeerReadFor::Application;
+            let packet = match result {
+                Ok(data) if for_application => Packet::DataReply { id, data },
+                // A read is of at least one byte: nothing is left of zeroes only.
+                Ok(data) if data.is_empty() => Packet::RsDeallocated { id },
+                Ok(data) => Packet::RsDataReply { id, data },
+                Err(_) if for_application => Packet::NegDataReply { id },
+                Err(_) => Packet::NegRsDataReply { id },
             };
-            self.connections[peer].devices[read.volume].sent_bytes += u64::from(read.range.len);
+            if !matches!(packet, Packet::RsDeallocated { .. }) {
+                self.connections[peer].devices[read.volume].sent_bytes += u64::from(read.range.len);
+            }
             self.send(peer, packet);
         }
         self.unlock(read.volume, read.lock.expect("locked before it was read"));

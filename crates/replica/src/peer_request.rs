@@ -162,6 +162,7 @@ impl Resource {
         let connection = &mut self.connections[peer];
         let len = u64::from(write.range.len);
         connection.devices[volume].received_bytes += len;
+        self.volumes[volume].application_at = Some(self.now);
         let inbound = &mut connection.inbound;
         if inbound.in_flight() >= PEER_REQUESTS_MAX {
             return Err(PeerError::TooMany { limit: PEER_REQUESTS_MAX });

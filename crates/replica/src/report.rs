@@ -116,7 +116,7 @@ impl Resource {
             ap_in_flight_bytes: connection.outbound.open_bytes(),
             congested: self.is_congested(peer),
             lag: self.lag(peer, now),
-            rs_in_flight_bytes: connection.devices.iter().map(|d| d.resync.in_flight_bytes).sum(),
+            rs_in_flight_bytes: connection.devices.iter().map(|d| d.resync.open_bytes).sum(),
             peer_devices: devices.collect(),
         }
     }
@@ -139,8 +139,8 @@ impl Resource {
             },
             peer_disk: if running { device.disk } else { DiskState::DUnknown },
             out_of_sync_bytes: self.dirty_blocks(peer, volume) * u64::from(BLOCK_BYTES),
-            resync_total_bytes: device.resync.total_blocks * u64::from(BLOCK_BYTES),
-            resync_elapsed: device.resync.began_at.map(|began| now.since(began)),
+            resync_suspended: device.suspended,
+            resync: self.resync_progress(peer, volume, now),
             received_bytes: device.received_bytes,
             sent_bytes: device.sent_bytes,
             pending: u64::from(connection.answers_owed()),

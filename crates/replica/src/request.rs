@@ -37,6 +37,7 @@ impl Resource {
             let result = Err(RequestError::Invalid);
             return self.push(Action::Reply { client, cookie, result });
         }
+        self.volumes[volume].application_at = Some(self.now);
         let write = |range, kind, fua| NewWrite { client, cookie, volume, range, kind, fua };
         match op {
             RequestOp::Read(asked) => {

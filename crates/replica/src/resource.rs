@@ -8,7 +8,7 @@ use crate::action::{
     Action, AttachGeneration, ClientId, Command, CommandId, DiskCompletion, DiskOp, DiskOpKind,
     Event, Handler, LinkDown, LinkEvent, LinkSession, OpenedDisk, Severity,
 };
-use crate::config::{Config, PeerConfig};
+use crate::config::{Config, PeerConfig, VolumeConfig};
 use crate::connection::Connection;
 use crate::detach::Detaching;
 use crate::entropy::Entropy;
@@ -195,6 +195,7 @@ impl Resource {
             Purpose::PeerRead(peer, key) => self.peer_read_ended(peer, key, result),
             Purpose::PeerWrite(peer, key) => self.peer_write_ended(peer, key, result),
             Purpose::ResyncWrite(peer, key) => self.piece_written(peer, key, result.err()),
+            Purpose::ZeroTest(peer, key) => self.zero_tested(peer, key, result),
         }
         self.settle();
     }
@@ -297,6 +298,18 @@ impl Resource {
         self.settle();
     }
 
+    /// New options of a volume: those of its resyncs; the others hold from its making.
+    pub fn update_volume(&mut self, config: VolumeConfig, now: Instant) {
+        self.begin_input(now);
+        if let Some(index) = self.volume_by_number(config.number) {
+            let volume = &mut self.volumes[index];
+            volume.config.discard_granularity_bytes = config.discard_granularity_bytes;
+            volume.config.resync_after = config.resync_after;
+        }
+        self.unsettled = true;
+        self.settle();
+    }
+
     /// The next thing to do, until `None`.
     pub fn poll_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
@@ -356,6 +369,7 @@ impl Resource {
                 self.advance_congestion(peer, volume);
             }
         }
+        self.advance_dependencies();
         self.advance_role();
         self.advance_invalidations();
         self.advance_detach();

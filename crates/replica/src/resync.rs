@@ -8,29 +8,43 @@
 //!
 //! The source reads under the range lock: every write that it sent before its answer is in the
 //! answer, every later one follows it on the link.
+//!
+//! How much is asked for is the target's `pace`, how fast it is answered the source's `throttle`.
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
-use tandem_wire::{ByteRange, DiskState, RequestId};
+use tandem_wire::{ByteRange, DiskState, RequestId, WriteKind};
 
 use crate::decision::{self, Decision, Extent, Side};
+use crate::limits::BLOCK_BYTES;
 use crate::peers::{PeerIndex, VolumeIndex};
 use crate::range_lock::LockId;
 use crate::resource::Resource;
 use crate::slab::Key;
+use crate::status::ResyncProgress;
 use crate::store::Ticket;
 use crate::time::Instant;
 
+use meter::Meter;
+use pace::Pace;
+use throttle::Throttle;
+
 mod ending;
+mod meter;
+mod pace;
+mod pause;
+mod piece;
 mod source;
 mod target;
+mod throttle;
 
 /// A range on its way to the target.
 #[derive(Debug)]
 pub(crate) struct Piece {
     volume: VolumeIndex,
     range: ByteRange,
+    /// Zeroes need not be sent.
+    thin: bool,
     stage: Stage,
     /// A write missed one side since it was asked for: its bits stay.
     touched: bool,
@@ -43,8 +57,8 @@ pub(crate) struct Piece {
 enum Stage {
     /// Claimed, or waiting for the claim; asked for.
     Asked,
-    /// Its data wait for the range.
-    Arrived(Bytes),
+    /// What it is to become waits for the range.
+    Arrived(WriteKind),
     /// The disk writes it.
     Writing,
     /// Waits for a flush.
@@ -75,19 +89,27 @@ pub(crate) struct Resync {
     full: bool,
     fresh_uuid: bool,
     disk_after: Option<DiskState>,
-    pub(crate) total_blocks: u64,
-    pub(crate) began_at: Option<Instant>,
+    meter: Option<Meter>,
+    /// Target: how much may be asked for.
+    pub(crate) pace: Pace,
     /// Target: where to look for the next blocks to ask for.
     cursor: u64,
     /// Target: pieces under way.
     pieces: usize,
-    pub(crate) in_flight_bytes: u64,
+    /// Target: bytes of those pieces.
+    pub(crate) open_bytes: u64,
     written: Vec<Key>,
     written_bytes: u64,
+    /// When the first of those was written.
+    written_at: Option<Instant>,
     flushing: Vec<Key>,
     ending: Ending,
     /// Source: what has been asked for and is not acked; true where touched.
     serving: BTreeMap<RequestId, (ByteRange, bool)>,
+    /// Source: bytes of those.
+    serving_bytes: u64,
+    /// Source: what of those is not answered, for the sake of applications.
+    throttle: Throttle,
 }
 
 impl Resync {
@@ -116,12 +138,6 @@ impl Resync {
     pub(crate) fn disk_after(&self) -> DiskState {
         self.disk_after.expect("planned before it is prepared")
     }
-
-    pub(crate) fn begin(&mut self, dirty_blocks: u64, now: Instant) {
-        self.total_blocks = dirty_blocks;
-        self.began_at = Some(now);
-        self.cursor = 0;
-    }
 }
 
 fn overlaps(a: ByteRange, b: ByteRange) -> bool {
@@ -129,6 +145,67 @@ fn overlaps(a: ByteRange, b: ByteRange) -> bool {
 }
 
 impl Resource {
+    /// Blocks are to be copied from here on, by either end.
+    pub(crate) fn begin_resync(&mut self, peer: PeerIndex, volume: VolumeIndex) {
+        let (left_bytes, now) = (self.dirty_bytes(peer, volume), self.now);
+        let device = &mut self.connections[peer].devices[volume];
+        let mut meter = Meter::new(left_bytes, now);
+        meter.set_paused(device.suspended.any(), left_bytes, now);
+        device.resync.meter = Some(meter);
+        device.resync.cursor = 0;
+    }
+
+    /// What is due by the pace of a target and the throttle of a source.
+    pub(crate) fn step_resyncs(&mut self, peer: PeerIndex) {
+        for volume in self.volume_indexes() {
+            let config = self.resync_config(peer, volume);
+            let now = self.now;
+            let resync = &mut self.connections[peer].devices[volume].resync;
+            if resync.pace.due().is_some_and(|due| due <= now) {
+                resync.pace.step(&config, now);
+                self.pump_resync(peer, volume);
+            }
+            self.serve_resync(peer, volume);
+        }
+    }
+
+    /// When `step_resyncs` wants to be called.
+    pub(crate) fn resync_deadline(&self, peer: PeerIndex) -> Option<Instant> {
+        let volumes = self.volume_indexes().filter_map(|volume| {
+            let resync = &self.connections[peer].devices[volume].resync;
+            let until = self.application_until(volume);
+            let rate_min = self.resync_config(peer, volume).c_min_rate;
+            let throttle = resync.throttle.due(rate_min, until);
+            resync.pace.due().into_iter().chain(throttle).min()
+        });
+        volumes.min()
+    }
+
+    /// How far the resync is that runs or is paused.
+    pub(crate) fn resync_progress(
+        &self,
+        peer: PeerIndex,
+        volume: VolumeIndex,
+        now: Instant,
+    ) -> Option<ResyncProgress> {
+        let resync = &self.connections[peer].devices[volume].resync;
+        let left_bytes = self.dirty_bytes(peer, volume);
+        let meter = resync.meter.as_ref()?;
+        Some(meter.progress(left_bytes, resync.pace.wanted_rate(), now))
+    }
+
+    fn dirty_bytes(&self, peer: PeerIndex, volume: VolumeIndex) -> u64 {
+        self.dirty_blocks(peer, volume) * u64::from(BLOCK_BYTES)
+    }
+
+    /// Bits were cleared on this side.
+    fn measure_resync(&mut self, peer: PeerIndex, volume: VolumeIndex) {
+        let (left_bytes, now) = (self.dirty_bytes(peer, volume), self.now);
+        if let Some(meter) = &mut self.connections[peer].devices[volume].resync.meter {
+            meter.advance(left_bytes, now);
+        }
+    }
+
     /// A write missed one side: what the resync has under way there does not make it equal.
     pub(crate) fn touch_resync(&mut self, peer: PeerIndex, volume: VolumeIndex, range: ByteRange) {
         let connection = &mut self.connections[peer];
@@ -145,11 +222,14 @@ impl Resource {
         for volume in self.volume_indexes() {
             let resync = &mut self.connections[peer].devices[volume].resync;
             resync.serving.clear();
+            resync.serving_bytes = 0;
+            resync.throttle.reset();
+            resync.pace.reset();
             resync.ending = Ending::NotYet;
-            resync.began_at = None;
-            resync.total_blocks = 0;
+            resync.meter = None;
             resync.written_bytes = 0;
             resync.written.clear();
+            resync.written_at = None;
         }
         let keys: Vec<Key> = self.connections[peer].pieces.iter().map(|(key, _)| key).collect();
         for key in keys {
@@ -169,7 +249,7 @@ impl Resource {
         let connection = &mut self.connections[peer];
         let piece = connection.pieces.remove(key)?;
         let resync = &mut connection.devices[piece.volume].resync;
-        resync.in_flight_bytes -= u64::from(piece.range.len);
+        resync.open_bytes -= u64::from(piece.range.len);
         resync.pieces -= 1;
         for lock in [piece.lock, piece.claim].into_iter().flatten() {
             self.unlock(piece.volume, lock);

@@ -1,5 +1,7 @@
 //! The state of a resource as plain data, for people and scripts.
 
+use std::time::Duration;
+
 use crate::decision::{Party, Policy, Rule};
 use tandem_wire::{DiskState, NodeId, Protocol, ReplicationState, Role, VolumeNumber};
 
@@ -141,7 +143,7 @@ pub struct Lag {
     /// Bytes that the peer may lack; never less than it lacks.
     pub bytes: u64,
     /// Age of the oldest of them, as far as this process knows.
-    pub age: std::time::Duration,
+    pub age: Duration,
 }
 
 /// A connection at one moment.
@@ -173,6 +175,46 @@ pub struct ConnectionStatus {
     pub peer_devices: Vec<PeerDeviceStatus>,
 }
 
+/// Why a resync is paused; none set: it is not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ResyncSuspended {
+    /// By command here.
+    pub user: bool,
+    /// The peer has a reason.
+    pub peer: bool,
+    /// Another volume's resync comes first (`resync-after`).
+    pub dependency: bool,
+}
+
+impl ResyncSuspended {
+    /// Whether there is a reason.
+    pub fn any(self) -> bool {
+        self.user || self.peer || self.dependency
+    }
+
+    /// Whether there is one that the peer must be told.
+    pub(crate) fn is_own(self) -> bool {
+        self.user || self.dependency
+    }
+}
+
+/// How far a resync is. What is left is what is out of sync.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ResyncProgress {
+    /// Bytes out of sync when it began.
+    pub total_bytes: u64,
+    /// Time since it began.
+    pub elapsed: Duration,
+    /// Of that, time it was paused.
+    pub paused: Duration,
+    /// Bytes copied in the last seconds, and how many.
+    pub recent: (u64, Duration),
+    /// The same over the last half minute.
+    pub window: (u64, Duration),
+    /// What the controller asks for, in bytes per second; 0 on the source.
+    pub wanted_rate: u64,
+}
+
 /// A volume towards one peer at one moment.
 #[derive(Clone, Debug)]
 pub struct PeerDeviceStatus {
@@ -184,10 +226,10 @@ pub struct PeerDeviceStatus {
     pub peer_disk: DiskState,
     /// Bytes out of sync.
     pub out_of_sync_bytes: u64,
-    /// Bytes that were out of sync when the running resync began; 0 when none runs.
-    pub resync_total_bytes: u64,
-    /// When the running resync began, as time passed since.
-    pub resync_elapsed: Option<std::time::Duration>,
+    /// Why a resync is paused, or would be.
+    pub resync_suspended: ResyncSuspended,
+    /// The resync that runs or is paused.
+    pub resync: Option<ResyncProgress>,
     /// Bytes of volume data received.
     pub received_bytes: u64,
     /// Bytes of volume data sent.

@@ -32,6 +32,7 @@ impl Resource {
                 self.patience_ends(peer),
                 connection.outbound.barrier_due,
                 self.catch_up_deadline(peer),
+                self.resync_deadline(peer),
                 Some(self.ping_deadline(peer)),
             ]
             .into_iter()
@@ -88,6 +89,9 @@ impl Resource {
                 }
             } else if due(self.connections[peer].outbound.barrier_due, now) {
                 self.send_barrier(peer);
+            }
+            if self.connections[peer].is_running() {
+                self.step_resyncs(peer);
             }
         }
     }

@@ -13,6 +13,7 @@ use crate::peers::{List, PeerIndex};
 use crate::range_lock::{Acquired, LockId, LockKind, RangeLocks};
 use crate::slab::{Key, Slab};
 use crate::store::{Store, Ticket};
+use crate::time::Instant;
 
 /// What a disk operation in flight is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +33,8 @@ pub(crate) enum Purpose {
     PeerRead(PeerIndex, Key),
     PeerWrite(PeerIndex, Key),
     ResyncWrite(PeerIndex, Key),
+    /// Looks whether what was read for a peer is zero.
+    ZeroTest(PeerIndex, Key),
 }
 
 /// Who holds or waits for a range.
@@ -128,6 +131,12 @@ pub(crate) struct Attached {
 pub(crate) struct Volume {
     pub(crate) number: VolumeNumber,
     pub(crate) config: VolumeConfig,
+    /// A volume of another resource that is synced before is in a resync.
+    pub(crate) resync_blocked: bool,
+    /// The shell knows that this one is in a resync.
+    pub(crate) told_resyncing: bool,
+    /// When an application, here or at a peer, last asked for something.
+    pub(crate) application_at: Option<Instant>,
     pub(crate) generation: AttachGeneration,
     pub(crate) disk: Disk,
     ops: Slab<Purpose>,
@@ -147,6 +156,9 @@ impl Volume {
         Self {
             number: config.number,
             config,
+            resync_blocked: false,
+            told_resyncing: false,
+            application_at: None,
             generation: AttachGeneration::default(),
             disk: Disk::Diskless,
             ops: Slab::default(),

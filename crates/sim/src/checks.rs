@@ -12,6 +12,7 @@ pub mod lag;
 pub mod mirror;
 pub mod policies;
 pub mod prefix;
+pub mod progress;
 pub mod transition;
 
 use std::fmt;

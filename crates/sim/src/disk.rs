@@ -92,7 +92,8 @@ impl SimDisk {
             | DiskOpKind::Flush
             | DiskOpKind::MetaRead { .. }
             | DiskOpKind::MetaWrite { .. }
-            | DiskOpKind::Merge { .. } => false,
+            | DiskOpKind::Merge { .. }
+            | DiskOpKind::IsZero { .. } => false,
         })
     }
 
@@ -115,7 +116,8 @@ impl SimDisk {
             | DiskOpKind::Flush
             | DiskOpKind::MetaRead { .. }
             | DiskOpKind::MetaWrite { .. }
-            | DiskOpKind::Merge { .. } => None,
+            | DiskOpKind::Merge { .. }
+            | DiskOpKind::IsZero { .. } => None,
         });
         writes.flat_map(|(offset, data)| {
             let first = usize::try_from(offset).expect("small") / SECTOR;
@@ -161,7 +163,7 @@ impl SimDisk {
     pub fn issue(&mut self, kind: DiskOpKind, prng: &mut Prng) -> (OpKey, u64) {
         self.check(&kind);
         let delay = match &kind {
-            DiskOpKind::Merge { .. } => MICROS,
+            DiskOpKind::Merge { .. } | DiskOpKind::IsZero { .. } => MICROS,
             DiskOpKind::Flush => 2 * self.delay(prng),
             DiskOpKind::Read(_)
             | DiskOpKind::Write { .. }
@@ -176,7 +178,8 @@ impl SimDisk {
             | DiskOpKind::Zero { .. }
             | DiskOpKind::MetaRead { .. }
             | DiskOpKind::MetaWrite { .. }
-            | DiskOpKind::Merge { .. } => 0,
+            | DiskOpKind::Merge { .. }
+            | DiskOpKind::IsZero { .. } => 0,
         };
         self.next_key += 1;
         self.in_flight.insert(self.next_key, InFlight { kind, flush_upto });
@@ -206,6 +209,8 @@ impl SimDisk {
                 Bytes::new()
             }
             DiskOpKind::Merge { base, patch, at } => merge(&base, &patch, at),
+            DiskOpKind::IsZero { data } if data.iter().all(|byte| *byte == 0) => Bytes::new(),
+            DiskOpKind::IsZero { data } => data,
         };
         self.data.destage_some(prng);
         Some(Ok(result))
@@ -243,7 +248,10 @@ impl SimDisk {
                     self.meta_mut().write_some(offset, &data, keep, prng);
                 }
                 DiskOpKind::Flush => self.data.forget_flush(op.flush_upto),
-                DiskOpKind::Read(_) | DiskOpKind::MetaRead { .. } | DiskOpKind::Merge { .. } => {}
+                DiskOpKind::Read(_)
+                | DiskOpKind::MetaRead { .. }
+                | DiskOpKind::Merge { .. }
+                | DiskOpKind::IsZero { .. } => {}
             }
         }
     }
@@ -268,7 +276,7 @@ impl SimDisk {
             DiskOpKind::MetaWrite { offset, data } => {
                 (*offset, data.len() as u64, self.meta.as_ref().unwrap_or(&self.data))
             }
-            DiskOpKind::Flush | DiskOpKind::Merge { .. } => return,
+            DiskOpKind::Flush | DiskOpKind::Merge { .. } | DiskOpKind::IsZero { .. } => return,
         };
         let block = u64::from(self.block_size);
         assert!(len > 0, "an empty disk operation");

@@ -104,6 +104,8 @@ impl World {
             }
             Action::Reply { client, cookie, result } => self.replied(node, client, cookie, result),
             Action::CloseClient { .. } => unreachable!("taken by drain"),
+            // No other resource of the node waits for it.
+            Action::Resyncing { .. } => Ok(()),
             Action::CommandDone { id, result } => {
                 let CommandId(id) = id;
                 self.command_done(node, id, &result)

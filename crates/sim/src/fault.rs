@@ -78,6 +78,7 @@ enum Fault {
     KillClient,
     Suspend,
     DetachPrimary,
+    Pause,
 }
 
 impl World {
@@ -134,6 +135,7 @@ impl World {
             Fault::KillClient => self.kill_client()?,
             Fault::Suspend => self.plan_suspend(node)?,
             Fault::DetachPrimary => self.plan_detach_primary()?,
+            Fault::Pause => self.plan_pause(node)?,
         }
         Ok(())
     }
@@ -162,6 +164,7 @@ impl World {
             (weights.kill_client, Fault::KillClient),
             (weights.suspend, Fault::Suspend),
             (weights.detach_primary, Fault::DetachPrimary),
+            (weights.pause, Fault::Pause),
         ];
         let total = table.iter().map(|(weight, _)| weight).sum();
         if total == 0 {

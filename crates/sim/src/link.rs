@@ -46,7 +46,7 @@ pub struct LinkPace {
 }
 
 /// What a direction's bytes suffer for a while.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slowness {
     /// Nanoseconds that everything takes longer.
     pub delay: u64,
@@ -297,6 +297,11 @@ impl SimLink {
     /// What `from` sends is as fast as the network.
     pub fn ease(&mut self, from: usize) {
         self.slow[from] = Slowness::NONE;
+    }
+
+    /// Whether bytes of `from` take longer than usual.
+    pub fn is_slow(&self, from: usize) -> bool {
+        self.slow[from] != Slowness::NONE
     }
 
     /// Whether bytes of `from` arrive.

@@ -93,6 +93,12 @@ marks! {
     AttachedConnected = "attached_while_connected": "A disk comes back in a session.",
     DetachedConnected = "detached_while_connected": "A disk goes in a session.",
     ConsistentAfterCrash = "consistent_after_restart": "A node does not know whether it is newest.",
+    ResyncPaused = "resync_paused": "A resync that runs is paused by command.",
+    ResyncResumed = "resync_resumed": "A resync that was paused goes on.",
+    WriteToPausedTarget = "write_to_paused_target": "A paused target gets a write.",
+    KilledWhilePaused = "killed_while_paused": "A node dies in a resync that is paused.",
+    ZeroesNotSent = "zeroes_not_sent": "A piece of a resync is zeroes and is not sent.",
+    TargetCompared = "target_compared": "The bits of a resting target are compared with its disk.",
 }
 
 /// How often each mark was hit, and each class of faults injected.

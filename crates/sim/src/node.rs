@@ -128,6 +128,9 @@ impl Node {
                     external_metadata: profile.external[self.index],
                     al_extents: profile.log.extents,
                     al_updates: profile.log.updates[self.index],
+                    discard_granularity_bytes: profile.discard_granularity[self.index],
+                    resync_after: (profile.resync_after[self.index] == Some(volume))
+                        .then(|| volume_number(1 - volume)),
                     ..VolumeConfig::new(volume_number(volume))
                 })
                 .collect(),
@@ -136,6 +139,9 @@ impl Node {
                 name: ["zero", "one"][1 - self.index].into(),
                 protocol: profile.protocol,
                 net: profile.net,
+                resync: (0..self.disks.len())
+                    .map(|volume| (volume_number(volume), profile.resync[self.index]))
+                    .collect(),
             }],
             boot_id,
             entropy: self.prng.word(),

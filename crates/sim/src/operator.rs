@@ -37,6 +37,8 @@ pub struct Operator {
     detached_until: [u64; 2],
     /// What was said of I/O, by node.
     io: [suspend::IoOrders; 2],
+    /// Resyncs stay paused until then.
+    paused_until: u64,
     /// Taken down on purpose: started again when the command is done.
     going_down: [bool; 2],
     /// Since when a split brain is reported, and when it is to be resolved.
@@ -62,6 +64,7 @@ impl Operator {
         for orders in &mut self.io {
             orders.calm();
         }
+        self.paused_until = 0;
         self.cuts = [u64::MAX; 2];
     }
 
@@ -171,7 +174,9 @@ impl World {
                 | Command::InvalidateRemote { .. }
                 | Command::Down { .. }
                 | Command::SuspendIo
-                | Command::ResumeIo,
+                | Command::ResumeIo
+                | Command::PauseSync { .. }
+                | Command::ResumeSync { .. },
                 _,
             ) => {}
         }
@@ -205,6 +210,10 @@ impl World {
             if disk == DiskState::Diskless && now >= self.operator.detached_until[node] {
                 return self.command(node, Command::Attach { volume: volume_number(volume) });
             }
+        }
+        if let Some(volume) = self.pause_is_over(node) {
+            let (volume, peer) = (volume_number(volume), node_id(1 - node));
+            return self.command(node, Command::ResumeSync { volume, peer });
         }
         let view = &self.nodes[node].view;
         let alone = view.connection == ConnectionState::StandAlone && !view.is_split();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tandem_replica::{NetConfig, OnCongestion, OnNoData};
+use tandem_replica::{NetConfig, OnCongestion, OnNoData, ResyncConfig};
 use tandem_wire::{
     AfterSplitBrain0Pri, AfterSplitBrain1Pri, AfterSplitBrain2Pri, Policies, Protocol, RoleConflict,
 };
@@ -29,6 +29,12 @@ pub struct Profile {
     pub block_size: [u32; 2],
     /// Times and limits of the connection.
     pub net: NetConfig,
+    /// Pace of resyncs, by node.
+    pub resync: [ResyncConfig; 2],
+    /// Granularity of thin resyncs, by node; 0 for none.
+    pub discard_granularity: [u32; 2],
+    /// Volume that is synced after the other one, by node.
+    pub resync_after: [Option<usize>; 2],
     /// Speed of the disks, by node.
     pub disk: [Pace; 2],
     /// Speed of the network.
@@ -127,6 +133,8 @@ pub struct FaultWeights {
     pub suspend: u64,
     /// The operator detaches the Primary's disk, and attaches it again later.
     pub detach_primary: u64,
+    /// The operator pauses or resumes resyncs.
+    pub pause: u64,
 }
 
 impl Profile {
@@ -153,6 +161,9 @@ impl Profile {
             external: [prng.per_mille(500), prng.per_mille(500)],
             block_size: if prng.per_mille(100) { [512, 4096] } else { bytes },
             net: draw_net(prng, is_narrow),
+            resync: [draw_resync(prng), draw_resync(prng)],
+            discard_granularity: [draw_granularity(prng), draw_granularity(prng)],
+            resync_after: draw_resync_after(prng, volumes),
             disk: [disk(prng), disk(prng)],
             link: LinkPace {
                 low: way,
@@ -222,6 +233,7 @@ impl FaultWeights {
             kill_client: weight(400),
             suspend: weight(300),
             detach_primary: weight(150),
+            pause: weight(400),
         }
     }
 }
@@ -255,7 +267,6 @@ fn draw_net(prng: &mut Prng, is_narrow: bool) -> NetConfig {
         ping_timeout: ms(prng, 200, 500),
         connect_int: ms(prng, 300, 3000),
         max_epoch_size: prng.pick(&[2, 20, 2048]),
-        resync_window_bytes: prng.pick(&[256 << 10, 1 << 20, 16 << 20]),
         policies: Policies::default(),
         on_congestion: match prng.below(10) {
             0..3 => OnCongestion::Block,
@@ -264,4 +275,30 @@ fn draw_net(prng: &mut Prng, is_narrow: bool) -> NetConfig {
         },
         congestion_fill_bytes: if is_narrow { prng.log_between(8 << 10, 512 << 10) } else { 0 },
     }
+}
+
+fn draw_resync(prng: &mut Prng) -> ResyncConfig {
+    let fixed = prng.per_mille(200);
+    ResyncConfig {
+        resync_rate: prng.log_between(512 << 10, 8 << 20),
+        c_plan_ahead: Duration::from_millis(if fixed { 0 } else { prng.log_between(100, 4000) }),
+        c_delay_target: Duration::from_millis(prng.log_between(100, 1000)),
+        c_fill_target_bytes: prng.pick(&[0, 64 << 10, 256 << 10, 4 << 20]),
+        c_max_rate: prng.pick(&[0, 0, 1 << 20, 16 << 20]),
+        c_min_rate: prng.pick(&[0, 512 << 10, 2 << 20, 10 << 20]),
+    }
+}
+
+fn draw_granularity(prng: &mut Prng) -> u32 {
+    prng.pick(&[0, 0, 4096, 8192, 64 << 10, 1 << 20])
+}
+
+/// Both nodes say the same, or only one of them says something: against each other they would wait
+/// for ever.
+fn draw_resync_after(prng: &mut Prng, volumes: usize) -> [Option<usize>; 2] {
+    if volumes < 2 || prng.per_mille(500) {
+        return [None; 2];
+    }
+    let after = Some(prng.index(2));
+    prng.pick(&[[after, after], [after, None], [None, after]])
 }

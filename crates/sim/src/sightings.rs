@@ -93,6 +93,9 @@ impl World {
                 let met = self.nodes[node].disks[volume].writes_meet(write.range);
                 marks.hit_if(met, Mark::PeerWriteOverlaps);
                 self.nodes[node].holds_write |= met;
+                let paused = ReplicationState::PausedSyncT;
+                let is_paused = self.nodes[node].view.volumes[volume].replication == paused;
+                marks.hit_if(is_paused, Mark::WriteToPausedTarget);
                 if let Some(cursor) = self.cursors[volume][node] {
                     let behind = write.range.offset < cursor;
                     marks.hit_if(behind, Mark::WriteBehindCursor);
@@ -112,6 +115,7 @@ impl World {
                 let met = self.clients.meets(&self.model, volume, first, count);
                 marks.hit_if(met, Mark::ResyncReadMeetsWrite);
             }
+            Packet::RsDeallocated { .. } => marks.hit(Mark::ZeroesNotSent),
             Packet::OutOfSync(volume, range) => {
                 let cursor = self.cursors[usize::from(volume.0)][node];
                 let behind = cursor.is_some_and(|cursor| range.offset < cursor);
@@ -140,6 +144,8 @@ impl World {
         marks.hit_if(greeting && !primary, Mark::SecondaryKilledInHandshake);
         marks.hit_if(is(ReplicationState::SyncSource), Mark::KilledAsSource);
         marks.hit_if(is(ReplicationState::SyncTarget), Mark::KilledAsTarget);
+        let paused = is(ReplicationState::PausedSyncS) || is(ReplicationState::PausedSyncT);
+        marks.hit_if(paused, Mark::KilledWhilePaused);
         let exchanging = is(ReplicationState::WFBitMapS) || is(ReplicationState::WFBitMapT);
         marks.hit_if(exchanging, Mark::KilledInBitmapExchange);
         let promotes = wants(|command| matches!(command, Command::Primary { .. }));

@@ -66,8 +66,8 @@ pub fn packet(packet: &tandem_wire::Packet) -> String {
         }
         Packet::DataReply { id, data } => format!("DataReply {} {} bytes", id.0, data.len()),
         Packet::RsDataReply { id, data } => format!("RsDataReply {} {} bytes", id.0, data.len()),
-        Packet::Bitmap { volume, first_block, last, runs } => {
-            format!("Bitmap {volume} from {first_block}, {} bytes, last {last}", runs.len())
+        Packet::Bitmap { volume, first_block, last, piece } => {
+            format!("Bitmap {volume} from {first_block}, {} bytes, last {last}", piece.len())
         }
         other => format!("{other:?}"),
     }
@@ -85,6 +85,7 @@ pub fn disk(kind: &tandem_replica::DiskOpKind) -> String {
         DiskOpKind::Merge { base, patch, at } => {
             format!("Merge {} at {at} into {}", patch.len(), base.len())
         }
+        DiskOpKind::IsZero { data } => format!("IsZero {}", data.len()),
         other => format!("{other:?}"),
     }
 }

@@ -1,6 +1,6 @@
 //! A node's states as the checkers look at them: a small copy of what a `Resource` tells of itself.
 
-use tandem_replica::{ConnectionState, Instant, Resource, Suspended, SyncState};
+use tandem_replica::{ConnectionState, Instant, Resource, ResyncSuspended, Suspended, SyncState};
 use tandem_wire::{DiskState, ReplicationState, Role};
 
 /// One node at one moment. A dead one is all defaults.
@@ -33,6 +33,8 @@ pub struct VolumeView {
     pub replication: ReplicationState,
     /// Blocks out of sync.
     pub dirty_blocks: u64,
+    /// Why a resync is paused.
+    pub suspended: ResyncSuspended,
     /// Size of the export in bytes, 0 while unknown.
     pub size: u64,
     /// Requests of clients not replied to.
@@ -47,6 +49,7 @@ impl View {
             peer_disk: DiskState::DUnknown,
             replication: ReplicationState::Off,
             dirty_blocks: 0,
+            suspended: ResyncSuspended::default(),
             size: 0,
             pending: 0,
         };
@@ -81,6 +84,7 @@ impl View {
             volume.replication = told.replication;
             volume.peer_disk = told.peer_disk;
             volume.dirty_blocks = told.out_of_sync_bytes.div_ceil(4096);
+            volume.suspended = told.resync_suspended;
         }
         view
     }
@@ -118,6 +122,36 @@ impl View {
     /// Whether its clients wait.
     pub fn is_frozen(&self) -> bool {
         self.role == Role::Primary && self.suspended.any()
+    }
+
+    /// Whether the volume is source of a resync, paused or not.
+    pub fn is_source(&self, volume: usize) -> bool {
+        match self.volumes[volume].replication {
+            ReplicationState::SyncSource | ReplicationState::PausedSyncS => true,
+            ReplicationState::Off
+            | ReplicationState::Established
+            | ReplicationState::WFBitMapS
+            | ReplicationState::WFBitMapT
+            | ReplicationState::SyncTarget
+            | ReplicationState::PausedSyncT
+            | ReplicationState::Ahead
+            | ReplicationState::Behind => false,
+        }
+    }
+
+    /// Whether the volume is target of a resync, paused or not.
+    pub fn is_target(&self, volume: usize) -> bool {
+        match self.volumes[volume].replication {
+            ReplicationState::SyncTarget | ReplicationState::PausedSyncT => true,
+            ReplicationState::Off
+            | ReplicationState::Established
+            | ReplicationState::WFBitMapS
+            | ReplicationState::WFBitMapT
+            | ReplicationState::SyncSource
+            | ReplicationState::PausedSyncS
+            | ReplicationState::Ahead
+            | ReplicationState::Behind => false,
+        }
     }
 
     /// Whether it reports a split brain.

@@ -6,6 +6,7 @@ use crate::checks::prefix::Boundary;
 use crate::checks::{Violation, coverage, equality, floors, lag, mirror, transition};
 use crate::clock::{MILLIS, SECONDS};
 use crate::event::Event;
+use crate::marks::Mark;
 use crate::node::{Node, node_id, volume_number};
 use crate::stamp::SECTOR;
 use crate::view::View;
@@ -33,6 +34,7 @@ impl World {
         if self.trace.is_on() && before.text() != view.text() {
             self.tell(Some(node), format_args!("is {}", view.text()));
         }
+        self.progress.saw(node, &view, self.clock.now());
         let views = [&self.nodes[0].view, &self.nodes[1].view];
         let linked = self.nodes[0].session.is_some() && self.nodes[1].session.is_some();
         if linked && views.iter().all(|view| view.is_connected() && view.role == Role::Primary) {
@@ -120,12 +122,16 @@ impl World {
             self.check_order(node, Boundary::Reply)?;
             self.check_order(node, Boundary::Flush)?;
         }
+        let disturbed = self.nodes.iter().any(|node| node.stopped.is_some())
+            || [0, 1].iter().any(|from| self.link.is_cut(*from) || self.link.is_slow(*from));
+        self.progress.check(disturbed, self.clock.now())?;
         for volume in 0..self.model.volumes.len() {
             for node in [0, 1] {
                 self.check_running(node, volume)?;
                 self.check_stable(node, volume)?;
             }
             self.check_pair(volume)?;
+            self.check_target(volume)?;
         }
         for node in [0, 1] {
             self.check_lag(node)?;
@@ -259,6 +265,29 @@ impl World {
                 let resource = node.resource.as_ref().expect("both live");
                 resource.is_out_of_sync(number, node_id(1 - node.index), range)
             })
+        })
+    }
+
+    /// INV-7, INV-10: whatever differs from its source a target knows, also while it is paused.
+    fn check_target(&mut self, volume: usize) -> Result<(), Violation> {
+        let views = [&self.nodes[0].view, &self.nodes[1].view];
+        let target = views.iter().position(|view| view.is_target(volume));
+        let idle = self.link.is_idle()
+            && self.nodes.iter().all(|node| node.disk_operations() == 0)
+            && self.clients.pending.is_empty();
+        let Some(target) = target.filter(|target| idle && views[1 - target].is_source(volume))
+        else {
+            return Ok(());
+        };
+        self.marks.hit(Mark::TargetCompared);
+        let [a, b] = &mut self.nodes;
+        let differences = &mut self.differences[volume];
+        differences.look([&mut a.disks[volume], &mut b.disks[volume]]);
+        let number = volume_number(volume);
+        let resource = self.nodes[target].resource.as_ref().expect("it has a session");
+        coverage::check(volume, &self.differences[volume], |block| {
+            let range = ByteRange::new(block as u64 * 4096, 4096);
+            resource.is_out_of_sync(number, node_id(1 - target), range)
         })
     }
 

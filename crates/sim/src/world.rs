@@ -10,6 +10,7 @@ use tandem_replica::Instant;
 
 use crate::checks::Violation;
 use crate::checks::differences::Differences;
+use crate::checks::progress::Progress;
 use crate::client::Clients;
 use crate::clock::{Clock, MILLIS, SECONDS};
 use crate::event::Event;
@@ -84,6 +85,8 @@ pub struct World {
     pub model: Model,
     /// By volume: where the images of the nodes differ.
     pub differences: Vec<Differences>,
+    /// How far resyncs are.
+    pub progress: Progress,
     /// The timeline.
     pub trace: Trace,
     /// Faults injected.
@@ -128,6 +131,7 @@ impl World {
             operator: Operator::default(),
             model: Model::new(profile.protocol, &sectors).with_policies(profile.net.policies),
             differences: sectors.iter().map(|count| Differences::new(*count)).collect(),
+            progress: Progress::default(),
             trace: Trace::new(options.trace),
             faults: FaultCounts::default(),
             marks: Marks::default(),

@@ -240,9 +240,9 @@ impl Draft {
             Packet::SyncUuid(volume, uuid) => Self::of_uuid(Kind::SyncUuid, *volume, *uuid),
             Packet::SyncDone(volume, uuid) => Self::of_uuid(Kind::SyncDone, *volume, *uuid),
             Packet::CatchUp(volume, uuid) => Self::of_uuid(Kind::CatchUp, *volume, *uuid),
-            Packet::Bitmap { volume, first_block, last, runs } => {
+            Packet::Bitmap { volume, first_block, last, piece } => {
                 let offset = *first_block;
-                Self::of_record(Kind::Bitmap, *volume, runs.clone())
+                Self::of_record(Kind::Bitmap, *volume, piece.clone())
                     .header(|header| header.offset = offset)
                     .flag(flag::LAST, *last)
             }
@@ -272,13 +272,15 @@ impl Draft {
                 Self::of_id(Kind::DataReply, *id).payload(data.clone())
             }
             Packet::NegDataReply { id } => Self::of_id(Kind::NegDataReply, *id),
-            Packet::RsDataRequest { volume, range, id } => {
-                Self::of_id(Kind::RsDataRequest, *id).range(*volume, *range)
+            Packet::RsDataRequest { volume, range, id, thin } => {
+                Self::of_id(Kind::RsDataRequest, *id).range(*volume, *range).flag(flag::THIN, *thin)
             }
             Packet::RsDataReply { id, data } => {
                 Self::of_id(Kind::RsDataReply, *id).payload(data.clone())
             }
             Packet::NegRsDataReply { id } => Self::of_id(Kind::NegRsDataReply, *id),
+            Packet::RsDeallocated { id } => Self::of_id(Kind::RsDeallocated, *id),
+            Packet::BitmapAck(volume) => Self::of_record(Kind::BitmapAck, *volume, Bytes::new()),
             Packet::RsWriteAck { id } => Self::of_id(Kind::RsWriteAck, *id),
             Packet::RecvAck { id } => Self::of_id(Kind::RecvAck, *id),
             Packet::WriteAck { id } => Self::of_id(Kind::WriteAck, *id),
@@ -367,7 +369,7 @@ fn open(header: FrameHeader, payload: Bytes) -> Result<Packet, FrameError> {
             volume,
             first_block: header.offset,
             last: header.has(flag::LAST),
-            runs: payload,
+            piece: payload,
         },
         Kind::Prepare => Packet::Prepare { id, change: change(&header)? },
         Kind::PrepareReply => Packet::PrepareReply { id, vote: vote(&header)? },
@@ -385,9 +387,13 @@ fn open(header: FrameHeader, payload: Bytes) -> Result<Packet, FrameError> {
         Kind::DataRequest => Packet::DataRequest { volume, range, id },
         Kind::DataReply => Packet::DataReply { id, data: payload },
         Kind::NegDataReply => Packet::NegDataReply { id },
-        Kind::RsDataRequest => Packet::RsDataRequest { volume, range, id },
+        Kind::RsDataRequest => {
+            Packet::RsDataRequest { volume, range, id, thin: header.has(flag::THIN) }
+        }
         Kind::RsDataReply => Packet::RsDataReply { id, data: payload },
         Kind::NegRsDataReply => Packet::NegRsDataReply { id },
+        Kind::RsDeallocated => Packet::RsDeallocated { id },
+        Kind::BitmapAck => Packet::BitmapAck(volume),
         Kind::RsWriteAck => Packet::RsWriteAck { id },
         Kind::RecvAck => Packet::RecvAck { id },
         Kind::WriteAck => Packet::WriteAck { id },

@@ -83,6 +83,10 @@ kinds! {
     RsDataReply = 26,
     /// `Packet::NegRsDataReply`.
     NegRsDataReply = 27,
+    /// `Packet::RsDeallocated`.
+    RsDeallocated = 28,
+    /// `Packet::BitmapAck`.
+    BitmapAck = 29,
     /// `Packet::RsWriteAck`.
     RsWriteAck = 32,
     /// `Packet::RecvAck`.
@@ -115,6 +119,8 @@ pub(crate) mod flag {
     pub(crate) const KEEP_SPACE: u8 = 1 << 1;
     /// Ends a sequence of frames.
     pub(crate) const LAST: u8 = 1 << 2;
+    /// Zeroes need not be sent.
+    pub(crate) const THIN: u8 = 1 << 3;
 }
 
 /// What the header of a kind may hold. A `false` field must be zero.
@@ -156,7 +162,7 @@ impl Kind {
             Self::State => RECORD.exactly(record::STATE_BYTES),
             Self::SyncUuid | Self::SyncDone | Self::CatchUp => Rule::NONE.volume().offset(),
             Self::Bitmap => {
-                Rule::NONE.flags(flag::LAST).volume().offset().payload(0, BITMAP_BYTES_MAX)
+                Rule::NONE.flags(flag::LAST).volume().offset().payload(1, BITMAP_BYTES_MAX)
             }
             Self::Verdict => RECORD.length(Length::Code),
             Self::Prepare | Self::PrepareReply => Rule::NONE.id().length(Length::Code),
@@ -168,13 +174,16 @@ impl Kind {
             }
             Self::Flush => Rule::NONE.id().epoch(),
             Self::OutOfSync => Rule::NONE.volume().offset().length(Length::Range(u32::MAX)),
-            Self::DataRequest | Self::RsDataRequest => READ,
+            Self::DataRequest => READ,
+            Self::RsDataRequest => READ.flags(flag::THIN),
+            Self::BitmapAck => RECORD,
             Self::DataReply | Self::RsDataReply => REPLY,
             Self::Commit
             | Self::Abort
             | Self::Barrier
             | Self::NegDataReply
             | Self::NegRsDataReply
+            | Self::RsDeallocated
             | Self::RsWriteAck
             | Self::RecvAck
             | Self::WriteAck

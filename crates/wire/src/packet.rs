@@ -140,6 +140,8 @@ pub struct State {
     pub disk: DiskState,
     /// Its replication state towards the receiver.
     pub replication: ReplicationState,
+    /// It has a reason of its own to pause the resync with the receiver.
+    pub pauses_resync: bool,
 }
 
 /// A change of state that needs the peer's consent (prepare / commit).
@@ -213,7 +215,7 @@ pub enum Packet {
     /// From source to target before the bitmaps: the generation the target's data get for the time
     /// of the resync, so that an interrupted one goes on in the same direction.
     SyncUuid(VolumeNumber, Uuid),
-    /// A run-length coded piece of the sender's bitmap.
+    /// A coded piece of the sender's bitmap.
     Bitmap {
         /// Volume it belongs to.
         volume: VolumeNumber,
@@ -221,8 +223,8 @@ pub enum Packet {
         first_block: u64,
         /// Whether the map ends with this piece.
         last: bool,
-        /// Runs as `bitmap` codes them.
-        runs: Bytes,
+        /// Bits as the bitmap codes them.
+        piece: Bytes,
     },
     /// From target to source: nothing is out of sync, all is on disk; the generation reached.
     SyncDone(VolumeNumber, Uuid),
@@ -301,6 +303,8 @@ pub enum Packet {
         range: ByteRange,
         /// Its name in the reply.
         id: RequestId,
+        /// Zeroes are to be answered with `RsDeallocated`.
+        thin: bool,
     },
     /// Answer to `RsDataRequest`.
     RsDataReply {
@@ -314,7 +318,14 @@ pub enum Packet {
         /// Names the request.
         id: RequestId,
     },
-    /// What `RsDataReply` brought is durable on the target.
+    /// Answer to a thin `RsDataRequest` whose range is all zeroes.
+    RsDeallocated {
+        /// Names the request.
+        id: RequestId,
+    },
+    /// A piece of the bitmap has been merged: there is room for another one.
+    BitmapAck(VolumeNumber),
+    /// What `RsDataReply` or `RsDeallocated` brought is durable on the target.
     RsWriteAck {
         /// Names the request.
         id: RequestId,
@@ -382,6 +393,8 @@ impl Packet {
             Self::RsDataRequest { .. } => "RsDataRequest",
             Self::RsDataReply { .. } => "RsDataReply",
             Self::NegRsDataReply { .. } => "NegRsDataReply",
+            Self::RsDeallocated { .. } => "RsDeallocated",
+            Self::BitmapAck(_) => "BitmapAck",
             Self::RsWriteAck { .. } => "RsWriteAck",
             Self::RecvAck { .. } => "RecvAck",
             Self::WriteAck { .. } => "WriteAck",
@@ -398,7 +411,8 @@ impl Packet {
     /// The queue this packet waits in.
     pub fn lane(&self) -> Lane {
         match self {
-            Self::RsWriteAck { .. }
+            Self::BitmapAck(_)
+            | Self::RsWriteAck { .. }
             | Self::RecvAck { .. }
             | Self::WriteAck { .. }
             | Self::NegAck { .. }
@@ -430,7 +444,8 @@ impl Packet {
             | Self::NegDataReply { .. }
             | Self::RsDataRequest { .. }
             | Self::RsDataReply { .. }
-            | Self::NegRsDataReply { .. } => Lane::Data,
+            | Self::NegRsDataReply { .. }
+            | Self::RsDeallocated { .. } => Lane::Data,
         }
     }
 }

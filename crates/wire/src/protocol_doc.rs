@@ -73,10 +73,11 @@ fn the_frame_header_is_as_drawn() {
     assert_eq!(meaning("Frames", "magic"), "`TD`");
     assert_eq!(header::FRAME_MAGIC.to_le_bytes(), *b"TD");
     let flags = format!(
-        "bit {} fua, bit {} keep_space, bit {} last; others zero",
+        "bit {} fua, bit {} keep_space, bit {} last, bit {} thin; others zero",
         flag::FUA.trailing_zeros(),
         flag::KEEP_SPACE.trailing_zeros(),
-        flag::LAST.trailing_zeros()
+        flag::LAST.trailing_zeros(),
+        flag::THIN.trailing_zeros()
     );
     assert_eq!(meaning("Frames", "flags"), flags);
     assert_eq!(meaning("Frames", "volume"), format!("volume number, 0 to {VOLUME_NUMBER_MAX}"));
@@ -144,11 +145,15 @@ fn kinds_are_as_drawn() {
             Lane::Data => "data",
         };
         assert_eq!(row[2], lane, "{kind:?}");
-        let flags: Vec<&str> =
-            [(flag::FUA, "fua"), (flag::KEEP_SPACE, "keep_space"), (flag::LAST, "last")]
-                .into_iter()
-                .filter_map(|(bit, name)| (rule.flags & bit != 0).then_some(name))
-                .collect();
+        let flags: Vec<&str> = [
+            (flag::FUA, "fua"),
+            (flag::KEEP_SPACE, "keep_space"),
+            (flag::LAST, "last"),
+            (flag::THIN, "thin"),
+        ]
+        .into_iter()
+        .filter_map(|(bit, name)| (rule.flags & bit != 0).then_some(name))
+        .collect();
         let flags = if flags.is_empty() { "-".to_owned() } else { flags.join(", ") };
         assert_eq!(row[3], flags, "{kind:?}");
         let is_used = [row[4], row[5], row[6], row[8]].map(|cell| cell != "-");

@@ -108,11 +108,13 @@ pub(crate) mod state {
     pub(crate) const ROLE: Field<u8> = Field::new("role", 0);
     pub(crate) const DISK: Field<u8> = Field::new("disk", 1);
     pub(crate) const REPLICATION: Field<u8> = Field::new("replication", 2);
-    pub(crate) const RESERVED: Field<u8> = Field::new("reserved", 3);
+    pub(crate) const FLAGS: Field<u8> = Field::new("flags", 3);
+    /// Bits of `FLAGS`.
+    pub(crate) const PAUSES_RESYNC: u8 = 1 << 0;
     pub(crate) const RESERVED_TAIL: Field<u32> = Field::new("reserved", 4);
     #[cfg(test)]
     pub(crate) const LAYOUT: [super::Drawn; 5] =
-        [ROLE.drawn(), DISK.drawn(), REPLICATION.drawn(), RESERVED.drawn(), RESERVED_TAIL.drawn()];
+        [ROLE.drawn(), DISK.drawn(), REPLICATION.drawn(), FLAGS.drawn(), RESERVED_TAIL.drawn()];
 }
 
 impl ProtocolSettings {
@@ -246,17 +248,20 @@ impl State {
         state::ROLE.write(&mut bytes, self.role as u8);
         state::DISK.write(&mut bytes, self.disk as u8);
         state::REPLICATION.write(&mut bytes, self.replication as u8);
+        let flags = if self.pauses_resync { state::PAUSES_RESYNC } else { 0 };
+        state::FLAGS.write(&mut bytes, flags);
         Bytes::copy_from_slice(&bytes)
     }
 
     pub(crate) fn from_record(bytes: &[u8]) -> Result<Self, FrameError> {
         let record = Record::new(Kind::State, bytes, STATE_BYTES);
-        record.zero(&state::RESERVED)?;
+        record.bits(&state::FLAGS, state::PAUSES_RESYNC)?;
         record.zero(&state::RESERVED_TAIL)?;
         Ok(Self {
             role: record.value(&state::ROLE, Role::from_u8)?,
             disk: record.value(&state::DISK, DiskState::from_u8)?,
             replication: record.value(&state::REPLICATION, ReplicationState::from_u8)?,
+            pauses_resync: state::FLAGS.read(bytes) & state::PAUSES_RESYNC != 0,
         })
     }
 }

@@ -22,7 +22,7 @@ struct Fields {
     read: ByteRange,
     write_offset: u64,
     data: Bytes,
-    runs: Bytes,
+    piece: Bytes,
     settings: ProtocolSettings,
     sizes: Sizes,
     uuids: Uuids,
@@ -45,7 +45,7 @@ impl Fields {
             read: range,
             write_offset: range.offset,
             data: Bytes::from_static(b"block data"),
-            runs: Bytes::from_static(&[7, 8, 9]),
+            piece: Bytes::from_static(&[7, 8, 9]),
             settings: ProtocolSettings {
                 protocol: Protocol::C,
                 discard_my_data: true,
@@ -84,6 +84,7 @@ impl Fields {
                 role: Role::Primary,
                 disk: DiskState::UpToDate,
                 replication: ReplicationState::SyncSource,
+                pauses_resync: true,
             },
             change: Change::Disconnect,
             whose: Invalidated::ReceiverByBits,
@@ -112,7 +113,7 @@ impl Fields {
                 volume,
                 first_block: 0x6162_6364,
                 last: self.flags[0],
-                runs: self.runs.clone(),
+                piece: self.piece.clone(),
             },
             Packet::SyncDone(volume, Uuid(0xf1)),
             Packet::Prepare { id, change: self.change },
@@ -142,9 +143,11 @@ impl Fields {
             Packet::DataRequest { volume, range: read, id },
             Packet::DataReply { id, data: data.clone() },
             Packet::NegDataReply { id },
-            Packet::RsDataRequest { volume, range: read, id },
+            Packet::RsDataRequest { volume, range: read, id, thin: !self.flags[3] },
             Packet::RsDataReply { id, data },
             Packet::NegRsDataReply { id },
+            Packet::RsDeallocated { id },
+            Packet::BitmapAck(volume),
         ]
     }
 
@@ -189,7 +192,7 @@ prop_compose! {
         range in any_range(u32::MAX),
         read in any_range(DATA_BYTES_MAX),
         data in any_bytes(1, DATA_BYTES_MAX),
-        runs in any_bytes(0, BITMAP_BYTES_MAX),
+        piece in any_bytes(1, BITMAP_BYTES_MAX),
         records in (any_settings(), any_sizes(), any_uuids(), any_state()),
         change in select(vec![Change::Promote, Change::Disconnect]),
         vote in select(vec![
@@ -209,7 +212,7 @@ prop_compose! {
         let (volume, id, epoch) = (VolumeNumber(volume), RequestId(id), Epoch(epoch));
         let (settings, sizes, uuids, state) = records;
         Fields {
-            volume, id, epoch, range, read, write_offset, data, runs, settings, sizes, uuids,
+            volume, id, epoch, range, read, write_offset, data, piece, settings, sizes, uuids,
             state, change, vote, verdict, whose, flags,
         }
     }
@@ -283,13 +286,17 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn any_state()(role in 0..3u8, disk in 0..9u8, replication in select(vec![0u8, 1, 4, 5, 7, 8]))
-        -> State
-    {
+    fn any_state()(
+        role in 0..3u8,
+        disk in 0..9u8,
+        replication in select(vec![0u8, 1, 4, 5, 7, 8, 11, 12]),
+        pauses_resync: bool,
+    ) -> State {
         State {
             role: Role::from_u8(role).unwrap(),
             disk: DiskState::from_u8(disk).unwrap(),
             replication: ReplicationState::from_u8(replication).unwrap(),
+            pauses_resync,
         }
     }
 }

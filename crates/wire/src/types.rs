@@ -162,6 +162,10 @@ pub enum ReplicationState {
     SyncSource = 7,
     /// This node copies from the peer.
     SyncTarget = 8,
+    /// As `SyncSource`, but nothing is copied for now.
+    PausedSyncS = 11,
+    /// As `SyncTarget`, but nothing is copied for now.
+    PausedSyncT = 12,
     /// The peer gets no data but is told what it misses: the link is congested.
     Ahead = 13,
     /// The peer is ahead.
@@ -206,6 +210,6 @@ macro_rules! from_u8 {
 from_u8!(Role: Unknown, Primary, Secondary);
 from_u8!(DiskState: Diskless, Attaching, Failed, Negotiating, Inconsistent, Outdated, DUnknown,
     Consistent, UpToDate);
-from_u8!(ReplicationState: Off, Established, WFBitMapS, WFBitMapT, SyncSource, SyncTarget, Ahead,
-    Behind);
+from_u8!(ReplicationState: Off, Established, WFBitMapS, WFBitMapT, SyncSource, SyncTarget,
+    PausedSyncS, PausedSyncT, Ahead, Behind);
 from_u8!(Protocol: A, B, C);

@@ -199,6 +199,8 @@ fn reply_timeout(request: &Request) -> Option<Duration> {
         | Request::Secondary { .. }
         | Request::Invalidate { .. }
         | Request::InvalidateRemote { .. }
+        | Request::PauseSync { .. }
+        | Request::ResumeSync { .. }
         | Request::Adjust(_)
         | Request::Status { .. }
         | Request::SuspendIo { .. }

@@ -156,6 +156,24 @@ pub enum Request {
         /// The resource.
         resource: String,
     },
+    /// Pauses resyncs of a volume with a peer.
+    PauseSync {
+        /// The resource.
+        resource: String,
+        /// The volume.
+        volume: VolumeNumber,
+        /// The peer.
+        peer: NodeId,
+    },
+    /// Lets them go on.
+    ResumeSync {
+        /// The resource.
+        resource: String,
+        /// The volume.
+        volume: VolumeNumber,
+        /// The peer.
+        peer: NodeId,
+    },
 }
 
 /// What the daemon answers.

@@ -37,6 +37,8 @@ fn requests() -> Vec<Request> {
         Request::InvalidateRemote { resource: resource(), volume, peer, reset_bitmap: false },
         Request::SuspendIo { resource: resource() },
         Request::ResumeIo { resource: resource() },
+        Request::PauseSync { resource: resource(), volume, peer },
+        Request::ResumeSync { resource: resource(), volume, peer },
         Request::Adjust(config()),
         Request::Status { resource: Some(resource()) },
         Request::WaitConnect { resource: resource(), peer: Some(peer), timeout },

@@ -73,6 +73,8 @@ pub struct HostVolume {
     pub meta_disk: MetaDisk,
     /// Of `common`, the resource and the volume.
     pub options: OptionSet,
+    /// What `resync-after` among them names, on this host.
+    pub resync_after: Option<Minor>,
 }
 
 /// The connection of two nodes.
@@ -158,6 +160,7 @@ impl HostVolume {
             disk: PathBuf::from(&self.disk),
             meta_disk: self.meta_disk.clone(),
             options: DiskOptions::from_set(&self.options),
+            resync_after: self.resync_after,
         }
     }
 }

@@ -18,6 +18,7 @@ mod options;
 mod raw;
 mod read;
 mod resolve;
+mod resync_after;
 mod table;
 mod tree;
 

@@ -47,6 +47,8 @@ pub struct VolumeConfig {
     pub meta_disk: MetaDisk,
     /// How the disk is treated.
     pub options: DiskOptions,
+    /// The volume of this node that is synced before, in this resource or another one.
+    pub resync_after: Option<Minor>,
 }
 
 /// Where a volume's metadata lies.
@@ -144,6 +146,8 @@ pub struct DiskOptions {
     pub al_extents: u32,
     /// Whether an activity log is kept.
     pub al_updates: bool,
+    /// A resync to this node looks for zeroes in runs of this many bytes; 0: it does not.
+    pub rs_discard_granularity_bytes: u64,
 }
 
 /// Section `disk` as far as it concerns a resync. Rates in bytes per second.

@@ -10,6 +10,7 @@ use super::definition::{Connection, DISCARD_NODE, Definition, Host, HostVolume, 
 use super::diagnostic::{Diagnostics, Position};
 use super::options::{PlacedSet, merge, without_places};
 use super::raw::{RawBody, RawConfig, RawConnection, RawHost, RawResource, RawVolume};
+use super::resync_after::{self, Dependency};
 use super::tree::Word;
 use crate::config::NetOptions;
 use crate::id::{Minor, NodeId, VolumeNumber};
@@ -21,14 +22,17 @@ pub(super) fn resolve(config: &RawConfig, diagnostics: &mut Diagnostics) -> Vec<
     let nothing = RawBody::new(Position { file: 0, line: 1, column: 1 });
     let common = config.common.as_ref().unwrap_or(&nothing);
     let mut definitions = Vec::new();
+    let mut dependencies = Vec::new();
     for raw in &config.resources {
         let mut resolver = Resolver { raw, common, diagnostics };
         if let Some(resource) = resolver.resource() {
             let at = raw.body.at;
             let file = diagnostics.path(at).to_owned();
             definitions.push(Definition { file, line: at.line, resource });
+            dependencies.extend(Dependency::of(common, raw));
         }
     }
+    resync_after::resolve(&mut definitions, &dependencies, diagnostics);
     definitions
 }
 
@@ -140,6 +144,7 @@ impl Resolver<'_> {
             disk: volume.disk.as_ref()?.value.clone(),
             meta_disk: meta_disk.unwrap_or(MetaDisk::Internal),
             options: without_places(merge(&sets)),
+            resync_after: None,
         })
     }
 

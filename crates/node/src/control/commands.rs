@@ -40,7 +40,9 @@ impl Control {
             | Request::Invalidate { .. }
             | Request::InvalidateRemote { .. }
             | Request::SuspendIo { .. }
-            | Request::ResumeIo { .. } => {
+            | Request::ResumeIo { .. }
+            | Request::PauseSync { .. }
+            | Request::ResumeSync { .. } => {
                 let (resource, command) = core_command(request);
                 let running = self.find(&resource)?;
                 self.command(&running, command).await?;
@@ -113,6 +115,14 @@ fn core_command(request: Request) -> (String, Command) {
         }
         Request::SuspendIo { resource } => (resource, Command::SuspendIo),
         Request::ResumeIo { resource } => (resource, Command::ResumeIo),
+        Request::PauseSync { resource, volume, peer } => {
+            let (volume, peer) = (core_volume(volume), core_node(peer));
+            (resource, Command::PauseSync { volume, peer })
+        }
+        Request::ResumeSync { resource, volume, peer } => {
+            let (volume, peer) = (core_volume(volume), core_node(peer));
+            (resource, Command::ResumeSync { volume, peer })
+        }
         Request::Hello { .. }
         | Request::Ping
         | Request::Up(_)

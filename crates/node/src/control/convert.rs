@@ -1,6 +1,8 @@
 //! A resource's configuration as the core is told it.
 
-use tandem_control::config::{MetaDisk, PeerConfig, ResourceConfig};
+use std::collections::BTreeMap;
+
+use tandem_control::config::{MetaDisk, PeerConfig, ResourceConfig, ResyncOptions, VolumeConfig};
 use tandem_control::names;
 use tandem_replica as replica;
 use tandem_replica::wire::{
@@ -16,15 +18,7 @@ pub(crate) fn config(
     boot_id: [u8; 16],
     entropy: u64,
 ) -> replica::Config {
-    let volumes = resource.volumes.iter().map(|volume| replica::VolumeConfig {
-        number: VolumeNumber(volume.number.0),
-        external_metadata: match volume.meta_disk {
-            MetaDisk::Internal => false,
-            MetaDisk::External { .. } => true,
-        },
-        al_extents: volume.options.al_extents,
-        al_updates: volume.options.al_updates,
-    });
+    let volumes = resource.volumes.iter().map(|it| volume(resource, it));
     replica::Config {
         name: resource.name.clone(),
         node_id: NodeId(resource.node_id.0),
@@ -40,9 +34,47 @@ pub(crate) fn config(
     }
 }
 
+/// One volume of it. What is to be synced before and lies in another resource is no matter of the
+/// core's.
+pub(crate) fn volume(resource: &ResourceConfig, volume: &VolumeConfig) -> replica::VolumeConfig {
+    let mut volumes = resource.volumes.iter();
+    let first = volumes.find(|first| volume.resync_after == Some(first.minor));
+    let granularity = volume.options.rs_discard_granularity_bytes;
+    replica::VolumeConfig {
+        number: VolumeNumber(volume.number.0),
+        external_metadata: match volume.meta_disk {
+            MetaDisk::Internal => false,
+            MetaDisk::External { .. } => true,
+        },
+        al_extents: volume.options.al_extents,
+        al_updates: volume.options.al_updates,
+        discard_granularity_bytes: whole_blocks(granularity),
+        resync_after: first.map(|first| VolumeNumber(first.number.0)),
+    }
+}
+
+/// Rounded up to what the core counts in.
+fn whole_blocks(bytes: u64) -> u32 {
+    let block = u64::from(replica::limits::BLOCK_BYTES);
+    u32::try_from(bytes.next_multiple_of(block)).expect("the option's range ends at 1 MiB")
+}
+
+fn resync(options: &ResyncOptions) -> replica::ResyncConfig {
+    replica::ResyncConfig {
+        resync_rate: options.resync_rate,
+        c_plan_ahead: options.c_plan_ahead,
+        c_delay_target: options.c_delay_target,
+        c_fill_target_bytes: options.c_fill_target_bytes,
+        c_max_rate: options.c_max_rate,
+        c_min_rate: options.c_min_rate,
+    }
+}
+
 /// One peer of it.
 pub(crate) fn peer(resource: &ResourceConfig, peer: &PeerConfig) -> replica::PeerConfig {
     let net = &peer.net;
+    let volumes = peer.volumes.iter();
+    let resyncs = volumes.map(|it| (VolumeNumber(it.number.0), resync(&it.resync)));
     replica::PeerConfig {
         node_id: NodeId(peer.node_id.0),
         name: peer.name.clone(),
@@ -58,7 +90,6 @@ pub(crate) fn peer(resource: &ResourceConfig, peer: &PeerConfig) -> replica::Pee
             ping_timeout: net.ping_timeout,
             connect_int: net.connect_int,
             max_epoch_size: net.max_epoch_size,
-            resync_window_bytes: replica::NetConfig::default().resync_window_bytes,
             policies: policies(resource, peer),
             on_congestion: match net.on_congestion {
                 names::OnCongestion::Block => replica::OnCongestion::Block,
@@ -67,6 +98,7 @@ pub(crate) fn peer(resource: &ResourceConfig, peer: &PeerConfig) -> replica::Pee
             },
             congestion_fill_bytes: net.congestion_fill_bytes,
         },
+        resync: resyncs.collect::<BTreeMap<_, _>>(),
     }
 }
 

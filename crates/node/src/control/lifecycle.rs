@@ -55,6 +55,7 @@ impl Control {
         let key = self.shard(shard).ask(|reply| Mail::Add { config: core, disks, reply }).await?;
         let running = Running { config: Arc::new(config), shard, key };
         self.registry.insert(running.clone());
+        self.tell_dependencies(&running);
         if let Err(refusal) = self.attach_all(&running).await {
             let down = self.command(&running, Command::Down { force: true }).await;
             if let Err(error) = down {
@@ -85,6 +86,7 @@ impl Control {
     /// The resource is down: nothing of it is in flight.
     async fn forget(&self, running: &Running) -> Result<(), Refused> {
         self.registry.remove(&running.config.name);
+        self.forget_dependencies(running);
         self.ask(running, |resource, reply| Mail::Remove { resource, reply }).await?;
         Ok(())
     }
@@ -104,8 +106,13 @@ impl Control {
             let peer = convert::peer(&config, peer);
             self.ask(&running, |resource, reply| Mail::Update { resource, peer, reply }).await?;
         }
+        for volume in &config.volumes {
+            let (resource, volume) = (running.key, convert::volume(&config, volume));
+            self.shard(running.shard).post(Mail::UpdateVolume { resource, volume });
+        }
         let running = Running { config: Arc::new(config), ..running };
         self.registry.insert(running.clone());
+        self.tell_dependencies(&running);
         let state = status::of_core(self, &running).await?;
         for volume in state.volumes.iter().filter(|it| it.disk == wire::DiskState::Diskless) {
             self.command(&running, Command::Attach { volume: volume.number }).await?;

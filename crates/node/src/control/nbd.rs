@@ -278,7 +278,8 @@ fn refusal(running: &Running, error: &CommandError) -> Refusal {
         | CommandError::OpenDisk { .. }
         | CommandError::Concurrent
         | CommandError::Timeout { .. }
-        | CommandError::Io { .. } => Refusal { kind: RefusalKind::Policy, reason },
+        | CommandError::Io { .. }
+        | CommandError::PauseFlag { .. } => Refusal { kind: RefusalKind::Policy, reason },
     }
 }
 

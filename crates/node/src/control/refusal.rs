@@ -56,7 +56,8 @@ fn command_exit_code(error: &CommandError) -> u8 {
         CommandError::UnknownVolume(_)
         | CommandError::UnknownPeer(_)
         | CommandError::Metadata { .. }
-        | CommandError::OpenDisk { .. } => exit::CONFIG,
+        | CommandError::OpenDisk { .. }
+        | CommandError::PauseFlag { .. } => exit::CONFIG,
         CommandError::NeedUpToDate { .. } => exit::NEED_UP_TO_DATE,
         CommandError::PeerIsPrimary { .. }
         | CommandError::InUse { .. }

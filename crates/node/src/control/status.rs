@@ -3,6 +3,8 @@
 //! What the core reports, joined with what only the configuration knows. Asked with a deadline: a
 //! shard that is stuck must not keep the state of others from being seen.
 
+use std::time::Duration;
+
 use tandem_control::config::{PeerConfig, ResourceConfig};
 use tandem_control::names;
 use tandem_control::status as shown;
@@ -157,31 +159,33 @@ fn peer_device(status: &core::PeerDeviceStatus) -> shown::PeerDeviceStatus {
         replication_state: replication(status.replication),
         peer_disk_state: disk(status.peer_disk),
         peer_client: false,
-        resync_suspended: shown::ResyncSuspended::default(),
+        resync_suspended: shown::ResyncSuspended {
+            user: status.resync_suspended.user,
+            peer: status.resync_suspended.peer,
+            dependency: status.resync_suspended.dependency,
+        },
         received_bytes: status.received_bytes,
         sent_bytes: status.sent_bytes,
         out_of_sync_bytes: status.out_of_sync_bytes,
         pending: status.pending,
         unacked: status.unacked,
-        resync: resync(status),
+        resync: status.resync.as_ref().map(resync),
     }
 }
 
-/// Both windows span the whole resync: its average is the rate shown.
-fn resync(status: &core::PeerDeviceStatus) -> Option<shown::ResyncProgress> {
-    let elapsed = status.resync_elapsed?;
-    let elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
-    let total_bytes = status.resync_total_bytes;
-    let copied = total_bytes.saturating_sub(status.out_of_sync_bytes);
-    Some(shown::ResyncProgress {
-        total_bytes,
-        elapsed_ms,
-        window0_ms: elapsed_ms,
-        window0_bytes: copied,
-        window1_ms: elapsed_ms,
-        window1_bytes: copied,
+fn resync(progress: &core::ResyncProgress) -> shown::ResyncProgress {
+    let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    shown::ResyncProgress {
+        total_bytes: progress.total_bytes,
+        elapsed_ms: ms(progress.elapsed),
+        paused_ms: ms(progress.paused),
+        window0_bytes: progress.recent.0,
+        window0_ms: ms(progress.recent.1),
+        window1_bytes: progress.window.0,
+        window1_ms: ms(progress.window.1),
+        wanted_rate: progress.wanted_rate,
         ..shown::ResyncProgress::default()
-    })
+    }
 }
 
 fn role(role: wire::Role) -> names::Role {
@@ -214,6 +218,8 @@ fn replication(state: wire::ReplicationState) -> names::ReplicationState {
         wire::ReplicationState::WFBitMapT => names::ReplicationState::WFBitMapT,
         wire::ReplicationState::SyncSource => names::ReplicationState::SyncSource,
         wire::ReplicationState::SyncTarget => names::ReplicationState::SyncTarget,
+        wire::ReplicationState::PausedSyncS => names::ReplicationState::PausedSyncS,
+        wire::ReplicationState::PausedSyncT => names::ReplicationState::PausedSyncT,
         wire::ReplicationState::Ahead => names::ReplicationState::Ahead,
         wire::ReplicationState::Behind => names::ReplicationState::Behind,
     }

@@ -67,6 +67,20 @@ impl Page {
         self.count(limit) - before
     }
 
+    /// Sets what is set in `bits`, of the 64 bits from `word` times 64 on.
+    pub(super) fn or_word(&mut self, word: usize, bits: u64, limit: u32) -> u32 {
+        assert_eq!(bits & !word_limit(word, limit), 0, "bits beyond the device");
+        if bits == 0 || *self == Self::AllSet {
+            return 0;
+        }
+        let (words, set) = self.mixed(limit);
+        let added = (bits & !words[word]).count_ones();
+        words[word] |= bits;
+        *set += added;
+        self.settle(limit);
+        added
+    }
+
     pub(super) fn clear(&mut self, bits: Range<u32>, limit: u32) -> u32 {
         assert!(bits.end <= limit, "bits beyond the device");
         if bits.is_empty() || *self == Self::AllClear {
@@ -135,6 +149,15 @@ impl Page {
         }
     }
 
+    /// The 64 bits from `word` times 64 on.
+    pub(super) fn word(&self, word: usize, limit: u32) -> u64 {
+        match self {
+            Self::AllClear => 0,
+            Self::AllSet => word_limit(word, limit),
+            Self::Mixed { words, .. } => words[word],
+        }
+    }
+
     /// First set bit at or behind `from`, a bit below the limit.
     pub(super) fn next_set(&self, from: u32) -> Option<u32> {
         match self {
@@ -188,6 +211,16 @@ impl Page {
         } else if set == limit {
             *self = Self::AllSet;
         }
+    }
+}
+
+/// The bits of a word that lie below `limit`.
+fn word_limit(word: usize, limit: u32) -> u64 {
+    let first = u32::try_from(word * 64).expect("a page has 32768 bits");
+    match limit.saturating_sub(first) {
+        0 => 0,
+        below if below >= 64 => u64::MAX,
+        below => u64::MAX >> (64 - below),
     }
 }
 

@@ -241,12 +241,14 @@ proptest! {
     #[test]
     fn garbage_changes_nothing(
         from_block in prop_oneof![0..3 * PAGE_BLOCKS, any::<u64>()],
-        runs in prop::collection::vec(any::<u8>(), 0..60),
+        coding in prop_oneof![Just(1_u8), Just(2), any::<u8>()],
+        rest in prop::collection::vec(any::<u8>(), 0..60),
     ) {
+        let chunk = [&[coding][..], &rest].concat();
         let mut bitmap = Bitmap::new(PAGE_DEVICE_BYTES + 12_345);
         bitmap.set(77 * BLOCK_BYTES, 3 * BLOCK_BYTES);
         let before = bitmap.count();
-        match bitmap.merge_chunk(from_block, &runs) {
+        match bitmap.merge_chunk(from_block, &chunk) {
             Ok(merged) => {
                 prop_assert!(merged.end_block <= bitmap.blocks());
                 prop_assert_eq!(bitmap.count(), before + merged.changed);
@@ -338,25 +340,74 @@ fn growth_within_a_block_sets_it() {
 fn chunk_is_coded_to_the_byte() {
     let mut bitmap = Bitmap::new(1000 * BLOCK_BYTES);
     bitmap.set(300 * BLOCK_BYTES, 2 * BLOCK_BYTES);
-    assert_eq!(bitmap.encode_chunk(0, 20), (vec![0xac, 0x02, 2, 0xba, 0x05], None));
-    assert_eq!(bitmap.encode_chunk(300, 20), (vec![0, 2, 0xba, 0x05], None));
-    assert_eq!(bitmap.encode_chunk(1000, 20), (vec![], None));
+    assert_eq!(bitmap.encode_chunk(0, 21), (vec![1, 0xac, 0x02, 2, 0xba, 0x05], None));
+    assert_eq!(bitmap.encode_chunk(300, 21), (vec![1, 0, 2, 0xba, 0x05], None));
+    assert_eq!(bitmap.encode_chunk(1000, 21), (vec![1], None));
+    for block in 0..11 {
+        bitmap.set((979 + block * 2) * BLOCK_BYTES, 1);
+    }
+    assert_eq!(bitmap.encode_chunk(977, 21), (vec![2, 0x54, 0x55, 0x55], None));
+}
+
+#[test]
+fn noise_takes_no_more_room_than_its_bits() {
+    let blocks = 8 * PAGE_BLOCKS + 77;
+    let mut bitmap = Bitmap::new(blocks * BLOCK_BYTES);
+    let mut random = 1_u64;
+    for block in 0..blocks {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        if random.is_multiple_of(3) {
+            bitmap.set(block * BLOCK_BYTES, 1);
+        }
+    }
+    // From a block that begins no word, into a map that has bits of its own.
+    let mut merged = Bitmap::new(blocks * BLOCK_BYTES);
+    merged.set_blocks(0..3);
+    let (mut from, mut bytes) = (Some(3), 0);
+    while let Some(block) = from {
+        let (chunk, next) = bitmap.encode_chunk(block, 6000);
+        merged.merge_chunk(block, &chunk).unwrap();
+        bytes += chunk.len() as u64;
+        from = next;
+    }
+    bitmap.set_blocks(0..3);
+    assert!(bytes <= blocks / 8 + 10, "{bytes} bytes for {blocks} blocks");
+    let run = |map: &Bitmap, block| map.next_run(block, u64::MAX);
+    let mut block = 0;
+    while let Some(expected) = run(&bitmap, block) {
+        assert_eq!(run(&merged, block), Some(expected.clone()));
+        block = expected.end;
+    }
+    assert_eq!(merged.count(), bitmap.count());
 }
 
 #[test]
 fn bad_chunks_are_named() {
     let mut bitmap = Bitmap::new(1000 * BLOCK_BYTES);
     let beyond = BitmapDecodeError::BeyondDevice { blocks: 1000 };
-    let cases: [(u64, &[u8], BitmapDecodeError); 9] = [
-        (0, &[0x80], BitmapDecodeError::Truncated),
-        (0, &[0, 5, 0x81], BitmapDecodeError::Truncated),
-        (0, &[0x80, 0x00], BitmapDecodeError::NumberTooLong),
-        (0, &[0xff; 12], BitmapDecodeError::NumberTooLong),
-        (0, &[0, 0], BitmapDecodeError::EmptyRun),
-        (0, &[1, 1, 0, 1], BitmapDecodeError::EmptyRun),
-        (999, &[0, 2], beyond),
-        (1001, &[], beyond),
-        (u64::MAX, &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01], beyond),
+    let cases: [(u64, &[u8], BitmapDecodeError); 16] = [
+        (0, &[], BitmapDecodeError::Truncated),
+        (0, &[0], BitmapDecodeError::UnknownCoding(0)),
+        (0, &[3, 1], BitmapDecodeError::UnknownCoding(3)),
+        (0, &[1, 0x80], BitmapDecodeError::Truncated),
+        (0, &[1, 0, 5, 0x81], BitmapDecodeError::Truncated),
+        (0, &[1, 0x80, 0x00], BitmapDecodeError::NumberTooLong),
+        (
+            0,
+            &[1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
+            BitmapDecodeError::NumberTooLong,
+        ),
+        (0, &[1, 0, 0], BitmapDecodeError::EmptyRun),
+        (0, &[1, 1, 1, 0, 1], BitmapDecodeError::EmptyRun),
+        (999, &[1, 0, 2], beyond),
+        (1001, &[1], beyond),
+        (1001, &[2], beyond),
+        (992, &[2, 0xff, 0x00], beyond),
+        (999, &[2, 0x02], beyond),
+        (u64::MAX, &[2, 0x01], beyond),
+        (u64::MAX, &[1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01], beyond),
     ];
     for (from_block, runs, error) in cases {
         assert_eq!(bitmap.merge_chunk(from_block, runs), Err(error), "{from_block} {runs:?}");
@@ -373,7 +424,7 @@ fn large_maps_in_one_state_are_cheap() {
         assert_eq!(bitmap.next_run(0, u64::MAX), Some((1 << 32) - 1..1 << 32));
         bitmap.set_all();
         assert_eq!(bitmap.next_run(1, u64::MAX), Some(1..1 << 32));
-        assert_eq!(bitmap.encode_chunk(0, 20).0, [0, 0x80, 0x80, 0x80, 0x80, 0x10]);
+        assert_eq!(bitmap.encode_chunk(0, 21).0, [1, 0, 0x80, 0x80, 0x80, 0x80, 0x10]);
         bitmap.clear_all();
         assert_eq!(bitmap.next_run(0, u64::MAX), None);
     }

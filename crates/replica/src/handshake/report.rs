@@ -61,7 +61,9 @@ impl Resource {
             let number = self.volumes[volume].number;
             let sizes = self.sizes(volume);
             let Side { role, disk, uuids, .. } = sent[usize::from(volume.0)];
-            let state = State { role, disk, replication: ReplicationState::Off };
+            let pauses_resync = self.connections[peer].devices[volume].suspended.is_own();
+            let replication = ReplicationState::Off;
+            let state = State { role, disk, replication, pauses_resync };
             self.send(peer, Packet::Sizes(number, sizes));
             self.send(peer, Packet::Uuids(number, uuids));
             self.send(peer, Packet::State(number, state));

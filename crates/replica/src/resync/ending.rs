@@ -5,6 +5,7 @@ use tandem_wire::{DiskState, Packet, Uuid, VolumeNumber};
 use super::Ending;
 use crate::action::Severity;
 use crate::error::PeerError;
+use crate::limits::BLOCK_BYTES;
 use crate::meta::BootId;
 use crate::peer_device::Replication;
 use crate::peers::{PeerIndex, VolumeIndex};
@@ -15,6 +16,7 @@ impl Resource {
     pub(super) fn finish_resync(&mut self, peer: PeerIndex, volume: VolumeIndex) {
         let device = &mut self.connections[peer].devices[volume];
         device.resync.ending = Ending::Told;
+        device.resync.pace.stop();
         let packet = Packet::SyncDone(self.volumes[volume].number, device.peer_current);
         self.connections[peer].expect_answer(self.now);
         self.send(peer, packet);
@@ -106,10 +108,10 @@ impl Resource {
         device.replication = Replication::Established;
         let resync = &mut device.resync;
         resync.ending = Ending::NotYet;
-        let blocks = resync.total_blocks;
-        let began = resync.began_at.take();
-        resync.total_blocks = 0;
-        let seconds = began.map_or(0.0, |began| now.since(began).as_secs_f64());
+        let done = resync.meter.take().map(|meter| meter.progress(0, 0, now)).unwrap_or_default();
+        let blocks = done.total_bytes / u64::from(BLOCK_BYTES);
+        let seconds = done.elapsed.as_secs_f64();
+        self.unsettled = true;
         let text = format!("resync done: {blocks} blocks of 4 KiB in {seconds:.1} s");
         self.note(Some(volume), Some(peer), Severity::Info, text);
     }

@@ -1,71 +1,64 @@
 //! The target of a resync: claims ranges, asks for them, writes them, flushes in batches.
 
 use bytes::Bytes;
-use tandem_wire::{ByteRange, Packet, RequestId, Role};
+use tandem_wire::{Packet, RequestId, Role, WriteKind};
 
+use super::piece::Wanted;
 use super::{Ending, Piece, Stage};
-use crate::action::DiskOpKind;
 use crate::error::{DiskError, PeerError};
 use crate::flush::FlushWaiter;
-use crate::limits::{BLOCK_BYTES, RESYNC_FLUSH_BYTES, RESYNC_REQUEST_BYTES};
+use crate::limits::{RESYNC_FLUSH_BYTES, RESYNC_FLUSH_DELAY};
 use crate::peers::{PeerIndex, VolumeIndex};
 use crate::range_lock::LockKind;
 use crate::resource::Resource;
 use crate::slab::Key;
 use crate::volume::{LockOwner, Purpose};
+use crate::write::write_op;
 
 impl Resource {
-    /// Target: asks for more, as far as the window allows; ends the resync where nothing is left.
+    /// Target: asks for more, as far as the pace allows; ends the resync where nothing is left. A
+    /// paused one ends only when it goes on.
     pub(crate) fn pump_resync(&mut self, peer: PeerIndex, volume: VolumeIndex) {
-        if !self.is_sync_target(peer, volume) {
+        let device = &self.connections[peer].devices[volume];
+        if !self.is_sync_target(peer, volume) || device.resync.ending != Ending::NotYet {
             return;
         }
-        let window = u64::from(self.connections[peer].config.net.resync_window_bytes);
+        if device.suspended.any() {
+            return self.flush_written(peer, volume);
+        }
+        if device.resync.pieces == 0 && self.dirty_blocks(peer, volume) == 0 {
+            return self.finish_resync(peer, volume);
+        }
         loop {
-            let resync = &self.connections[peer].devices[volume].resync;
-            if resync.in_flight_bytes >= window || resync.ending != Ending::NotYet {
-                return;
+            let room = self.resync_room(peer, volume);
+            if room == 0 {
+                return self.flush_written(peer, volume);
             }
-            let Some(range) = self.next_dirty(peer, volume) else {
+            let Some(wanted) = self.next_dirty(peer, volume, room) else {
                 break;
             };
-            self.request_piece(peer, volume, range);
+            self.request_piece(peer, volume, wanted);
         }
-        let empty = self.dirty_blocks(peer, volume) == 0;
         let resync = &mut self.connections[peer].devices[volume].resync;
         if resync.pieces > 0 {
             return self.flush_written(peer, volume);
-        }
-        if empty {
-            return self.finish_resync(peer, volume);
         }
         // Bits were set behind the cursor: once more from the start.
         resync.cursor = 0;
         self.pump_resync(peer, volume);
     }
 
-    /// The next range to ask for; moves the cursor behind it.
-    fn next_dirty(&mut self, peer: PeerIndex, volume: VolumeIndex) -> Option<ByteRange> {
-        let blocks_max = u64::from(RESYNC_REQUEST_BYTES / BLOCK_BYTES);
-        let resync = &mut self.connections[peer].devices[volume].resync;
-        let attached = self.volumes[volume].attached()?;
-        let run = attached.bitmaps[peer].next_run(resync.cursor, blocks_max)?;
-        resync.cursor = run.end;
-        let block = u64::from(BLOCK_BYTES);
-        let offset = run.start * block;
-        let end = (run.end * block).min(self.volumes[volume].size_bytes);
-        let len = u32::try_from(end - offset).expect("at most one request");
-        Some(ByteRange::new(offset, len))
-    }
-
-    fn request_piece(&mut self, peer: PeerIndex, volume: VolumeIndex, range: ByteRange) {
+    fn request_piece(&mut self, peer: PeerIndex, volume: VolumeIndex, wanted: Wanted) {
+        let Wanted { range, thin } = wanted;
         let connection = &mut self.connections[peer];
         let resync = &mut connection.devices[volume].resync;
-        resync.in_flight_bytes += u64::from(range.len);
+        resync.open_bytes += u64::from(range.len);
+        resync.pace.asked(range.len);
         resync.pieces += 1;
         let key = connection.pieces.insert(Piece {
             volume,
             range,
+            thin,
             stage: Stage::Asked,
             touched: false,
             claim: None,
@@ -82,14 +75,14 @@ impl Resource {
     /// Its range is claimed: ask for it.
     pub(crate) fn piece_claimed(&mut self, peer: PeerIndex, key: Key) {
         let piece = self.piece(peer, key);
-        let (volume, range) = (piece.volume, piece.range);
+        let (volume, range, thin) = (piece.volume, piece.range, piece.thin);
         let number = self.volumes[volume].number;
         self.connections[peer].expect_answer(self.now);
         let id = RequestId(key.to_bits());
-        self.send(peer, Packet::RsDataRequest { volume: number, range, id });
+        self.send(peer, Packet::RsDataRequest { volume: number, range, id, thin });
     }
 
-    /// The data of a piece have come: take its range and write it.
+    /// The data of a piece have come.
     pub(crate) fn piece_arrived(
         &mut self,
         peer: PeerIndex,
@@ -101,13 +94,38 @@ impl Resource {
         let fits = piece.as_ref().is_some_and(|piece| {
             matches!(piece.stage, Stage::Asked) && data.len() == piece.range.len as usize
         });
-        let (Some(piece), true) = (piece, fits) else {
+        if !fits {
             return Err(PeerError::UnknownRequest { packet: "RsDataReply", id: id.0 });
-        };
-        piece.stage = Stage::Arrived(data);
+        }
+        self.take_piece(peer, key, WriteKind::Data(data));
+        Ok(())
+    }
+
+    /// A piece is zero on the source: its space is given up here.
+    pub(crate) fn piece_is_zero(
+        &mut self,
+        peer: PeerIndex,
+        id: RequestId,
+    ) -> Result<(), PeerError> {
+        let key = Key::from_bits(id.0);
+        let piece = self.connections[peer].pieces.get_mut(key);
+        if !piece.is_some_and(|piece| matches!(piece.stage, Stage::Asked) && piece.thin) {
+            return Err(PeerError::UnknownRequest { packet: "RsDeallocated", id: id.0 });
+        }
+        self.take_piece(peer, key, WriteKind::Trim);
+        Ok(())
+    }
+
+    /// What a piece is to become is known: take its range and write it.
+    fn take_piece(&mut self, peer: PeerIndex, key: Key, kind: WriteKind) {
+        let has_data = matches!(kind, WriteKind::Data(_));
+        let piece = self.piece(peer, key);
+        piece.stage = Stage::Arrived(kind);
         let (volume, range) = (piece.volume, piece.range);
         self.connections[peer].answered(self.now);
-        self.connections[peer].devices[volume].received_bytes += u64::from(range.len);
+        let device = &mut self.connections[peer].devices[volume];
+        device.resync.pace.arrived(range.len);
+        device.received_bytes += if has_data { u64::from(range.len) } else { 0 };
         let owner = LockOwner::ResyncWrite(peer, key);
         let claim = self.piece(peer, key).claim.expect("held until it is written");
         let (lock, granted) = if self.role == Role::Primary {
@@ -123,7 +141,7 @@ impl Resource {
         if granted {
             self.piece_locked(peer, key);
         }
-        Ok(())
+        self.pump_resync(peer, volume);
     }
 
     /// The range is its own: write it.
@@ -133,16 +151,16 @@ impl Resource {
             return; // the failed disk ends this session, and the piece with it
         }
         let piece = self.piece(peer, key);
-        let offset = piece.range.offset;
-        let Stage::Arrived(data) = std::mem::replace(&mut piece.stage, Stage::Writing) else {
-            unreachable!("locked when its data came");
+        let range = piece.range;
+        let Stage::Arrived(kind) = std::mem::replace(&mut piece.stage, Stage::Writing) else {
+            unreachable!("locked when it was known what it is to become");
         };
-        let kind = DiskOpKind::Write { offset, data, fua: false };
-        self.disk_op(volume, Purpose::ResyncWrite(peer, key), kind);
+        self.disk_op(volume, Purpose::ResyncWrite(peer, key), write_op(range, kind, false));
     }
 
     /// The disk has ended a piece.
     pub(crate) fn piece_written(&mut self, peer: PeerIndex, key: Key, error: Option<DiskError>) {
+        let now = self.now;
         let piece = self.piece(peer, key);
         let volume = piece.volume;
         if matches!(piece.stage, Stage::Orphaned) {
@@ -156,6 +174,7 @@ impl Resource {
         let resync = &mut self.connections[peer].devices[volume].resync;
         resync.written.push(key);
         resync.written_bytes += len;
+        resync.written_at.get_or_insert(now);
         for lock in locks.into_iter().flatten() {
             self.unlock(volume, lock);
         }
@@ -167,14 +186,17 @@ impl Resource {
 
     /// Starts a flush where enough is written, or where nothing else would move the resync on.
     fn flush_written(&mut self, peer: PeerIndex, volume: VolumeIndex) {
+        let now = self.now;
         let resync = &mut self.connections[peer].devices[volume].resync;
         let all_written = resync.written.len() == resync.pieces;
-        let enough = resync.written_bytes >= RESYNC_FLUSH_BYTES || all_written;
+        let waited = resync.written_at.is_some_and(|at| now.since(at) >= RESYNC_FLUSH_DELAY);
+        let enough = resync.written_bytes >= RESYNC_FLUSH_BYTES || all_written || waited;
         if !resync.flushing.is_empty() || resync.written.is_empty() || !enough {
             return;
         }
         resync.flushing = std::mem::take(&mut resync.written);
         resync.written_bytes = 0;
+        resync.written_at = None;
         self.flush_disk(volume, FlushWaiter::Resync(peer));
     }
 
@@ -198,6 +220,7 @@ impl Resource {
             }
             self.send(peer, Packet::RsWriteAck { id: RequestId(key.to_bits()) });
         }
+        self.measure_resync(peer, volume);
         self.pump_resync(peer, volume);
         self.unsettled = true;
     }

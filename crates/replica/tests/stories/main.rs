@@ -16,6 +16,7 @@ mod one_copy;
 mod order;
 mod pair;
 mod resync_end;
+mod resync_pause;
 mod roles;
 mod scenarios;
 mod split_brain;

@@ -58,6 +58,8 @@ pub(crate) struct Pair {
     pub(crate) cut_at: Option<(usize, PacketChoice)>,
     /// Packets to the other node stay in the network from such a packet sent by this node on.
     pub(crate) pause_at: Option<(usize, PacketChoice)>,
+    /// Ranges that were zeroed, by node.
+    pub(crate) zeroed: [Vec<(u64, u32)>; 2],
     /// Attempts to connect take for ever, until `dial`.
     pub(crate) hold_dials: bool,
 }
@@ -86,6 +88,7 @@ impl Pair {
             paused: [false; 2],
             cut_at: None,
             pause_at: None,
+            zeroed: [Vec::new(), Vec::new()],
             hold_dials: false,
         };
         pair.attach(0);
@@ -298,7 +301,7 @@ impl Pair {
                 let now = self.now;
                 self.nodes[node].resource.handle_disk_opened(volume, generation, Ok(opened), now);
             }
-            Action::CloseDisk { .. } | Action::CloseClient { .. } => {}
+            Action::CloseDisk { .. } | Action::CloseClient { .. } | Action::Resyncing { .. } => {}
             Action::Send { session, packet, .. } => self.send(node, session, packet),
             Action::Connect { .. } if self.hold_dials => {}
             Action::Connect { .. } => self.link(node),

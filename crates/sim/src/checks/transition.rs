@@ -29,20 +29,18 @@ pub fn check<'a>(
     contents: impl Fn(usize, usize) -> &'a [Content],
 ) -> Result<(), Violation> {
     split_brain(model, before, after)?;
-    let targets = (before.volumes.iter().zip(&after.volumes))
-        .any(|(was, is)| is_target(is.replication) && !is_target(was.replication));
-    if targets {
+    if (0..after.volumes.len()).any(|volume| turns_target(before, after, volume)) {
         release_by_policy(model, node, after.role, peer.role);
     }
     for volume in 0..after.volumes.len() {
         if after.role == Role::Primary && !after.is_connected() {
             model.volumes[volume].nodes[node].may_have_forked = true;
         }
-        let (was, is) = (before.volumes[volume].replication, after.volumes[volume].replication);
-        if is_target(is) && !is_target(was) {
+        let is = after.volumes[volume].replication;
+        if turns_target(before, after, volume) {
             direction(model, node, volume, contents(1 - node, volume))?;
         }
-        if is == ReplicationState::SyncTarget && was != is {
+        if after.is_target(volume) && !before.is_target(volume) {
             let source = model.volumes[volume].nodes[1 - node].volatile.clone();
             model.volumes[volume].nodes[node].begin_target(&source);
             // What the source wrote apart this node gets; before that it is good for nothing.
@@ -52,7 +50,7 @@ pub fn check<'a>(
         if gone || (is != ReplicationState::Established && is != ReplicationState::Off) {
             model.volumes[volume].nodes[node].follows = false;
         }
-        if was == ReplicationState::SyncSource && is == ReplicationState::Established {
+        if before.is_source(volume) && is == ReplicationState::Established {
             model.volumes[volume].source_done(node, model.protocol);
         }
         // Not before it is connected: a volume is ready on this node before it is on the other.
@@ -66,16 +64,12 @@ pub fn check<'a>(
     Ok(())
 }
 
-fn is_target(state: ReplicationState) -> bool {
-    match state {
-        ReplicationState::WFBitMapT | ReplicationState::SyncTarget => true,
-        ReplicationState::Off
-        | ReplicationState::Established
-        | ReplicationState::WFBitMapS
-        | ReplicationState::SyncSource
-        | ReplicationState::Ahead
-        | ReplicationState::Behind => false,
-    }
+/// Whether the node has just been told that it is, or will be, the target.
+fn turns_target(before: &View, after: &View, volume: usize) -> bool {
+    let is_or_will_be = |view: &View| {
+        view.is_target(volume) || view.volumes[volume].replication == ReplicationState::WFBitMapT
+    };
+    is_or_will_be(after) && !is_or_will_be(before)
 }
 
 /// INV-11: only nodes that may both have written apart may report a split brain.

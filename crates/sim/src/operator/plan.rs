@@ -5,6 +5,7 @@ use tandem_wire::{Protocol, Role};
 
 use crate::checks::Violation;
 use crate::clock::{MILLIS, SECONDS};
+use crate::marks::Mark;
 use crate::node::{node_id, volume_number};
 use crate::world::World;
 
@@ -91,6 +92,35 @@ impl World {
         let Some(node) = self.healthy_secondary() else { return Ok(()) };
         self.faults.commands += 1;
         self.command(node, Command::Down { force: false })
+    }
+
+    /// Resyncs are paused for a while, or what is paused goes on.
+    pub(crate) fn plan_pause(&mut self, node: usize) -> Result<(), Violation> {
+        let volume = self.prng.index(self.nodes[node].disks.len());
+        let view = &self.nodes[node].view;
+        if !view.alive || self.operator.is_busy(node) {
+            return Ok(());
+        }
+        self.faults.commands += 1;
+        let is_paused = view.volumes[volume].suspended.user;
+        let runs = view.is_target(volume) || view.is_source(volume);
+        let (volume, peer) = (volume_number(volume), node_id(1 - node));
+        if is_paused {
+            self.marks.hit_if(runs, Mark::ResyncResumed);
+            return self.command(node, Command::ResumeSync { volume, peer });
+        }
+        self.marks.hit_if(runs, Mark::ResyncPaused);
+        let pause = self.prng.log_between(50 * MILLIS, 8 * SECONDS);
+        self.operator.paused_until = self.clock.now() + pause;
+        self.command(node, Command::PauseSync { volume, peer })
+    }
+
+    /// A volume whose resyncs were paused for long enough.
+    pub(crate) fn pause_is_over(&self, node: usize) -> Option<usize> {
+        if self.clock.now() < self.operator.paused_until {
+            return None;
+        }
+        self.nodes[node].view.volumes.iter().position(|volume| volume.suspended.user)
     }
 
     fn healthy_secondary(&self) -> Option<usize> {

@@ -300,7 +300,7 @@ fn records_are_checked_to_the_last_bit() {
         (Kind::State, 0, 3, "role"),
         (Kind::State, 1, 9, "disk"),
         (Kind::State, 2, 2, "replication"),
-        (Kind::State, 3, 1, "reserved"),
+        (Kind::State, 3, 2, "flags"),
         (Kind::State, 4, 1, "reserved"),
     ];
     for (kind, at, byte, field) in cases {

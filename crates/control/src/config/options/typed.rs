@@ -1,4 +1,4 @@
-//! Option sets to typed options, with DRBD's defaults where nothing is set.
+//! Option sets to typed options, with the table's defaults where nothing is set.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -54,6 +54,7 @@ impl DiskOptions {
             on_io_error: get.named("on-io-error").unwrap_or(OnIoError::Detach),
             al_extents: get.count("al-extents"),
             al_updates: get.flag("al-updates", true),
+            rs_discard_granularity_bytes: get.bytes("rs-discard-granularity"),
         }
     }
 }

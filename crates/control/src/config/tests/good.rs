@@ -11,7 +11,7 @@ use crate::names::{
 };
 
 #[test]
-fn the_smallest_resource_has_drbds_defaults() {
+fn the_smallest_resource_has_the_defaults() {
     let config = seen_from_a(&pair(""));
     assert_eq!((config.name.as_str(), config.node_name.as_str()), ("r0", "a"));
     assert_eq!(config.node_id, NodeId(0));
@@ -23,6 +23,7 @@ fn the_smallest_resource_has_drbds_defaults() {
     assert_eq!(volume.disk, Path::new("/dev/sda"));
     assert_eq!(volume.meta_disk, MetaDisk::Internal);
     assert_eq!((volume.options.al_extents, volume.options.al_updates), (6433, true));
+    assert_eq!((volume.options.rs_discard_granularity_bytes, volume.resync_after), (0, None));
     let [peer] = config.peers.as_slice() else { panic!("{:?}", config.peers) };
     assert_eq!((peer.node_id, peer.name.as_str()), (NodeId(1), "b"));
     assert_eq!(peer.own_address.to_string(), "10.0.0.1:7000");
@@ -50,12 +51,35 @@ fn the_smallest_resource_has_drbds_defaults() {
         resync_rate: 250 << 10,
         c_plan_ahead: Duration::from_secs(2),
         c_delay_target: Duration::from_secs(1),
-        c_fill_target_bytes: 50 << 10,
-        c_max_rate: 100 << 20,
-        c_min_rate: 250 << 10,
+        c_fill_target_bytes: 4 << 20,
+        c_max_rate: 0,
+        c_min_rate: 10 << 20,
     };
     assert_eq!(peer.volumes[0].resync, expected);
     assert_eq!(warnings(&pair("")), [""; 0]);
+}
+
+#[test]
+fn a_volume_may_be_synced_after_another() {
+    let resource = |name: &str, minor: u32, port: u16, disk: &str| {
+        format!(
+            "resource {name} {{ disk {{ rs-discard-granularity 64K; {disk} }}
+                volume 0 {{ device minor {minor}; disk /dev/{name}0; }}
+                volume 7 {{ device minor {}; disk /dev/{name}7; }}
+                on a {{ node-id 0; address 10.0.0.1:{port}; }}
+                on b {{ node-id 1; address 10.0.0.2:{port}; }} }}",
+            minor + 1
+        )
+    };
+    let last = resource("last", 5, 7001, "resync-after first/7;");
+    let text = last + &resource("first", 3, 7000, "");
+    let seen = parse(&text).seen_from("b");
+    let after = |index: usize| seen[index].volumes.iter().map(|it| it.resync_after);
+    assert!(after(0).eq([Some(Minor(4)); 2]));
+    assert!(after(1).eq([None; 2]));
+    assert_eq!(seen[0].volumes[0].options.rs_discard_granularity_bytes, 65536);
+    let own = "volume 1 { device minor 2; disk /dev/sdb; disk { resync-after r0/0; } }";
+    assert_eq!(seen_from_a(&pair(own)).volumes[1].resync_after, Some(Minor(1)));
 }
 
 #[test]
@@ -240,7 +264,7 @@ fn what_has_no_effect_is_told_once_by_name() {
     let text = format!(
         "global {{ usage-count no; }} common {{ disk {{ c-max-rate 1M; }} }} {}",
         pair(
-            "disk { c-max-rate 2M; disk-flushes yes; disk-barrier yes; }
+            "disk { disk-timeout 3; disk-flushes yes; disk-barrier yes; }
             net { max-buffers 36k; tcp-cork no; }
             options { auto-promote yes; quorum off; }
             handlers { split-brain \"/bin/true root\"; }"
@@ -248,7 +272,7 @@ fn what_has_no_effect_is_told_once_by_name() {
         .replace("36k", "36K"),
     );
     let expected = [
-        "option 'c-max-rate' has no effect: the pace of a resync cannot be set yet",
+        "option 'disk-timeout' has no effect: it is not there yet",
         "option 'disk-barrier' has no effect: epochs are kept apart by waiting and flushing",
         "option 'max-buffers' has no effect: it is not there yet",
         "option 'auto-promote' has no effect: promotion is by 'primary' only, yet",

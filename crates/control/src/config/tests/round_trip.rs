@@ -11,8 +11,9 @@ fn options(section: Section, seed: u64) -> String {
     let mut text = String::new();
     for (index, spec) in section.specs().enumerate() {
         let seed = seed.rotate_left(u32::try_from(index).unwrap() * 5);
-        // `protocol`, `timeout` and the pauses have rules between them, tested elsewhere.
-        let related = ["timeout", "connect-int", "ping-int"].contains(&spec.name);
+        // `timeout` and the pauses have rules between them, `resync-after` names a volume: tested
+        // elsewhere.
+        let related = ["timeout", "connect-int", "ping-int", "resync-after"].contains(&spec.name);
         if seed.is_multiple_of(3) && !related {
             text.push_str(&format!("{} {}; ", spec.name, value(spec, seed / 3)));
         }

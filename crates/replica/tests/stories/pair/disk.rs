@@ -82,6 +82,7 @@ impl Pair {
                 Bytes::new()
             }
             DiskOpKind::Zero { range, .. } => {
+                self.zeroed[node].push((range.offset, range.len));
                 device[place(range.offset, range.len as usize)].fill(0);
                 Bytes::new()
             }
@@ -91,6 +92,8 @@ impl Pair {
                 merged[at as usize..at as usize + patch.len()].copy_from_slice(&patch);
                 merged.freeze()
             }
+            DiskOpKind::IsZero { data } if data.iter().all(|byte| *byte == 0) => Bytes::new(),
+            DiskOpKind::IsZero { data } => data,
         });
         let completion = DiskCompletion {
             volume: op.volume,

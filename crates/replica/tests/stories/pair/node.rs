@@ -1,5 +1,6 @@
 //! One node of the pair: its resource, its devices, and what it has said.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -95,6 +96,7 @@ pub(crate) fn config(
             name: ["alice", "bob"][usize::from(peer)].to_owned(),
             protocol,
             net: NetConfig::default(),
+            resync: BTreeMap::new(),
         }],
         boot_id,
         entropy,

@@ -36,6 +36,12 @@ impl Pair {
         self.settle();
     }
 
+    /// A packet arrives that the other node has not sent.
+    pub(crate) fn inject(&mut self, to: usize, packet: Packet) {
+        self.deliver(to, packet);
+        self.settle();
+    }
+
     /// A packet arrives.
     pub(super) fn deliver(&mut self, to: usize, packet: Packet) {
         if let Packet::RsDataReply { data, .. } = &packet {

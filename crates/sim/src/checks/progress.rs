@@ -1,0 +1,57 @@
+//! LIVE-1: a resync that is not paused ends in the time that its least rate needs.
+
+use super::Violation;
+use crate::clock::SECONDS;
+use crate::view::View;
+
+/// Bytes per second that every profile leaves to a resync.
+const RATE_MIN: u64 = 512 << 10;
+
+/// Time for what is not copying: a link that hangs, disks that stall, claims that wait.
+const SLACK: u64 = 20 * SECONDS;
+
+/// When the resyncs that run must have ended.
+#[derive(Clone, Debug, Default)]
+pub struct Progress {
+    /// By node and volume.
+    deadlines: [Vec<Option<u64>>; 2],
+    checked_at: u64,
+}
+
+impl Progress {
+    /// A node's states have changed.
+    pub fn saw(&mut self, node: usize, view: &View, now: u64) {
+        let deadlines = &mut self.deadlines[node];
+        deadlines.resize(view.volumes.len(), None);
+        for (index, deadline) in deadlines.iter_mut().enumerate() {
+            let volume = &view.volumes[index];
+            let copies = view.is_connected() && view.is_target(index) && !volume.suspended.any();
+            let time = 3 * SECONDS * volume.dirty_blocks * 4096 / RATE_MIN;
+            *deadline = match *deadline {
+                Some(deadline) if copies => Some(deadline),
+                Some(_) | None => copies.then_some(now + SLACK + time),
+            };
+        }
+    }
+
+    /// None of them is late. Time in which the world is `disturbed`, a process stopped or the link
+    /// no link, does not count.
+    ///
+    /// # Errors
+    /// The one that is.
+    pub fn check(&mut self, disturbed: bool, now: u64) -> Result<(), Violation> {
+        let passed = now - std::mem::replace(&mut self.checked_at, now);
+        if disturbed {
+            for deadline in self.deadlines.iter_mut().flatten().flatten() {
+                *deadline += passed;
+            }
+        }
+        for (node, deadlines) in self.deadlines.iter().enumerate() {
+            if let Some(volume) = deadlines.iter().position(|it| it.is_some_and(|it| it < now)) {
+                let text = format!("node {node}, volume {volume}: not done in its time");
+                return Err(Violation::new("LIVE-1 resync ends", text));
+            }
+        }
+        Ok(())
+    }
+}
