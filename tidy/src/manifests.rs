@@ -23,7 +23,7 @@ const LAYERS: [(&str, &[&str]); 11] = [
 ];
 
 /// What pure crates may use of others' crates.
-const PURE_MAY_USE: [&str; 4] = ["bytes", "crc32fast", "thiserror", "tracing"];
+const PURE_MAY_USE: [&str; 5] = ["blake3", "bytes", "crc32fast", "thiserror", "tracing"];
 
 /// Dependencies that no manifest may have.
 pub fn dependencies(tree: &Tree) -> Vec<Finding> {

@@ -147,6 +147,39 @@ pub(crate) enum Command {
     WaitConnect(Wait),
     /// Wait until no resync runs
     WaitSync(Wait),
+    /// Compare with a peer while in use; what differs is known to both nodes and resynced when they
+    /// connect anew
+    Verify {
+        /// First sector of 512 bytes, or a size with a suffix K, M, G (default: where the last
+        /// verify was stopped)
+        #[arg(long, value_name = "SECTOR|SIZE", value_parser = sectors)]
+        start: Option<u64>,
+        /// First sector not to compare (default: the end)
+        #[arg(long, value_name = "SECTOR|SIZE", value_parser = sectors)]
+        stop: Option<u64>,
+        /// Connect anew when it is done, if differences were found
+        #[arg(long)]
+        repair: bool,
+        /// Stop the verify that is running
+        #[arg(long, conflicts_with_all = ["start", "stop", "repair"])]
+        cancel: bool,
+        #[command(flatten)]
+        objects: Objects,
+    },
+}
+
+/// A place on a volume in bytes: a number of sectors of 512 bytes, or bytes with a suffix.
+fn sectors(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(['s', 'K', 'M', 'G']);
+    let unit = match &text[digits.len()..] {
+        "" | "s" => 512,
+        "K" => 1 << 10,
+        "M" => 1 << 20,
+        "G" => 1 << 30,
+        _ => return Err("a number expected, perhaps with s, K, M or G behind it".to_owned()),
+    };
+    let number: u64 = digits.parse().map_err(|error| format!("{error}"))?;
+    number.checked_mul(unit).ok_or_else(|| "beyond any volume".to_owned())
 }
 
 /// What a command is applied to.

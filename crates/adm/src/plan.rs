@@ -59,6 +59,7 @@ pub(crate) fn plan(
         Command::PauseSync(objects) | Command::ResumeSync(objects) => (objects, PEER_DEVICE),
         Command::WaitConnect(wait) => (&wait.objects, PEER),
         Command::WaitSync(wait) => (&wait.objects, PEER_DEVICE),
+        Command::Verify { objects, .. } => (objects, PEER_DEVICE),
         Command::Status { .. }
         | Command::Role(_)
         | Command::Cstate(_)
@@ -88,7 +89,10 @@ fn add(command: &Command, target: &Target<'_>, steps: &mut Vec<Step>) {
                 of_peer(command, resource.clone(), peer.node_id).map(Step::Ask)
             }));
         }
-        Command::InvalidateRemote(_) | Command::PauseSync(_) | Command::ResumeSync(_) => {
+        Command::InvalidateRemote(_)
+        | Command::PauseSync(_)
+        | Command::ResumeSync(_)
+        | Command::Verify { .. } => {
             return steps.extend(of_peer_devices(command, target));
         }
         Command::Up(_) => Request::Up(target.config.clone()),
@@ -223,7 +227,9 @@ fn resource_of(request: &Request) -> &str {
         | Request::PauseSync { resource, .. }
         | Request::ResumeSync { resource, .. }
         | Request::WaitConnect { resource, .. }
-        | Request::WaitSync { resource, .. } => resource,
+        | Request::WaitSync { resource, .. }
+        | Request::Verify { resource, .. }
+        | Request::StopVerify { resource, .. } => resource,
         Request::Status { resource } => resource.as_deref().unwrap_or("all"),
         Request::Hello { .. } | Request::Ping => "",
     }
@@ -293,6 +299,19 @@ fn show_request(request: &Request, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Request::WaitSync { resource, volume, peer, timeout } => {
             write!(f, "wait-sync {resource}")?;
             show_wait(peer.map(|peer| peer.0), *volume, *timeout, f)
+        }
+        Request::Verify { resource, volume, peer, start_bytes, stop_bytes, repair } => {
+            write!(f, "verify {resource}/{volume} peer:{peer}")?;
+            if let Some(start) = start_bytes {
+                write!(f, " start:{start}")?;
+            }
+            if let Some(stop) = stop_bytes {
+                write!(f, " stop:{stop}")?;
+            }
+            write!(f, "{}", flag(*repair, "--repair"))
+        }
+        Request::StopVerify { resource, volume, peer } => {
+            write!(f, "verify {resource}/{volume} peer:{peer} --cancel")
         }
     }
 }

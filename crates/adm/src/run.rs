@@ -44,7 +44,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         | Command::ResumeSync(_)
         | Command::Adjust(_)
         | Command::WaitConnect(_)
-        | Command::WaitSync(_) => {
+        | Command::WaitSync(_)
+        | Command::Verify { .. } => {
             let config = load(arguments)?;
             let steps = plan(&arguments.command, &config, &node)?.unwrap_or_default();
             if matches!(arguments.command, Command::Up(_) | Command::Adjust(_)) {

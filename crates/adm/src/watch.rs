@@ -134,6 +134,8 @@ mod tests {
             pending: 0,
             unacked: 0,
             resync,
+            verify: None,
+            verify_found_blocks: 0,
         }
     }
 

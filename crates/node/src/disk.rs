@@ -3,7 +3,8 @@
 //! One [`DiskOp`] may need several operations of the ring: transfers that came out short go on
 //! where they stopped, metadata longer than a buffer is read in pieces, zeroing falls back to
 //! writing zeroes, and is followed by a flush where it must be durable. An operation that finds no
-//! buffer waits here until [`Operations::retry`]. Each ends in exactly one [`Finished`].
+//! buffer waits here until [`Operations::retry`]; digests, which cost time on this thread, until
+//! [`Operations::digest`]. Each ends in exactly one [`Finished`].
 
 use std::collections::VecDeque;
 use std::io as std_io;
@@ -11,7 +12,7 @@ use std::io as std_io;
 use bytes::{Bytes, BytesMut};
 use rustix::io::Errno;
 use tandem_replica::wire::ByteRange;
-use tandem_replica::{AttachGeneration, DiskCompletion, DiskError, DiskOp, DiskOpKind};
+use tandem_replica::{AttachGeneration, DiskCompletion, DiskError, DiskOp, DiskOpKind, digest};
 use tandem_ring::{Completion, FallocateMode, FileId, Op, limits::BUFFER_BYTES_MAX};
 
 use crate::io::Io;
@@ -40,6 +41,8 @@ pub(crate) struct Operations {
     operations: Slab<Operation>,
     /// Those that found no buffer, oldest first.
     waiting: VecDeque<usize>,
+    /// Digests to be made, oldest first: they cost time on this thread.
+    digests: VecDeque<usize>,
 }
 
 /// An operation that has ended.
@@ -87,7 +90,7 @@ enum Drive {
 
 impl Operations {
     pub(crate) fn new() -> Self {
-        Self { operations: Slab::new(), waiting: VecDeque::new() }
+        Self { operations: Slab::new(), waiting: VecDeque::new(), digests: VecDeque::new() }
     }
 
     /// Starts an operation on `disk`. What needs no waiting, and what names a disk that is not
@@ -113,8 +116,10 @@ impl Operations {
             | DiskOpKind::MetaRead { .. }
             | DiskOpKind::MetaWrite { .. }
             | DiskOpKind::Merge { .. }
-            | DiskOpKind::IsZero { .. } => Zeroing::Fallocate(FallocateMode::PunchHole),
+            | DiskOpKind::IsZero { .. }
+            | DiskOpKind::Digest { .. } => Zeroing::Fallocate(FallocateMode::PunchHole),
         };
+        let is_digest = matches!(op.kind, DiskOpKind::Digest { .. });
         let key = self.operations.insert(Operation {
             resource,
             disk,
@@ -125,6 +130,10 @@ impl Operations {
             zeroing,
             flushing: false,
         });
+        if is_digest {
+            self.digests.push_back(key);
+            return None;
+        }
         self.drive(io, key)
     }
 
@@ -154,6 +163,21 @@ impl Operations {
                 return;
             }
         }
+    }
+
+    /// Makes the digests that this turn has time for, [`limits::DIGEST_BYTES_TURN`].
+    pub(crate) fn digest(&mut self, io: &mut Io, out: &mut Vec<Finished>) {
+        let mut bytes = 0;
+        while bytes < limits::DIGEST_BYTES_TURN {
+            let Some(key) = self.digests.pop_front() else { return };
+            bytes += self.operations.get_mut(key).map_or(0, |operation| operation.range_len());
+            out.extend(self.drive(io, key));
+        }
+    }
+
+    /// Whether digests are left for the next turn, which then must not wait.
+    pub(crate) fn has_digests(&self) -> bool {
+        !self.digests.is_empty()
     }
 
     fn drive(&mut self, io: &mut Io, key: usize) -> Option<Finished> {
@@ -197,6 +221,7 @@ impl Operation {
             DiskOpKind::Merge { base, patch, at } => return merge(io, base, patch, index(*at)),
             DiskOpKind::IsZero { data } if is_zero(data) => return Drive::Done(Ok(Bytes::new())),
             DiskOpKind::IsZero { data } => return Drive::Done(Ok(data.clone())),
+            DiskOpKind::Digest { data } => return Drive::Done(Ok(digest::of_blocks(data))),
         };
         match next {
             Some(op) => {
@@ -305,7 +330,8 @@ impl Operation {
             | DiskOpKind::Flush
             | DiskOpKind::MetaRead { .. }
             | DiskOpKind::Merge { .. }
-            | DiskOpKind::IsZero { .. } => false,
+            | DiskOpKind::IsZero { .. }
+            | DiskOpKind::Digest { .. } => false,
         };
         self.flushing = needs_flush;
         (!needs_flush).then(|| Ok(Bytes::new()))
@@ -320,7 +346,8 @@ impl Operation {
             | DiskOpKind::Zero { .. }
             | DiskOpKind::Flush
             | DiskOpKind::Merge { .. }
-            | DiskOpKind::IsZero { .. } => self.disk.data,
+            | DiskOpKind::IsZero { .. }
+            | DiskOpKind::Digest { .. } => self.disk.data,
         }
     }
 
@@ -336,7 +363,9 @@ impl Operation {
     fn range_len(&self) -> usize {
         match &self.op.kind {
             DiskOpKind::Read(range) | DiskOpKind::Zero { range, .. } => index(range.len),
-            DiskOpKind::Write { data, .. } | DiskOpKind::MetaWrite { data, .. } => data.len(),
+            DiskOpKind::Write { data, .. }
+            | DiskOpKind::MetaWrite { data, .. }
+            | DiskOpKind::Digest { data } => data.len(),
             DiskOpKind::MetaRead { len, .. } => index(*len),
             DiskOpKind::Flush | DiskOpKind::Merge { .. } | DiskOpKind::IsZero { .. } => 0,
         }

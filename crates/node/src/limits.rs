@@ -85,6 +85,10 @@ pub const CLIENT_USER_TIMEOUT: Duration = Duration::from_secs(60);
 /// Idle time after which the kernel probes whether a client still exists.
 pub const CLIENT_KEEPALIVE: Duration = Duration::from_secs(30);
 
+/// Bytes that are digested in one turn of a shard: a millisecond at most, so that clients and peers
+/// do not wait behind an online verify.
+pub const DIGEST_BYTES_TURN: usize = 1 << 20;
+
 /// How often one disk operation is continued after a partial transfer before it counts as failed:
 /// a device that moves nothing must not spin.
 pub const PARTIAL_TRANSFERS_MAX: u32 = 64;

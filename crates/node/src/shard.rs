@@ -222,6 +222,7 @@ impl Shard {
         self.stalled_clients.move_to(&mut self.clients_to_serve);
         let mut finished = Vec::new();
         self.operations.retry(&mut self.io, &mut finished);
+        self.operations.digest(&mut self.io, &mut finished);
         for finished in finished {
             let resource = finished.resource;
             self.feed_disk(finished, now);
@@ -254,7 +255,8 @@ impl Shard {
     fn next_timeout(&self) -> Option<Instant> {
         let cores = self.resources.iter().flatten().filter_map(|it| it.core.poll_timeout());
         let links = self.parting_links.iter().map(|(_, deadline)| *deadline);
-        cores.chain(links).chain(self.stall_check).min()
+        let digests = self.operations.has_digests().then(clock::now);
+        cores.chain(links).chain(self.stall_check).chain(digests).min()
     }
 
     fn handle_mail(&mut self, mail: Mail, now: Instant) {

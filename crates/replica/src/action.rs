@@ -203,6 +203,12 @@ pub enum DiskOpKind {
         /// What to look at.
         data: Bytes,
     },
+    /// On no disk: completes with the digests of the data's blocks,
+    /// [`digest::of_blocks`](crate::digest::of_blocks).
+    Digest {
+        /// Whole blocks.
+        data: Bytes,
+    },
 }
 
 /// End of a disk operation.
@@ -291,6 +297,26 @@ pub enum Command {
     },
     /// They go on, if nothing else pauses them.
     ResumeSync {
+        /// Volume concerned.
+        volume: VolumeNumber,
+        /// Peer concerned.
+        peer: NodeId,
+    },
+    /// Compare a volume with a peer's, block by block, while it is in use.
+    Verify {
+        /// Volume concerned.
+        volume: VolumeNumber,
+        /// Peer concerned.
+        peer: NodeId,
+        /// First byte to compare; `None` goes on where the last run was stopped.
+        start: Option<u64>,
+        /// First byte not to compare; `None` is the end.
+        stop: Option<u64>,
+        /// Resync what was found when the run is done.
+        repair: bool,
+    },
+    /// Stop comparing.
+    StopVerify {
         /// Volume concerned.
         volume: VolumeNumber,
         /// Peer concerned.
@@ -385,6 +411,24 @@ pub struct Event {
     pub handler: Option<Handler>,
     /// One sentence.
     pub text: String,
+    /// The same for programs, where they may care.
+    pub news: Option<News>,
+}
+
+/// What an [`Event`] tells to programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    /// An online verify has found that these blocks differ.
+    BlocksDiffer(ByteRange),
+    /// An online verify has compared all that it was told to.
+    VerifyDone {
+        /// First byte compared.
+        start: u64,
+        /// First byte not compared.
+        stop: u64,
+        /// Blocks of 4 KiB found to differ.
+        found_blocks: u64,
+    },
 }
 
 macro_rules! handlers {
@@ -411,6 +455,8 @@ handlers! {
     PriLost = "pri-lost",
     /// A Primary should lose its changes by a policy, and cannot be demoted.
     PriLostAfterSb = "pri-lost-after-sb",
+    /// An online verify has found blocks that differ.
+    OutOfSync = "out-of-sync",
 }
 
 /// How grave an [`Event`] is.

@@ -8,6 +8,7 @@ use crate::error::CommandError;
 use crate::limits::COMMANDS_MAX;
 use crate::peers::{PeerIndex, VolumeIndex};
 use crate::resource::Resource;
+use crate::verify::Extent;
 
 impl Resource {
     /// Starts a command.
@@ -49,6 +50,16 @@ impl Resource {
                 self.begin_invalidate_remote(id, volume, peer, reset_bitmap)
             }
             Command::Down { force } => self.begin_down(id, force),
+            Command::Verify { volume, peer, start, stop, repair } => {
+                let (volume, peer) = (self.find_volume(volume)?, self.find_peer(peer)?);
+                self.begin_verify(id, peer, volume, Extent { start, stop, repair })
+            }
+            Command::StopVerify { volume, peer } => {
+                let (volume, peer) = (self.find_volume(volume)?, self.find_peer(peer)?);
+                self.interrupt_verify(peer, volume, "by the operator");
+                self.done(id, Ok(()));
+                Ok(())
+            }
             Command::SuspendIo => self.begin_suspend(id),
             Command::ResumeIo => {
                 self.begin_resume(id);

@@ -108,6 +108,20 @@ pub struct NetConfig {
     /// `congestion-fill`: bytes sent and not known to be durable at the peer, from which on a link
     /// counts as congested; 0 = never.
     pub congestion_fill_bytes: u64,
+    /// `csums-alg`, `csums-after-crash-only`: when a resync to this node compares before it copies.
+    pub checksum_resync: ChecksumResync,
+}
+
+/// When the target of a resync asks by digest, so that equal blocks need not travel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ChecksumResync {
+    /// Every block is copied.
+    #[default]
+    Never,
+    /// Where a Primary has crashed: then most of what counts as different is not.
+    AfterCrash,
+    /// Always.
+    Always,
 }
 
 /// What is done about a congested link.
@@ -153,6 +167,7 @@ impl Default for NetConfig {
             policies: Policies::default(),
             on_congestion: OnCongestion::Block,
             congestion_fill_bytes: 0,
+            checksum_resync: ChecksumResync::Never,
         }
     }
 }

@@ -105,6 +105,8 @@ pub(crate) struct Connection {
     pub(crate) outbound: Outbound,
     /// What a resync to this node has under way.
     pub(crate) pieces: crate::slab::Slab<crate::resync::Piece>,
+    /// What an online verify from this node has under way.
+    pub(crate) comparisons: crate::slab::Slab<crate::verify::Comparison>,
     /// What the last session brought, and whether it may still be lost with the power.
     pub(crate) leftovers: Leftovers,
     /// Something of the last session may not have been carried out yet.
@@ -133,6 +135,7 @@ impl Connection {
             devices: (0..volumes).map(|_| PeerDevice::new()).collect(),
             inbound: Inbound::default(),
             pieces: crate::slab::Slab::default(),
+            comparisons: crate::slab::Slab::default(),
             // A process that was killed may have left some.
             leftovers: Leftovers::Volatile,
             undrained: false,
@@ -283,6 +286,7 @@ impl Resource {
         let action = Action::Disconnect { peer: connection.config.node_id, session: session.id };
         self.push(action);
         self.note(None, Some(peer), Severity::Warning, format!("connection lost: {reason}"));
+        self.verify_link_lost(peer, reason);
         self.resync_link_lost(peer);
         self.log_peer_lost(peer, None);
         self.connections[peer].outbound = Outbound::default();

@@ -127,6 +127,7 @@ impl Resource {
         }
         self.volumes[volume].rotation = None;
         for peer in self.peer_indexes() {
+            self.interrupt_verify(peer, volume, reason);
             let device = &self.connections[peer].devices[volume];
             // A peer that has everything goes on alone; any other state is decided anew.
             let goes_on =

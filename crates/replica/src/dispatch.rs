@@ -6,6 +6,7 @@ use crate::connection::Phase;
 use crate::error::PeerError;
 use crate::handshake::Piece;
 use crate::outbound::MarkKind;
+use crate::peer_read::PeerReadFor;
 use crate::peers::PeerIndex;
 use crate::resource::Resource;
 use crate::slab::Key;
@@ -56,11 +57,22 @@ impl Resource {
                 let volume = self.volume_of_peer(volume)?;
                 self.check_peer_range(volume, range, "DataRequest")?;
                 self.volumes[volume].application_at = Some(self.now);
-                self.peer_read(peer, volume, range, id)?;
+                self.peer_read(peer, volume, range, id, PeerReadFor::Application)?;
             }
             Packet::RsDataRequest { volume, range, id, thin } => {
-                self.resync_request(peer, volume, range, id, thin)?;
+                let wanted_for = if thin { PeerReadFor::ThinResync } else { PeerReadFor::Resync };
+                self.resync_request(peer, volume, range, id, wanted_for)?;
             }
+            Packet::CsumRsRequest { volume, range, id, digests } => {
+                self.checksum_request(peer, volume, range, id, digests)?;
+            }
+            Packet::RsIsInSync { id } => self.piece_is_in_sync(peer, id)?,
+            Packet::OvRequest { volume, range, id } => {
+                self.verify_request(peer, volume, range, id)?;
+            }
+            Packet::OvReply { id, digests } => self.verify_reply(peer, id, digests)?,
+            Packet::NegOvReply { id } => self.verify_refused(peer, id),
+            Packet::OvResult(volume, range) => self.verify_result(peer, volume, range)?,
             Packet::RsDataReply { id, data } => self.piece_arrived(peer, id, data)?,
             Packet::RsDeallocated { id } => self.piece_is_zero(peer, id)?,
             Packet::NegRsDataReply { .. } => {

@@ -198,9 +198,13 @@ impl Resource {
         let disk_before = std::mem::replace(&mut device.disk, state.disk);
         device.peer_ready |= match state.replication {
             R::Off | R::WFBitMapS | R::WFBitMapT | R::Ahead | R::Behind => false,
-            R::Established | R::SyncSource | R::SyncTarget | R::PausedSyncS | R::PausedSyncT => {
-                true
-            }
+            R::Established
+            | R::SyncSource
+            | R::SyncTarget
+            | R::PausedSyncS
+            | R::PausedSyncT
+            | R::VerifyS
+            | R::VerifyT => true,
         };
         self.peer_pauses(peer, volume, state.pauses_resync);
         self.advance_preparation(peer);
@@ -208,6 +212,7 @@ impl Resource {
         if self.connections[peer].is_running() {
             self.peer_pulls(peer, volume, state.replication);
         }
+        self.verify_told(peer, volume, state);
         self.peer_disk_told(peer, volume, disk_before);
         Ok(())
     }

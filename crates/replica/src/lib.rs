@@ -10,6 +10,7 @@ pub mod action;
 pub mod bitmap;
 pub mod config;
 pub mod decision;
+pub mod digest;
 pub mod error;
 pub mod limits;
 pub mod meta;
@@ -47,22 +48,25 @@ mod store;
 mod suspend;
 mod timers;
 mod transfer_log;
+mod verify;
 mod volume;
 mod write;
 
 pub use action::{
     Action, AttachGeneration, ClientId, Command, CommandId, Cookie, DiskCompletion, DiskOp,
-    DiskOpKind, DiskToken, Event, Handler, LinkDown, LinkEvent, LinkSession, OpenedDisk, Request,
-    RequestOp, Severity,
+    DiskOpKind, DiskToken, Event, Handler, LinkDown, LinkEvent, LinkSession, News, OpenedDisk,
+    Request, RequestOp, Severity,
 };
 pub use config::{
-    Config, NetConfig, OnCongestion, OnNoData, PeerConfig, ResyncConfig, VolumeConfig,
+    ChecksumResync, Config, NetConfig, OnCongestion, OnNoData, PeerConfig, ResyncConfig,
+    VolumeConfig,
 };
 pub use error::{CommandError, DiskError, PeerError, RequestError};
 pub use resource::{Export, Resource};
 pub use status::{
     ConnectionState, ConnectionStates, ConnectionStatus, Divergence, Lag, PeerDeviceStatus,
-    ResourceStatus, ResyncProgress, ResyncSuspended, Suspended, SyncState, VolumeStatus,
+    ResourceStatus, ResyncProgress, ResyncSuspended, Suspended, SyncState, VerifyStatus,
+    VolumeStatus,
 };
 pub use tandem_wire as wire;
 pub use time::Instant;

@@ -57,6 +57,19 @@ pub const RESYNC_STEP: Duration = Duration::from_millis(100);
 
 /// An application counts as active for this long after a request: two steps of the controller.
 pub const APPLICATION_ACTIVE: Duration = Duration::from_millis(200);
+/// Bytes of one request of a checksum resync: one differing block makes all of it travel.
+pub const CHECKSUM_REQUEST_BYTES: u32 = 64 << 10;
+
+/// Bytes of one request of an online verify: few enough that a write of the application which waits
+/// for the range waits for one short read on either node.
+pub const VERIFY_REQUEST_BYTES: u32 = 256 << 10;
+
+/// Requests of an online verify under way while the application is idle: they keep both disks and
+/// the link busy.
+pub const VERIFY_REQUESTS_IDLE: usize = 8;
+
+/// The same while the application has requests under way: it comes first.
+pub const VERIFY_REQUESTS_BUSY: usize = 1;
 
 /// Bytes of resync written on the target before it flushes and acks them.
 pub const RESYNC_FLUSH_BYTES: u64 = 4 << 20;

@@ -11,6 +11,7 @@ use crate::action::AttachGeneration;
 use crate::exchange::BitmapExchange;
 use crate::resync::Resync;
 use crate::status::ResyncSuspended;
+use crate::verify::Verify;
 
 /// Preparation of one volume after the verdicts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +86,7 @@ pub(crate) struct PeerDevice {
     pub(crate) resync: Resync,
     /// Why its resyncs are paused; what the operator said outlives sessions.
     pub(crate) suspended: ResyncSuspended,
+    pub(crate) verify: Verify,
     pub(crate) sent_bytes: u64,
     pub(crate) received_bytes: u64,
     /// When the first of the bits that are set was.
@@ -106,6 +108,7 @@ impl PeerDevice {
             bitmap: BitmapExchange::default(),
             resync: Resync::default(),
             suspended: ResyncSuspended::default(),
+            verify: Verify::default(),
             sent_bytes: 0,
             received_bytes: 0,
             out_of_sync_since: None,
@@ -132,7 +135,7 @@ impl PeerDevice {
             Replication::Preparing { goal: Goal::Source, .. } => ReplicationState::WFBitMapS,
             Replication::Preparing { goal: Goal::Target, .. } => ReplicationState::WFBitMapT,
             Replication::Preparing { goal: Goal::InSync, .. } => ReplicationState::Off,
-            Replication::Established => ReplicationState::Established,
+            Replication::Established => self.verify.replication_state(),
             Replication::SyncSource if self.suspended.any() => ReplicationState::PausedSyncS,
             Replication::SyncTarget if self.suspended.any() => ReplicationState::PausedSyncT,
             Replication::SyncSource => ReplicationState::SyncSource,

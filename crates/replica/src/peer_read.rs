@@ -1,4 +1,8 @@
-//! Reads for a peer: of its application, and of its resync.
+//! Reads for a peer: of its application, of its resync, and for comparing.
+//!
+//! A range is locked from the arrival of the request until the answer is queued: writes sent
+//! before it are in the answer, later ones follow it. That holds for digests too, so that whoever
+//! compares them knows which writes they are of.
 
 use bytes::Bytes;
 use tandem_wire::{ByteRange, Packet, RequestId};
@@ -6,6 +10,7 @@ use tandem_wire::{ByteRange, Packet, RequestId};
 use crate::action::DiskOpKind;
 use crate::error::{DiskError, PeerError};
 use crate::limits::PEER_REQUESTS_MAX;
+use crate::peer_device::Replication;
 use crate::peers::{PeerIndex, VolumeIndex};
 use crate::range_lock::{LockId, LockKind};
 use crate::resource::Resource;
@@ -13,7 +18,7 @@ use crate::slab::Key;
 use crate::volume::{LockOwner, Purpose};
 
 /// What a peer wants to read for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum PeerReadFor {
     /// Its application.
     Application,
@@ -21,6 +26,10 @@ pub(crate) enum PeerReadFor {
     Resync,
     /// Its resync, which need not be sent zeroes.
     ThinResync,
+    /// Its resync, which need not be sent what has these digests.
+    ChecksumResync(Bytes),
+    /// Its online verify: digests are wanted.
+    Verify,
 }
 
 /// A read for a peer.
@@ -30,22 +39,25 @@ pub(crate) struct PeerRead {
     range: ByteRange,
     id: RequestId,
     wanted_for: PeerReadFor,
+    /// What was read, while its digests are made.
+    data: Bytes,
     lock: Option<LockId>,
 }
 
 impl Resource {
-    /// A peer wants data for its application.
+    /// A peer wants to know what a range holds, for its application or its verify.
     pub(crate) fn peer_read(
         &mut self,
         peer: PeerIndex,
         volume: VolumeIndex,
         range: ByteRange,
         id: RequestId,
+        wanted_for: PeerReadFor,
     ) -> Result<(), PeerError> {
         if self.connections[peer].inbound.in_flight() >= PEER_REQUESTS_MAX {
             return Err(PeerError::TooMany { limit: PEER_REQUESTS_MAX });
         }
-        self.read_for_peer(peer, volume, range, id, PeerReadFor::Application);
+        self.read_for_peer(peer, volume, range, id, wanted_for);
         Ok(())
     }
 
@@ -58,7 +70,7 @@ impl Resource {
         id: RequestId,
         wanted_for: PeerReadFor,
     ) {
-        let read = PeerRead { volume, range, id, wanted_for, lock: None };
+        let read = PeerRead { volume, range, id, wanted_for, data: Bytes::new(), lock: None };
         let key = self.connections[peer].inbound.reads.insert(read);
         let owner = LockOwner::PeerRead(peer, key);
         let (lock, granted) = self.volumes[volume].lock(LockKind::ResyncRead, range, owner);
@@ -71,7 +83,7 @@ impl Resource {
     pub(crate) fn peer_read_locked(&mut self, peer: PeerIndex, key: Key) {
         let read = self.peer_read_mut(peer, key);
         let (volume, range) = (read.volume, read.range);
-        if !self.local_is_good(volume, range) {
+        if !self.may_be_read(peer, key) {
             return self.peer_read_done(peer, key, Err(DiskError::Io));
         }
         self.disk_op(volume, Purpose::PeerRead(peer, key), DiskOpKind::Read(range));
@@ -84,20 +96,45 @@ impl Resource {
         result: Result<Bytes, DiskError>,
     ) {
         let read = self.peer_read_mut(peer, key);
-        let (volume, wanted_for) = (read.volume, read.wanted_for);
-        match result {
-            Err(error) => self.disk_failed(volume, "reading for the peer", error),
-            Ok(data) if wanted_for == PeerReadFor::ThinResync => {
-                let kind = DiskOpKind::IsZero { data };
-                return self.disk_op(volume, Purpose::ZeroTest(peer, key), kind);
+        let volume = read.volume;
+        match (result, &read.wanted_for) {
+            (Err(error), _) => {
+                self.disk_failed(volume, "reading for the peer", error);
+                self.peer_read_done(peer, key, Err(error));
             }
-            Ok(_) => {}
+            (Ok(data), PeerReadFor::Application | PeerReadFor::Resync) => {
+                self.peer_read_done(peer, key, Ok(data));
+            }
+            (Ok(data), PeerReadFor::ThinResync) => {
+                let kind = DiskOpKind::IsZero { data };
+                self.disk_op(volume, Purpose::PeerReadLook(peer, key), kind);
+            }
+            (Ok(data), PeerReadFor::ChecksumResync(_) | PeerReadFor::Verify) => {
+                read.data = data.clone();
+                let kind = DiskOpKind::Digest { data };
+                self.disk_op(volume, Purpose::PeerReadLook(peer, key), kind);
+            }
         }
-        self.peer_read_done(peer, key, result);
     }
 
-    /// What was read has been looked at: empty where it is zero.
-    pub(crate) fn zero_tested(
+    /// Whether this node has good data; for a comparison also whether the peer is to have the same,
+    /// for it misses what is only told to it.
+    fn may_be_read(&self, peer: PeerIndex, key: Key) -> bool {
+        let inbound = &self.connections[peer].inbound;
+        let read = inbound.reads.get(key).expect("events of a read come before its end");
+        let device = &self.connections[peer].devices[read.volume];
+        let comparable = match read.wanted_for {
+            PeerReadFor::Verify => device.replication == Replication::Established,
+            PeerReadFor::Application
+            | PeerReadFor::Resync
+            | PeerReadFor::ThinResync
+            | PeerReadFor::ChecksumResync(_) => true,
+        };
+        comparable && self.local_is_good(read.volume, read.range)
+    }
+
+    /// What was read has been looked at: whether it is zero, or what its digests are.
+    pub(crate) fn peer_read_looked_at(
         &mut self,
         peer: PeerIndex,
         key: Key,
@@ -110,18 +147,10 @@ impl Resource {
         let inbound = &mut self.connections[peer].inbound;
         let read = inbound.reads.remove(key).expect("a read ends once");
         if inbound.linked {
-            let id = read.id;
-            let for_application = read.wanted_for == PeerReadFor::Application;
-            let packet = match result {
-                Ok(data) if for_application => Packet::DataReply { id, data },
-                // A read is of at least one byte: nothing is left of zeroes only.
-                Ok(data) if data.is_empty() => Packet::RsDeallocated { id },
-                Ok(data) => Packet::RsDataReply { id, data },
-                Err(_) if for_application => Packet::NegDataReply { id },
-                Err(_) => Packet::NegRsDataReply { id },
-            };
-            if !matches!(packet, Packet::RsDeallocated { .. }) {
-                self.connections[peer].devices[read.volume].sent_bytes += u64::from(read.range.len);
+            let len = u64::from(read.range.len);
+            let packet = answer(read.id, read.wanted_for, read.data, result);
+            if matches!(packet, Packet::DataReply { .. } | Packet::RsDataReply { .. }) {
+                self.connections[peer].devices[read.volume].sent_bytes += len;
             }
             self.send(peer, packet);
         }
@@ -131,5 +160,29 @@ impl Resource {
     fn peer_read_mut(&mut self, peer: PeerIndex, key: Key) -> &mut PeerRead {
         let reads = &mut self.connections[peer].inbound.reads;
         reads.get_mut(key).expect("events of a read come before its end")
+    }
+}
+
+/// `result` is what was read or what a look at it has found; in the latter case `data` is what was
+/// looked at.
+fn answer(
+    id: RequestId,
+    wanted_for: PeerReadFor,
+    data: Bytes,
+    result: Result<Bytes, DiskError>,
+) -> Packet {
+    use PeerReadFor::{Application, ChecksumResync, Resync, ThinResync, Verify};
+    match (result, wanted_for) {
+        (Ok(data), Application) => Packet::DataReply { id, data },
+        (Ok(data), Resync) => Packet::RsDataReply { id, data },
+        // A read is of at least one byte: nothing is left of zeroes only.
+        (Ok(left), ThinResync) if left.is_empty() => Packet::RsDeallocated { id },
+        (Ok(data), ThinResync) => Packet::RsDataReply { id, data },
+        (Ok(mine), ChecksumResync(theirs)) if mine == theirs => Packet::RsIsInSync { id },
+        (Ok(_), ChecksumResync(_)) => Packet::RsDataReply { id, data },
+        (Ok(digests), Verify) => Packet::OvReply { id, digests },
+        (Err(_), Application) => Packet::NegDataReply { id },
+        (Err(_), Resync | ThinResync | ChecksumResync(_)) => Packet::NegRsDataReply { id },
+        (Err(_), Verify) => Packet::NegOvReply { id },
     }
 }

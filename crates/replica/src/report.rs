@@ -141,6 +141,8 @@ impl Resource {
             out_of_sync_bytes: self.dirty_blocks(peer, volume) * u64::from(BLOCK_BYTES),
             resync_suspended: device.suspended,
             resync: self.resync_progress(peer, volume, now),
+            verify: self.verify_status(peer, volume, now),
+            verify_found_blocks: self.verify_found_blocks(peer, volume),
             received_bytes: device.received_bytes,
             sent_bytes: device.sent_bytes,
             pending: u64::from(connection.answers_owed()),

@@ -6,7 +6,7 @@ use tandem_wire::{ByteRange, NodeId, Packet, Role, VolumeNumber};
 
 use crate::action::{
     Action, AttachGeneration, ClientId, Command, CommandId, DiskCompletion, DiskOp, DiskOpKind,
-    Event, Handler, LinkDown, LinkEvent, LinkSession, OpenedDisk, Severity,
+    Event, Handler, LinkDown, LinkEvent, LinkSession, News, OpenedDisk, Severity,
 };
 use crate::config::{Config, PeerConfig, VolumeConfig};
 use crate::connection::Connection;
@@ -195,7 +195,11 @@ impl Resource {
             Purpose::PeerRead(peer, key) => self.peer_read_ended(peer, key, result),
             Purpose::PeerWrite(peer, key) => self.peer_write_ended(peer, key, result),
             Purpose::ResyncWrite(peer, key) => self.piece_written(peer, key, result.err()),
-            Purpose::ZeroTest(peer, key) => self.zero_tested(peer, key, result),
+            Purpose::PeerReadLook(peer, key) => self.peer_read_looked_at(peer, key, result),
+            Purpose::ChecksumRead(peer, key) => self.own_piece_read(peer, key, result),
+            Purpose::ChecksumDigest(peer, key) => self.own_piece_digested(peer, key, result),
+            Purpose::VerifyRead(peer, key) => self.verify_read_done(peer, key, result),
+            Purpose::VerifyDigest(peer, key) => self.verify_digested(peer, key, result),
         }
         self.settle();
     }
@@ -367,6 +371,7 @@ impl Resource {
             for volume in self.volume_indexes() {
                 self.advance_resync(peer, volume);
                 self.advance_congestion(peer, volume);
+                self.advance_verify(peer, volume);
             }
         }
         self.advance_dependencies();
@@ -392,7 +397,14 @@ impl Resource {
     ) {
         let volume = volume.map(|volume| self.volumes[volume].number);
         let peer = peer.map(|peer| self.connections[peer].config.node_id);
-        self.push(Action::Notify(Event { volume, peer, severity, handler: None, text }));
+        self.push(Action::Notify(Event {
+            volume,
+            peer,
+            severity,
+            handler: None,
+            text,
+            news: None,
+        }));
     }
 
     /// Tells operators something that they may have a program for.
@@ -406,7 +418,26 @@ impl Resource {
         let volume = volume.map(|volume| self.volumes[volume].number);
         let peer = Some(self.connections[peer].config.node_id);
         let (severity, handler) = (Severity::Error, Some(handler));
-        self.push(Action::Notify(Event { volume, peer, severity, handler, text }));
+        self.push(Action::Notify(Event { volume, peer, severity, handler, text, news: None }));
+    }
+
+    /// Tells operators, and programs too.
+    pub(crate) fn tell(
+        &mut self,
+        volume: VolumeIndex,
+        peer: PeerIndex,
+        severity: Severity,
+        text: String,
+        news: News,
+    ) {
+        let volume = Some(self.volumes[volume].number);
+        let peer = Some(self.connections[peer].config.node_id);
+        let handler = match news {
+            News::VerifyDone { found_blocks: 1.., .. } => Some(Handler::OutOfSync),
+            News::VerifyDone { found_blocks: 0, .. } | News::BlocksDiffer(_) => None,
+        };
+        let news = Some(news);
+        self.push(Action::Notify(Event { volume, peer, severity, handler, text, news }));
     }
 
     /// Issues a disk operation.
@@ -434,6 +465,8 @@ impl Resource {
                 LockOwner::PeerRead(peer, key) => self.peer_read_locked(peer, key),
                 LockOwner::ResyncClaim(peer, key) => self.piece_claimed(peer, key),
                 LockOwner::ResyncWrite(peer, key) => self.piece_locked(peer, key),
+                LockOwner::VerifyClaim(peer, key) => self.verify_claimed(peer, key),
+                LockOwner::VerifyRead(peer, key) => self.verify_locked(peer, key),
             }
         }
         self.granted.clear();

@@ -29,6 +29,7 @@ use meter::Meter;
 use pace::Pace;
 use throttle::Throttle;
 
+mod checksum;
 mod ending;
 mod meter;
 mod pace;
@@ -57,6 +58,8 @@ pub(crate) struct Piece {
 enum Stage {
     /// Claimed, or waiting for the claim; asked for.
     Asked,
+    /// Asked for by digest.
+    Compared,
     /// What it is to become waits for the range.
     Arrived(WriteKind),
     /// The disk writes it.
@@ -89,6 +92,10 @@ pub(crate) struct Resync {
     full: bool,
     fresh_uuid: bool,
     disk_after: Option<DiskState>,
+    /// A Primary has crashed since both nodes had the same.
+    after_crash: bool,
+    /// Target: found to be there already.
+    same_bytes: u64,
     meter: Option<Meter>,
     /// Target: how much may be asked for.
     pub(crate) pace: Pace,
@@ -118,6 +125,7 @@ impl Resync {
         self.full =
             matches!(decision, Decision::Source(Extent::Full) | Decision::Target(Extent::Full));
         self.fresh_uuid = decision::needs_fresh_sync_uuid(mine, theirs);
+        self.after_crash = mine.uuids.flags.crashed_primary || theirs.uuids.flags.crashed_primary;
         self.disk_after = Some(decision::disk_after(*decision, mine, theirs));
     }
 
@@ -153,6 +161,7 @@ impl Resource {
         meter.set_paused(device.suspended.any(), left_bytes, now);
         device.resync.meter = Some(meter);
         device.resync.cursor = 0;
+        device.resync.same_bytes = 0;
     }
 
     /// What is due by the pace of a target and the throttle of a source.
@@ -191,7 +200,8 @@ impl Resource {
         let resync = &self.connections[peer].devices[volume].resync;
         let left_bytes = self.dirty_bytes(peer, volume);
         let meter = resync.meter.as_ref()?;
-        Some(meter.progress(left_bytes, resync.pace.wanted_rate(), now))
+        let progress = meter.progress(left_bytes, resync.pace.wanted_rate(), now);
+        Some(ResyncProgress { same_checksum_bytes: resync.same_bytes, ..progress })
     }
 
     fn dirty_bytes(&self, peer: PeerIndex, volume: VolumeIndex) -> u64 {

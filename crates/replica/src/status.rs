@@ -213,6 +213,8 @@ pub struct ResyncProgress {
     pub window: (u64, Duration),
     /// What the controller asks for, in bytes per second; 0 on the source.
     pub wanted_rate: u64,
+    /// On the target, bytes that both nodes had already.
+    pub same_checksum_bytes: u64,
 }
 
 /// A volume towards one peer at one moment.
@@ -230,6 +232,11 @@ pub struct PeerDeviceStatus {
     pub resync_suspended: ResyncSuspended,
     /// The resync that runs or is paused.
     pub resync: Option<ResyncProgress>,
+    /// The online verify that this node runs.
+    pub verify: Option<VerifyStatus>,
+    /// Blocks of 4 KiB that online verifies found to differ and no resync has copied since: why
+    /// a volume can be Established with blocks out of sync.
+    pub verify_found_blocks: u64,
     /// Bytes of volume data received.
     pub received_bytes: u64,
     /// Bytes of volume data sent.
@@ -238,4 +245,17 @@ pub struct PeerDeviceStatus {
     pub pending: u64,
     /// Requests received and not answered.
     pub unacked: u64,
+}
+
+/// An online verify at one moment, on the node that was told to verify.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VerifyStatus {
+    /// First byte it compares.
+    pub start: u64,
+    /// First byte it does not.
+    pub stop: u64,
+    /// Everything before this byte has been compared.
+    pub position: u64,
+    /// Since it began.
+    pub elapsed: Duration,
 }

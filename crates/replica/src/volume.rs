@@ -33,8 +33,13 @@ pub(crate) enum Purpose {
     PeerRead(PeerIndex, Key),
     PeerWrite(PeerIndex, Key),
     ResyncWrite(PeerIndex, Key),
-    /// Looks whether what was read for a peer is zero.
-    ZeroTest(PeerIndex, Key),
+    /// Looks at what was read for a peer: whether it is zero, or its digests.
+    PeerReadLook(PeerIndex, Key),
+    /// A resync target's look at what it has.
+    ChecksumRead(PeerIndex, Key),
+    ChecksumDigest(PeerIndex, Key),
+    VerifyRead(PeerIndex, Key),
+    VerifyDigest(PeerIndex, Key),
 }
 
 /// Who holds or waits for a range.
@@ -45,6 +50,8 @@ pub(crate) enum LockOwner {
     PeerRead(PeerIndex, Key),
     ResyncClaim(PeerIndex, Key),
     ResyncWrite(PeerIndex, Key),
+    VerifyClaim(PeerIndex, Key),
+    VerifyRead(PeerIndex, Key),
 }
 
 impl LockOwner {
@@ -58,6 +65,8 @@ impl LockOwner {
             Self::PeerRead(peer, key) => (2, peer.0, key),
             Self::ResyncClaim(peer, key) => (3, peer.0, key),
             Self::ResyncWrite(peer, key) => (4, peer.0, key),
+            Self::VerifyClaim(peer, key) => (5, peer.0, key),
+            Self::VerifyRead(peer, key) => (6, peer.0, key),
         };
         kind << Self::KIND_SHIFT | u64::from(peer) << Self::PEER_SHIFT | key.to_bits()
     }
@@ -71,6 +80,8 @@ impl LockOwner {
             2 => Self::PeerRead(peer, key),
             3 => Self::ResyncClaim(peer, key),
             4 => Self::ResyncWrite(peer, key),
+            5 => Self::VerifyClaim(peer, key),
+            6 => Self::VerifyRead(peer, key),
             kind => unreachable!("{kind} is no kind of owner"),
         }
     }

@@ -8,6 +8,8 @@
 //! Beside each sector stands what it shows, looked at when it changes, so that checkers need not
 //! read whole images; `check_index` proves that this is what the bytes say.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 
 use crate::prng::Prng;
@@ -96,10 +98,35 @@ impl Device {
     }
 
     /// The first sector of the first `sectors` whose bytes are not what `contents` says, all of
-    /// them looked at.
-    pub fn check_index(&self, sectors: usize) -> Option<usize> {
+    /// them looked at but those that may have rotted.
+    pub fn check_index(&self, sectors: usize, except: &BTreeSet<usize>) -> Option<usize> {
         let bytes = self.image.chunks_exact(SECTOR).take(sectors);
-        bytes.zip(&self.contents).position(|(bytes, content)| stamp::read(bytes) != *content)
+        let wrong = |(sector, (bytes, content)): (usize, (&[u8], &Content))| {
+            (stamp::read(bytes) != *content && !except.contains(&sector)).then_some(sector)
+        };
+        bytes.zip(&self.contents).enumerate().find_map(wrong)
+    }
+
+    /// A clean sector rots at rest: it reads differently from here on, and still tells whose it
+    /// was. False where it is dirty, or has rotted before.
+    pub fn rot(&mut self, sector: usize, prng: &mut Prng) -> bool {
+        let sound = self.is_sound(sector);
+        if sound {
+            // Behind the words that `stamp::peek` looks at.
+            self.image[sector * SECTOR + 24 + prng.index(SECTOR - 32)] ^= 0x10;
+            self.look(sector);
+        }
+        sound
+    }
+
+    /// Whether a sector is as it was written, and a power loss would not bring back anything else.
+    pub fn is_sound(&self, sector: usize) -> bool {
+        self.cached[sector].by == 0 && !self.is_rotten(sector)
+    }
+
+    /// Whether a sector's bytes are not what anybody wrote.
+    pub fn is_rotten(&self, sector: usize) -> bool {
+        stamp::read(&self.image[span(sector)]) == Content::Garbage
     }
 
     /// Adds the sectors written since the last call to `into`.

@@ -4,14 +4,15 @@
 //! the disk felt like it. Power loss: each sector of the cache is old or new on its own, in any
 //! order; operations in flight keep any subset of their sectors, metadata writes too. A killed
 //! process: what completed stays in the cache, operations in flight land wholly, partly or not,
-//! before anybody opens the disk again. Nothing else ever changes a byte.
+//! before anybody opens the disk again. Nothing else ever changes a byte, but for what rots at rest
+//! (`verify`).
 //!
 //! A place for injected errors is `complete`: its result is already a `Result`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::{Bytes, BytesMut};
-use tandem_replica::{DiskError, DiskOpKind, OpenedDisk};
+use tandem_replica::{DiskError, DiskOpKind, OpenedDisk, digest};
 use tandem_wire::ByteRange;
 
 use crate::clock::{MICROS, MILLIS};
@@ -93,7 +94,8 @@ impl SimDisk {
             | DiskOpKind::MetaRead { .. }
             | DiskOpKind::MetaWrite { .. }
             | DiskOpKind::Merge { .. }
-            | DiskOpKind::IsZero { .. } => false,
+            | DiskOpKind::IsZero { .. }
+            | DiskOpKind::Digest { .. } => false,
         })
     }
 
@@ -117,7 +119,8 @@ impl SimDisk {
             | DiskOpKind::MetaRead { .. }
             | DiskOpKind::MetaWrite { .. }
             | DiskOpKind::Merge { .. }
-            | DiskOpKind::IsZero { .. } => None,
+            | DiskOpKind::IsZero { .. }
+            | DiskOpKind::Digest { .. } => None,
         });
         writes.flat_map(|(offset, data)| {
             let first = usize::try_from(offset).expect("small") / SECTOR;
@@ -146,9 +149,15 @@ impl SimDisk {
         &mut self.data
     }
 
-    /// The first sector of the first `sectors` that does not show what `contents` says.
-    pub fn check_index(&self, sectors: usize) -> Option<usize> {
-        self.data.check_index(sectors)
+    /// The data device.
+    pub fn data(&self) -> &Device {
+        &self.data
+    }
+
+    /// The first sector of the first `sectors` that does not show what `contents` says, but for
+    /// those that may have rotted.
+    pub fn check_index(&self, sectors: usize, rotten: &BTreeSet<usize>) -> Option<usize> {
+        self.data.check_index(sectors, rotten)
     }
 
     /// The metadata device as a live process reads it, to be formatted before the run.
@@ -163,7 +172,9 @@ impl SimDisk {
     pub fn issue(&mut self, kind: DiskOpKind, prng: &mut Prng) -> (OpKey, u64) {
         self.check(&kind);
         let delay = match &kind {
-            DiskOpKind::Merge { .. } | DiskOpKind::IsZero { .. } => MICROS,
+            DiskOpKind::Merge { .. } | DiskOpKind::IsZero { .. } | DiskOpKind::Digest { .. } => {
+                MICROS
+            }
             DiskOpKind::Flush => 2 * self.delay(prng),
             DiskOpKind::Read(_)
             | DiskOpKind::Write { .. }
@@ -179,7 +190,8 @@ impl SimDisk {
             | DiskOpKind::MetaRead { .. }
             | DiskOpKind::MetaWrite { .. }
             | DiskOpKind::Merge { .. }
-            | DiskOpKind::IsZero { .. } => 0,
+            | DiskOpKind::IsZero { .. }
+            | DiskOpKind::Digest { .. } => 0,
         };
         self.next_key += 1;
         self.in_flight.insert(self.next_key, InFlight { kind, flush_upto });
@@ -211,6 +223,7 @@ impl SimDisk {
             DiskOpKind::Merge { base, patch, at } => merge(&base, &patch, at),
             DiskOpKind::IsZero { data } if data.iter().all(|byte| *byte == 0) => Bytes::new(),
             DiskOpKind::IsZero { data } => data,
+            DiskOpKind::Digest { data } => digest::of_blocks(&data),
         };
         self.data.destage_some(prng);
         Some(Ok(result))
@@ -251,7 +264,8 @@ impl SimDisk {
                 DiskOpKind::Read(_)
                 | DiskOpKind::MetaRead { .. }
                 | DiskOpKind::Merge { .. }
-                | DiskOpKind::IsZero { .. } => {}
+                | DiskOpKind::IsZero { .. }
+                | DiskOpKind::Digest { .. } => {}
             }
         }
     }
@@ -276,7 +290,10 @@ impl SimDisk {
             DiskOpKind::MetaWrite { offset, data } => {
                 (*offset, data.len() as u64, self.meta.as_ref().unwrap_or(&self.data))
             }
-            DiskOpKind::Flush | DiskOpKind::Merge { .. } | DiskOpKind::IsZero { .. } => return,
+            DiskOpKind::Flush
+            | DiskOpKind::Merge { .. }
+            | DiskOpKind::IsZero { .. }
+            | DiskOpKind::Digest { .. } => return,
         };
         let block = u64::from(self.block_size);
         assert!(len > 0, "an empty disk operation");

@@ -3,7 +3,7 @@
 
 use tandem_replica::{
     Action, AttachGeneration, ClientId, CommandId, DiskCompletion, DiskOp, DiskOpKind, DiskToken,
-    Event as News, Instant, LinkDown, LinkEvent, Resource,
+    Event as Notice, Instant, LinkDown, LinkEvent, Resource,
 };
 use tandem_wire::VolumeNumber;
 
@@ -110,10 +110,13 @@ impl World {
                 let CommandId(id) = id;
                 self.command_done(node, id, &result)
             }
-            Action::Notify(News { text, severity, .. }) => {
+            Action::Notify(Notice { text, severity, volume, news, .. }) => {
                 self.faults.settled += u64::from(text.contains("settled by after-sb-"));
                 self.tell(Some(node), format_args!("{severity:?}: {text}"));
-                Ok(())
+                match (volume, news) {
+                    (Some(volume), Some(news)) => self.verify_tells(node, volume, news),
+                    (None, _) | (_, None) => Ok(()),
+                }
             }
         }
     }

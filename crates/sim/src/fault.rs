@@ -79,6 +79,8 @@ enum Fault {
     Suspend,
     DetachPrimary,
     Pause,
+    Rot,
+    Verify,
 }
 
 impl World {
@@ -136,6 +138,8 @@ impl World {
             Fault::Suspend => self.plan_suspend(node)?,
             Fault::DetachPrimary => self.plan_detach_primary()?,
             Fault::Pause => self.plan_pause(node)?,
+            Fault::Rot => self.rot(),
+            Fault::Verify => self.plan_verify(node)?,
         }
         Ok(())
     }
@@ -165,6 +169,8 @@ impl World {
             (weights.suspend, Fault::Suspend),
             (weights.detach_primary, Fault::DetachPrimary),
             (weights.pause, Fault::Pause),
+            (weights.rot, Fault::Rot),
+            (weights.verify, Fault::Verify),
         ];
         let total = table.iter().map(|(weight, _)| weight).sum();
         if total == 0 {

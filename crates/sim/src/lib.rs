@@ -31,6 +31,7 @@ pub mod sightings;
 pub mod stamp;
 pub mod stop;
 pub mod trace;
+pub mod verify;
 pub mod view;
 pub mod watch;
 pub mod world;

@@ -13,7 +13,11 @@
 //! for a reply but order (INV-3, `checks::prefix`); in B what its process had received, until that
 //! process dies. A write without reply may be shown or not (2.1). The target of a resync owes
 //! nothing until it is done (INV-10). `connect --discard-my-data`, `invalidate` and failing over to
-//! a node release what the other one owed (INV-1 "with no force", INV-9).
+//! a node release what the other one owed (INV-1 "with no force", INV-9). A sector that has rotted
+//! at rest counts as what it was; it may be read as garbage, and the nodes may differ there, until
+//! a verify finds it (P8, INV-16).
+
+use std::collections::BTreeSet;
 
 use tandem_wire::{Policies, Protocol};
 
@@ -76,6 +80,9 @@ pub struct VolumeModel {
     pub nodes: [NodeModel; 2],
     /// By sector: writes, ascending.
     pub history: Vec<Vec<WriteId>>,
+    /// Sectors that have rotted on a node's disk, and maybe spread from there: they may read as
+    /// garbage, and differ, until a verify finds them or a write replaces them.
+    pub rotten: BTreeSet<usize>,
     /// By node: writes it has replied to since it is Primary, in order of the replies.
     pub acked: [Vec<WriteId>; 2],
 }
@@ -296,6 +303,7 @@ impl VolumeModel {
         Self {
             nodes: [NodeModel::new(sectors), NodeModel::new(sectors)],
             history: vec![Vec::new(); sectors],
+            rotten: BTreeSet::new(),
             acked: [Vec::new(), Vec::new()],
         }
     }

@@ -110,7 +110,7 @@ impl Operator {
         }
     }
 
-    fn is_busy(&self, node: usize) -> bool {
+    pub(crate) fn is_busy(&self, node: usize) -> bool {
         self.pending.values().any(|(on, _, _)| *on == node)
     }
 }
@@ -157,6 +157,9 @@ impl World {
                 self.operator.retiring = None;
             }
             (Command::Secondary { .. }, false) => self.operator.retiring = None,
+            (Command::Verify { volume, .. }, true) => {
+                self.verifies.begin(node, usize::from(volume.0));
+            }
             (Command::Down { .. }, true) => {
                 self.operator.going_down[node] = true;
             }
@@ -172,6 +175,8 @@ impl World {
                 | Command::Disconnect { .. }
                 | Command::Invalidate { .. }
                 | Command::InvalidateRemote { .. }
+                | Command::Verify { .. }
+                | Command::StopVerify { .. }
                 | Command::Down { .. }
                 | Command::SuspendIo
                 | Command::ResumeIo
@@ -197,6 +202,7 @@ impl World {
         self.tend_split_brain()?;
         self.tend_refusal()?;
         self.tend_roles()?;
+        self.tend_findings()?;
         self.next_phase()
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tandem_replica::{NetConfig, OnCongestion, OnNoData, ResyncConfig};
+use tandem_replica::{ChecksumResync, NetConfig, OnCongestion, OnNoData, ResyncConfig};
 use tandem_wire::{
     AfterSplitBrain0Pri, AfterSplitBrain1Pri, AfterSplitBrain2Pri, Policies, Protocol, RoleConflict,
 };
@@ -135,6 +135,10 @@ pub struct FaultWeights {
     pub detach_primary: u64,
     /// The operator pauses or resumes resyncs.
     pub pause: u64,
+    /// Sectors of a Secondary's disk rot.
+    pub rot: u64,
+    /// The operator has a volume verified, or stops that.
+    pub verify: u64,
 }
 
 impl Profile {
@@ -234,6 +238,8 @@ impl FaultWeights {
             suspend: weight(300),
             detach_primary: weight(150),
             pause: weight(400),
+            rot: weight(250),
+            verify: weight(350),
         }
     }
 }
@@ -267,6 +273,12 @@ fn draw_net(prng: &mut Prng, is_narrow: bool) -> NetConfig {
         ping_timeout: ms(prng, 200, 500),
         connect_int: ms(prng, 300, 3000),
         max_epoch_size: prng.pick(&[2, 20, 2048]),
+        checksum_resync: prng.pick(&[
+            ChecksumResync::Never,
+            ChecksumResync::Never,
+            ChecksumResync::AfterCrash,
+            ChecksumResync::Always,
+        ]),
         policies: Policies::default(),
         on_congestion: match prng.below(10) {
             0..3 => OnCongestion::Block,

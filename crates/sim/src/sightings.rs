@@ -69,7 +69,8 @@ impl World {
     pub(crate) fn saw_sending(&mut self, node: usize, packet: &Packet) {
         let marks = &mut self.marks;
         match packet {
-            Packet::RsDataRequest { volume, range, .. } => {
+            Packet::RsDataRequest { volume, range, .. }
+            | Packet::CsumRsRequest { volume, range, .. } => {
                 self.cursors[usize::from(volume.0)][node] = Some(range.offset);
             }
             Packet::DataRequest { .. } => marks.hit(Mark::RemoteRead),
@@ -78,6 +79,8 @@ impl World {
             | Packet::NegRsDataReply { .. }
             | Packet::NegFlushAck { .. } => marks.hit(Mark::NegativeReply),
             Packet::Flush { .. } => marks.hit(Mark::PeerFlush),
+            Packet::RsIsInSync { .. } => marks.hit(Mark::ChecksumSame),
+            Packet::OvResult(..) => marks.hit(Mark::VerifyFound),
             Packet::PrepareReply { vote, .. } => marks.hit_if(*vote != Vote::Yes, Mark::VotedNo),
             _ => {}
         }
@@ -108,12 +111,16 @@ impl World {
                 let held = std::mem::take(&mut self.nodes[node].holds_write);
                 marks.hit_if(writes && held, Mark::BarrierWithHeldWrite);
             }
-            Packet::RsDataRequest { volume, range, .. } => {
+            Packet::RsDataRequest { volume, range, .. }
+            | Packet::CsumRsRequest { volume, range, .. }
+            | Packet::OvRequest { volume, range, .. } => {
                 let first = usize::try_from(range.offset).expect("small") / SECTOR;
                 let count = range.len as usize / SECTOR;
                 let volume = usize::from(volume.0);
                 let met = self.clients.meets(&self.model, volume, first, count);
-                marks.hit_if(met, Mark::ResyncReadMeetsWrite);
+                let verify = matches!(packet, Packet::OvRequest { .. });
+                let mark = if verify { Mark::VerifyMeetsWrite } else { Mark::ResyncReadMeetsWrite };
+                marks.hit_if(met, mark);
             }
             Packet::RsDeallocated { .. } => marks.hit(Mark::ZeroesNotSent),
             Packet::OutOfSync(volume, range) => {
@@ -138,7 +145,9 @@ impl World {
         let greeting = target.session.is_some() && !view.is_connected();
         let cached: usize = target.disks.iter().map(|disk| disk.cached_sectors()).sum();
         let follows = self.model.volumes.iter().any(|volume| volume.nodes[node].follows);
+        let verified = view.volumes.iter().any(|volume| volume.verifying.is_some());
         let marks = &mut self.marks;
+        marks.hit_if(verified, Mark::KilledInVerify);
         marks.hit_if(target.stopped.is_some(), Mark::KilledWhileStopped);
         marks.hit_if(greeting && primary, Mark::PrimaryKilledInHandshake);
         marks.hit_if(greeting && !primary, Mark::SecondaryKilledInHandshake);
@@ -185,6 +194,9 @@ impl World {
         marks.hit_if(promoted && !after.is_connected(), Mark::PromotedAlone);
         for (volume, is) in after.volumes.iter().enumerate() {
             let was = before.volumes[volume];
+            let lost = was.verifying.is_some() && is.replication == ReplicationState::Off;
+            marks.hit_if(lost, Mark::VerifyInterrupted);
+            marks.hit_if(promoted && is.verifying.is_some(), Mark::RolesMovedInVerify);
             let connected = before.is_connected() && after.is_connected();
             let without = |disk: DiskState| disk == DiskState::Diskless;
             let gone = !without(was.disk) && without(is.disk);

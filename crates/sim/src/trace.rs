@@ -69,6 +69,10 @@ pub fn packet(packet: &tandem_wire::Packet) -> String {
         Packet::Bitmap { volume, first_block, last, piece } => {
             format!("Bitmap {volume} from {first_block}, {} bytes, last {last}", piece.len())
         }
+        Packet::CsumRsRequest { volume, range, id, .. } => {
+            format!("CsumRsRequest {} {volume}:{range}", id.0)
+        }
+        Packet::OvReply { id, .. } => format!("OvReply {}", id.0),
         other => format!("{other:?}"),
     }
 }
@@ -86,6 +90,7 @@ pub fn disk(kind: &tandem_replica::DiskOpKind) -> String {
             format!("Merge {} at {at} into {}", patch.len(), base.len())
         }
         DiskOpKind::IsZero { data } => format!("IsZero {}", data.len()),
+        DiskOpKind::Digest { data } => format!("Digest of {} bytes", data.len()),
         other => format!("{other:?}"),
     }
 }

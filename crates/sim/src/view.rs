@@ -29,8 +29,12 @@ pub struct VolumeView {
     pub disk: DiskState,
     /// The peer's disk as this node knows it.
     pub peer_disk: DiskState,
-    /// How it is replicated.
+    /// How it is replicated; Established also while it is verified.
     pub replication: ReplicationState,
+    /// An online verify runs, from here or from the peer.
+    pub verifying: Option<ReplicationState>,
+    /// Blocks out of sync that a verify has found.
+    pub found_blocks: u64,
     /// Blocks out of sync.
     pub dirty_blocks: u64,
     /// Why a resync is paused.
@@ -48,6 +52,8 @@ impl View {
             disk: DiskState::Diskless,
             peer_disk: DiskState::DUnknown,
             replication: ReplicationState::Off,
+            verifying: None,
+            found_blocks: 0,
             dirty_blocks: 0,
             suspended: ResyncSuspended::default(),
             size: 0,
@@ -81,7 +87,12 @@ impl View {
         view.sync = connection.sync_state.clone();
         let devices = resource.device_statuses(connection.peer, now);
         for (volume, told) in view.volumes.iter_mut().zip(devices) {
-            volume.replication = told.replication;
+            let verifying =
+                [ReplicationState::VerifyS, ReplicationState::VerifyT].contains(&told.replication);
+            volume.verifying = verifying.then_some(told.replication);
+            volume.replication =
+                if verifying { ReplicationState::Established } else { told.replication };
+            volume.found_blocks = told.verify_found_blocks;
             volume.peer_disk = told.peer_disk;
             volume.dirty_blocks = told.out_of_sync_bytes.div_ceil(4096);
             volume.suspended = told.resync_suspended;
@@ -116,6 +127,7 @@ impl View {
             self.is_established(volume)
                 && self.volumes[volume].disk == DiskState::UpToDate
                 && self.volumes[volume].dirty_blocks == 0
+                && self.volumes[volume].verifying.is_none()
         })
     }
 
@@ -135,7 +147,9 @@ impl View {
             | ReplicationState::SyncTarget
             | ReplicationState::PausedSyncT
             | ReplicationState::Ahead
-            | ReplicationState::Behind => false,
+            | ReplicationState::Behind
+            | ReplicationState::VerifyS
+            | ReplicationState::VerifyT => false,
         }
     }
 
@@ -150,7 +164,9 @@ impl View {
             | ReplicationState::SyncSource
             | ReplicationState::PausedSyncS
             | ReplicationState::Ahead
-            | ReplicationState::Behind => false,
+            | ReplicationState::Behind
+            | ReplicationState::VerifyS
+            | ReplicationState::VerifyT => false,
         }
     }
 
@@ -173,7 +189,10 @@ impl View {
         for volume in &self.volumes {
             text.push_str(&format!(
                 " [{} {}/{} oos {}]",
-                volume.replication, volume.disk, volume.peer_disk, volume.dirty_blocks
+                volume.verifying.unwrap_or(volume.replication),
+                volume.disk,
+                volume.peer_disk,
+                volume.dirty_blocks
             ));
         }
         text

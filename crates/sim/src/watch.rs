@@ -230,7 +230,11 @@ impl World {
         let clean = views.iter().all(|view| view.volumes[volume].dirty_blocks == 0);
         if views.iter().all(|view| view.is_established(volume)) && clean {
             let images = [a, b].map(|node| node.disks[volume].contents());
-            return equality::check(volume, differences, images, "while idle");
+            let rotten = &self.model.volumes[volume].rotten;
+            return equality::check(volume, differences, images, rotten, "while idle");
+        }
+        if views.iter().all(|view| view.is_established(volume)) {
+            coverage::check_findings(volume, views)?;
         }
         self.check_bits(volume)
     }
@@ -259,7 +263,8 @@ impl World {
 
     fn check_bits(&self, volume: usize) -> Result<(), Violation> {
         let number = volume_number(volume);
-        coverage::check(volume, &self.differences[volume], |block| {
+        let rotten = &self.model.volumes[volume].rotten;
+        coverage::check(volume, &self.differences[volume], rotten, |block| {
             let range = ByteRange::new(block as u64 * 4096, 4096);
             self.nodes.iter().any(|node| {
                 let resource = node.resource.as_ref().expect("both live");
@@ -285,7 +290,8 @@ impl World {
         differences.look([&mut a.disks[volume], &mut b.disks[volume]]);
         let number = volume_number(volume);
         let resource = self.nodes[target].resource.as_ref().expect("it has a session");
-        coverage::check(volume, &self.differences[volume], |block| {
+        let rotten = &self.model.volumes[volume].rotten;
+        coverage::check(volume, &self.differences[volume], rotten, |block| {
             let range = ByteRange::new(block as u64 * 4096, 4096);
             resource.is_out_of_sync(number, node_id(1 - target), range)
         })
@@ -312,7 +318,7 @@ impl World {
         match self.phase {
             Phase::Setup if self.is_healthy() => self.enter(Phase::Load),
             Phase::Load if late => self.enter(Phase::Heal),
-            Phase::Heal if self.is_healthy() && self.is_quiet() => {
+            Phase::Heal if self.is_healthy() && self.is_quiet() && !self.is_rotten() => {
                 self.check_end()?;
                 self.enter(Phase::Done);
             }
@@ -356,8 +362,9 @@ impl World {
     /// What the checkers were told of the images all along is what the bytes say.
     fn check_bytes(&self, volume: usize) -> Result<(), Violation> {
         let sectors = self.model.volumes[volume].history.len();
+        let rotten = &self.model.volumes[volume].rotten;
         for node in &self.nodes {
-            if let Some(sector) = node.disks[volume].check_index(sectors) {
+            if let Some(sector) = node.disks[volume].check_index(sectors, rotten) {
                 let text = format!("node {}, volume {volume}, sector {sector}", node.index);
                 return Err(Violation::new("every byte is as it was written", text));
             }

@@ -24,6 +24,7 @@ use crate::prng::Prng;
 use crate::profile::Profile;
 use crate::stamp::BLOCK_SECTORS;
 use crate::trace::Trace;
+use crate::verify::Verifies;
 
 /// What is asked of a run.
 #[derive(Clone, Copy, Debug)]
@@ -87,6 +88,8 @@ pub struct World {
     pub differences: Vec<Differences>,
     /// How far resyncs are.
     pub progress: Progress,
+    /// What online verifies have found.
+    pub verifies: Verifies,
     /// The timeline.
     pub trace: Trace,
     /// Faults injected.
@@ -132,6 +135,7 @@ impl World {
             model: Model::new(profile.protocol, &sectors).with_policies(profile.net.policies),
             differences: sectors.iter().map(|count| Differences::new(*count)).collect(),
             progress: Progress::default(),
+            verifies: Verifies::default(),
             trace: Trace::new(options.trace),
             faults: FaultCounts::default(),
             marks: Marks::default(),

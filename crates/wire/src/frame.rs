@@ -290,6 +290,33 @@ impl Draft {
             Packet::BarrierAck(number) => Self::of_id(Kind::BarrierAck, RequestId(number.0)),
             Packet::Ping => Self::new(Kind::Ping),
             Packet::PingAck => Self::new(Kind::PingAck),
+            Packet::CsumRsRequest { .. }
+            | Packet::RsIsInSync { .. }
+            | Packet::OvRequest { .. }
+            | Packet::OvReply { .. }
+            | Packet::OvResult(..)
+            | Packet::NegOvReply { .. } => Self::of_comparison(packet),
+        }
+    }
+
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the caller's match lists the packets")]
+    fn of_comparison(packet: &Packet) -> Self {
+        match packet {
+            Packet::CsumRsRequest { volume, range, id, digests } => {
+                Self::of_id(Kind::CsumRsRequest, *id)
+                    .range(*volume, *range)
+                    .payload(digests.clone())
+            }
+            Packet::RsIsInSync { id } => Self::of_id(Kind::RsIsInSync, *id),
+            Packet::OvRequest { volume, range, id } => {
+                Self::of_id(Kind::OvRequest, *id).range(*volume, *range)
+            }
+            Packet::OvReply { id, digests } => {
+                Self::of_id(Kind::OvReply, *id).payload(digests.clone())
+            }
+            Packet::OvResult(volume, range) => Self::new(Kind::OvResult).range(*volume, *range),
+            Packet::NegOvReply { id } => Self::of_id(Kind::NegOvReply, *id),
+            other => unreachable!("{} compares nothing", other.name()),
         }
     }
 
@@ -403,6 +430,12 @@ fn open(header: FrameHeader, payload: Bytes) -> Result<Packet, FrameError> {
         Kind::BarrierAck => Packet::BarrierAck(BarrierNumber(header.id)),
         Kind::Ping => Packet::Ping,
         Kind::PingAck => Packet::PingAck,
+        Kind::CsumRsRequest => Packet::CsumRsRequest { volume, range, id, digests: payload },
+        Kind::RsIsInSync => Packet::RsIsInSync { id },
+        Kind::OvRequest => Packet::OvRequest { volume, range, id },
+        Kind::OvReply => Packet::OvReply { id, digests: payload },
+        Kind::OvResult => Packet::OvResult(volume, range),
+        Kind::NegOvReply => Packet::NegOvReply { id },
         Kind::Invalidate => Packet::Invalidate { id, volume, whose: invalidated(&header)? },
     })
 }

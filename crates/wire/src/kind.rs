@@ -4,7 +4,7 @@
 //! in the header must be zero. Numbers are given once and never used again for something else: a
 //! new kind comes with a new version or feature of the link.
 
-use crate::limits::{BITMAP_BYTES_MAX, DATA_BYTES_MAX};
+use crate::limits::{BITMAP_BYTES_MAX, DATA_BYTES_MAX, DIGESTS_BYTES_MAX};
 use crate::record;
 
 macro_rules! kinds {
@@ -105,10 +105,22 @@ kinds! {
     Ping = 39,
     /// `Packet::PingAck`.
     PingAck = 40,
-    /// `Packet::Invalidate`.
-    Invalidate = 56,
+    /// `Packet::CsumRsRequest`.
+    CsumRsRequest = 41,
+    /// `Packet::RsIsInSync`.
+    RsIsInSync = 42,
+    /// `Packet::OvRequest`.
+    OvRequest = 43,
+    /// `Packet::OvReply`.
+    OvReply = 44,
+    /// `Packet::OvResult`.
+    OvResult = 45,
+    /// `Packet::NegOvReply`.
+    NegOvReply = 46,
     /// `Packet::CatchUp`.
     CatchUp = 48,
+    /// `Packet::Invalidate`.
+    Invalidate = 56,
 }
 
 /// Bits of the header's flags.
@@ -154,6 +166,7 @@ impl Kind {
         const RECORD: Rule = Rule::NONE.volume();
         const WRITE: Rule = Rule::NONE.flags(flag::FUA).volume().offset().id().epoch();
         const READ: Rule = Rule::NONE.volume().offset().id().length(Length::Range(DATA_BYTES_MAX));
+        const DIGEST: u32 = 16;
         const REPLY: Rule = Rule::NONE.id().payload(1, DATA_BYTES_MAX);
         match self {
             Self::Protocol => Rule::NONE.exactly(record::PROTOCOL_BYTES),
@@ -173,10 +186,14 @@ impl Kind {
                 WRITE.flags(flag::FUA | flag::KEEP_SPACE).length(Length::Range(u32::MAX))
             }
             Self::Flush => Rule::NONE.id().epoch(),
-            Self::OutOfSync => Rule::NONE.volume().offset().length(Length::Range(u32::MAX)),
-            Self::DataRequest => READ,
+            Self::OutOfSync | Self::OvResult => {
+                Rule::NONE.volume().offset().length(Length::Range(u32::MAX))
+            }
+            Self::DataRequest | Self::OvRequest => READ,
             Self::RsDataRequest => READ.flags(flag::THIN),
             Self::BitmapAck => RECORD,
+            Self::CsumRsRequest => READ.payload(DIGEST, DIGESTS_BYTES_MAX),
+            Self::OvReply => Rule::NONE.id().payload(DIGEST, DIGESTS_BYTES_MAX),
             Self::DataReply | Self::RsDataReply => REPLY,
             Self::Commit
             | Self::Abort
@@ -190,7 +207,9 @@ impl Kind {
             | Self::NegAck
             | Self::FlushAck
             | Self::NegFlushAck
-            | Self::BarrierAck => Rule::NONE.id(),
+            | Self::BarrierAck
+            | Self::RsIsInSync
+            | Self::NegOvReply => Rule::NONE.id(),
             Self::Ping | Self::PingAck => Rule::NONE,
         }
     }

@@ -8,6 +8,12 @@ pub const FRAME_HEADER_BYTES: usize = 48;
 /// longer one would hold up the acks behind it, since frames do not interleave.
 pub const DATA_BYTES_MAX: u32 = 1 << 20;
 
+/// Bytes of the digest of one block: 128 bits, so that equal digests mean equal blocks.
+pub const DIGEST_BYTES: usize = 16;
+
+/// Longest list of digests in one frame: one for each block of 4 KiB of the longest range.
+pub const DIGESTS_BYTES_MAX: u32 = DATA_BYTES_MAX / 4096 * 16;
+
 /// Longest piece of a bitmap in one frame: small enough that acks between two pieces stay prompt.
 pub const BITMAP_BYTES_MAX: u32 = 64 << 10;
 

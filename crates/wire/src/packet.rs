@@ -364,6 +364,46 @@ pub enum Packet {
     /// From a node that is Ahead to its peer: become the target of what you were told you miss; the
     /// sender's generation.
     CatchUp(VolumeNumber, Uuid),
+    /// Read for a resync, unless the target has it already.
+    CsumRsRequest {
+        /// Volume to read.
+        volume: VolumeNumber,
+        /// What to read.
+        range: ByteRange,
+        /// Its name in the reply.
+        id: RequestId,
+        /// Digests of what the target has, one for each block.
+        digests: Bytes,
+    },
+    /// Answer to `CsumRsRequest`: the source has the same.
+    RsIsInSync {
+        /// Names the request.
+        id: RequestId,
+    },
+    /// Read to be compared by an online verify.
+    OvRequest {
+        /// Volume to read.
+        volume: VolumeNumber,
+        /// What to read.
+        range: ByteRange,
+        /// Its name in the reply.
+        id: RequestId,
+    },
+    /// Answer to `OvRequest`: every mirrored write of the range that the sender sent before is in
+    /// it, and none that it sends after.
+    OvReply {
+        /// Names the request.
+        id: RequestId,
+        /// Digests, one for each block.
+        digests: Bytes,
+    },
+    /// An online verify has found that these blocks differ.
+    OvResult(VolumeNumber, ByteRange),
+    /// `OvRequest` cannot be served: there are no good data to read.
+    NegOvReply {
+        /// Names the request.
+        id: RequestId,
+    },
 }
 
 impl Packet {
@@ -405,6 +445,12 @@ impl Packet {
             Self::Ping => "Ping",
             Self::PingAck => "PingAck",
             Self::CatchUp(..) => "CatchUp",
+            Self::CsumRsRequest { .. } => "CsumRsRequest",
+            Self::RsIsInSync { .. } => "RsIsInSync",
+            Self::OvRequest { .. } => "OvRequest",
+            Self::OvReply { .. } => "OvReply",
+            Self::OvResult(..) => "OvResult",
+            Self::NegOvReply { .. } => "NegOvReply",
         }
     }
 
@@ -445,7 +491,13 @@ impl Packet {
             | Self::RsDataRequest { .. }
             | Self::RsDataReply { .. }
             | Self::NegRsDataReply { .. }
-            | Self::RsDeallocated { .. } => Lane::Data,
+            | Self::RsDeallocated { .. }
+            | Self::CsumRsRequest { .. }
+            | Self::RsIsInSync { .. }
+            | Self::OvRequest { .. }
+            | Self::OvReply { .. }
+            | Self::OvResult(..)
+            | Self::NegOvReply { .. } => Lane::Data,
         }
     }
 }

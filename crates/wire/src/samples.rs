@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use crate::kind::Kind;
-use crate::limits::{BITMAP_BYTES_MAX, DATA_BYTES_MAX, VOLUME_NUMBER_MAX};
+use crate::limits::{BITMAP_BYTES_MAX, DATA_BYTES_MAX, DIGEST_BYTES, VOLUME_NUMBER_MAX};
 use crate::packet::*;
 use crate::policy::*;
 use crate::types::*;
@@ -96,7 +96,9 @@ impl Fields {
 
     /// One packet of each kind, in the order of `Kind::ALL`.
     fn packets(&self) -> Vec<Packet> {
-        let packets = [self.handshake(), self.stream(), self.acks()].concat();
+        let packets =
+            [self.handshake(), self.stream(), self.acks(), self.digests(), self.operators()]
+                .concat();
         assert_eq!(packets.len(), Kind::ALL.len());
         packets
     }
@@ -163,9 +165,25 @@ impl Fields {
             Packet::BarrierAck(BarrierNumber(0x82)),
             Packet::Ping,
             Packet::PingAck,
-            Packet::Invalidate { id, volume: self.volume, whose: self.whose },
-            Packet::CatchUp(self.volume, Uuid(0xf2)),
         ]
+    }
+
+    fn digests(&self) -> Vec<Packet> {
+        let Self { volume, id, range, read, .. } = *self;
+        let digests = Bytes::from(vec![0xd1; DIGEST_BYTES]);
+        vec![
+            Packet::CsumRsRequest { volume, range: read, id, digests: digests.clone() },
+            Packet::RsIsInSync { id },
+            Packet::OvRequest { volume, range: read, id },
+            Packet::OvReply { id, digests },
+            Packet::OvResult(volume, range),
+            Packet::NegOvReply { id },
+        ]
+    }
+
+    fn operators(&self) -> Vec<Packet> {
+        let Self { volume, id, whose, .. } = *self;
+        vec![Packet::CatchUp(volume, Uuid(0xf2)), Packet::Invalidate { id, volume, whose }]
     }
 }
 
@@ -289,7 +307,7 @@ prop_compose! {
     fn any_state()(
         role in 0..3u8,
         disk in 0..9u8,
-        replication in select(vec![0u8, 1, 4, 5, 7, 8, 11, 12]),
+        replication in select(vec![0u8, 1, 4, 5, 7, 8, 9, 10, 11, 12, 13, 14]),
         pauses_resync: bool,
     ) -> State {
         State {

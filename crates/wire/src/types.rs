@@ -162,6 +162,10 @@ pub enum ReplicationState {
     SyncSource = 7,
     /// This node copies from the peer.
     SyncTarget = 8,
+    /// This node compares with the peer, as it was told to.
+    VerifyS = 9,
+    /// The peer compares with this node.
+    VerifyT = 10,
     /// As `SyncSource`, but nothing is copied for now.
     PausedSyncS = 11,
     /// As `SyncTarget`, but nothing is copied for now.
@@ -210,6 +214,6 @@ macro_rules! from_u8 {
 from_u8!(Role: Unknown, Primary, Secondary);
 from_u8!(DiskState: Diskless, Attaching, Failed, Negotiating, Inconsistent, Outdated, DUnknown,
     Consistent, UpToDate);
-from_u8!(ReplicationState: Off, Established, WFBitMapS, WFBitMapT, SyncSource, SyncTarget,
-    PausedSyncS, PausedSyncT, Ahead, Behind);
+from_u8!(ReplicationState: Off, Established, WFBitMapS, WFBitMapT, SyncSource, SyncTarget, VerifyS,
+    VerifyT, PausedSyncS, PausedSyncT, Ahead, Behind);
 from_u8!(Protocol: A, B, C);

@@ -98,6 +98,8 @@ fn status() -> Response {
         pending: 0,
         unacked: 0,
         resync: Some(ResyncProgress { total_bytes: 4 << 20, ..ResyncProgress::default() }),
+        verify: None,
+        verify_found_blocks: 0,
     };
     let connection = ConnectionStatus {
         peer_node_id: NodeId(1),

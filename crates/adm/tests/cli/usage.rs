@@ -50,7 +50,7 @@ fn no_daemon_exits_20_and_names_the_socket() {
     }
     // Without effect options are told where the configuration takes effect.
     let run = setup.run("up r1");
-    let warning = "warning: option 'csums-alg' has no effect: it is not there yet";
+    let warning = "warning: 'csums-alg crc32c': digests are BLAKE3 of 128 bits, whatever the name";
     assert!(run.err.contains(warning), "{run:?}");
     assert!(!setup.run("down r1").err.contains("warning"));
 }

@@ -201,6 +201,8 @@ fn reply_timeout(request: &Request) -> Option<Duration> {
         | Request::InvalidateRemote { .. }
         | Request::PauseSync { .. }
         | Request::ResumeSync { .. }
+        | Request::Verify { .. }
+        | Request::StopVerify { .. }
         | Request::Adjust(_)
         | Request::Status { .. }
         | Request::SuspendIo { .. }

@@ -174,6 +174,30 @@ pub enum Request {
         /// The peer.
         peer: NodeId,
     },
+    /// Compares the volume with the peer's while it is in use. Answered when that has begun.
+    Verify {
+        /// The resource.
+        resource: String,
+        /// The volume.
+        volume: VolumeNumber,
+        /// The peer.
+        peer: NodeId,
+        /// First byte to compare; `None`: where the last verify was stopped.
+        start_bytes: Option<u64>,
+        /// First byte not to compare; `None`: the end.
+        stop_bytes: Option<u64>,
+        /// Resync what is found.
+        repair: bool,
+    },
+    /// Stops that.
+    StopVerify {
+        /// The resource.
+        resource: String,
+        /// The volume.
+        volume: VolumeNumber,
+        /// The peer.
+        peer: NodeId,
+    },
 }
 
 /// What the daemon answers.

@@ -43,6 +43,15 @@ fn requests() -> Vec<Request> {
         Request::Status { resource: Some(resource()) },
         Request::WaitConnect { resource: resource(), peer: Some(peer), timeout },
         Request::WaitSync { resource: resource(), volume: None, peer: None, timeout: None },
+        Request::Verify {
+            resource: resource(),
+            volume,
+            peer,
+            start_bytes: Some(4096),
+            stop_bytes: None,
+            repair: true,
+        },
+        Request::StopVerify { resource: resource(), volume, peer },
     ]
 }
 

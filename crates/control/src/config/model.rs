@@ -117,6 +117,10 @@ pub struct NetOptions {
     pub ko_count: u32,
     /// Writes after which a new epoch begins, 1 to 20000.
     pub max_epoch_size: u32,
+    /// A resync to this node compares digests before it copies (`csums-alg` is set).
+    pub checksum_resync: bool,
+    /// It does so only where a Primary has crashed.
+    pub checksums_after_crash_only: bool,
     /// Socket send buffer in bytes; 0 leaves it to the kernel.
     pub sndbuf_bytes: u64,
     /// Socket receive buffer in bytes; 0 leaves it to the kernel.

@@ -228,6 +228,11 @@ fn check_support(
     };
     match &spec.support {
         Support::Active | Support::Clamped => true,
+        Support::Renamed { quiet, .. } if is_among(quiet) => true,
+        Support::Renamed { why, .. } => {
+            diagnostics.warn_once(name, at, format!("'{name} {text}': {why}"));
+            true
+        }
         Support::Ignored { quiet, .. } if is_among(quiet) => true,
         Support::Ignored { why, .. } => {
             diagnostics.warn_once(name, at, format!("option '{name}' has no effect: {why}"));

@@ -136,6 +136,9 @@ pub(super) enum Support {
     Active,
     /// As [`Support::Active`], but a number out of range is moved into it with a warning.
     Clamped,
+    /// It has its effect, and another word than the one given would be true: one warning unless the
+    /// value is among `quiet`.
+    Renamed { quiet: &'static [&'static str], why: &'static str },
     /// It has no effect; one warning unless the value is among `quiet`, which is how it is anyway.
     Ignored { quiet: &'static [&'static str], why: &'static str },
     /// Values other than `allowed`, which is how it is anyway, are refused.

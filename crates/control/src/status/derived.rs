@@ -1,6 +1,9 @@
 //! Numbers that follow from what a status holds, computed as DRBD's tools do.
 
-use super::{Divergence, PeerDeviceStatus, ResyncProgress, ResyncSuspended, Suspended, SyncState};
+use super::{
+    Divergence, PeerDeviceStatus, ResyncProgress, ResyncSuspended, Suspended, SyncState,
+    VerifyProgress,
+};
 
 /// What DRBD prints for the time to the end of a resync that does not advance.
 pub(super) const STALLED_SECONDS: u64 = 987_654_321;
@@ -69,8 +72,11 @@ pub(super) fn list(flags: &[(bool, &str)]) -> String {
 }
 
 impl PeerDeviceStatus {
-    /// Share of the resync that is done, 0 to 100; `None` without a resync.
+    /// Share of the resync or verify that is done, 0 to 100; `None` without one.
     pub fn percent_done(&self) -> Option<f64> {
+        if let Some(verify) = self.verify {
+            return Some(percent(verify.done_bytes(), verify.total_bytes()));
+        }
         let resync = self.resync?;
         let done = resync.total_bytes.saturating_sub(self.out_of_sync_bytes);
         Some(percent(done, resync.total_bytes))
@@ -91,6 +97,35 @@ impl PeerDeviceStatus {
     /// Share of the volume that is in sync; 0 for a volume without a size, as DRBD has it.
     pub(super) fn percent_in_sync(&self, size_bytes: u64) -> f64 {
         if size_bytes == 0 { 0.0 } else { 100.0 - percent(self.out_of_sync_bytes, size_bytes) }
+    }
+}
+
+impl VerifyProgress {
+    /// What it has compared.
+    pub fn done_bytes(&self) -> u64 {
+        self.position_bytes.saturating_sub(self.start_bytes)
+    }
+
+    /// What it compares.
+    pub fn total_bytes(&self) -> u64 {
+        self.stop_bytes.saturating_sub(self.start_bytes)
+    }
+
+    /// What is left.
+    pub fn left_bytes(&self) -> u64 {
+        self.stop_bytes.saturating_sub(self.position_bytes)
+    }
+
+    /// Rate since it began, in MiB per second.
+    pub(super) fn mib_per_second(&self) -> f64 {
+        per_second(self.done_bytes(), self.elapsed_ms) / MIB
+    }
+
+    /// Seconds until it ends at that rate; `None` if it stalls.
+    pub fn seconds_left(&self) -> Option<u64> {
+        let done = Some(self.done_bytes()).filter(|done| *done > 0)?;
+        let left = u128::from(self.left_bytes()) * u128::from(self.elapsed_ms.max(1));
+        u64::try_from(left / u128::from(done) / 1000).ok()
     }
 }
 

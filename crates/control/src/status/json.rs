@@ -11,7 +11,8 @@ use std::net::SocketAddr;
 
 use super::derived::{STALLED_SECONDS, list};
 use super::{
-    ConnectionStatus, PathStatus, PeerDeviceStatus, ResourceStatus, ResyncProgress, VolumeStatus,
+    ConnectionStatus, PathStatus, PeerDeviceStatus, ResourceStatus, ResyncProgress, VerifyProgress,
+    VolumeStatus,
 };
 
 /// The JSON array of all resources.
@@ -196,12 +197,41 @@ fn peer_device(peer_device: &PeerDeviceStatus, size_bytes: u64) -> String {
         .number("pending", peer_device.pending)
         .number("unacked", peer_device.unacked)
         .flag("has-sync-details", peer_device.resync.is_some())
-        .flag("has-online-verify-details", false)
+        .flag("has-online-verify-details", peer_device.verify.is_some())
         .decimal("percent-in-sync", peer_device.percent_in_sync(size_bytes));
-    match &peer_device.resync {
-        Some(resync) => sync_details(object, peer_device, resync).end(),
-        None => object.end(),
+    let object = if peer_device.verify_found_blocks > 0 {
+        object.number("verify-found-blocks", peer_device.verify_found_blocks)
+    } else {
+        object
+    };
+    match (&peer_device.resync, &peer_device.verify) {
+        (Some(resync), _) => sync_details(object, peer_device, resync).end(),
+        (None, Some(verify)) => verify_details(object, peer_device, verify).end(),
+        (None, None) => object.end(),
     }
+}
+
+fn verify_details(object: Object, of: &PeerDeviceStatus, verify: &VerifyProgress) -> Object {
+    let done = verify.done_bytes() / 512;
+    object
+        .number("rs-total", verify.total_bytes() / 512)
+        .number("rs-dt-start-ms", verify.elapsed_ms)
+        .number("rs-paused-ms", 0_u64)
+        .number("rs-dt0-ms", verify.elapsed_ms)
+        .number("rs-db0-sectors", done)
+        .number("rs-dt1-ms", verify.elapsed_ms)
+        .number("rs-db1-sectors", done)
+        .number("ov-start-sector", verify.start_bytes / 512)
+        .number("ov-stop-sector", verify.stop_bytes / 512)
+        .number("ov-position", verify.position_bytes / 512)
+        .number("ov-left", verify.left_bytes() / 512)
+        .number("ov-skipped", 0_u64)
+        .decimal("want", 0.0)
+        .decimal("db0/dt0 [MiB/s]", verify.mib_per_second())
+        .decimal("db1/dt1 [MiB/s]", verify.mib_per_second())
+        .number("estimated-seconds-to-finish", verify.seconds_left().unwrap_or(STALLED_SECONDS))
+        .decimal("db/dt [MiB/s]", verify.mib_per_second())
+        .decimal("percent-resync-done", of.percent_done().unwrap_or(100.0))
 }
 
 fn sync_details(object: Object, of: &PeerDeviceStatus, resync: &ResyncProgress) -> Object {

@@ -205,6 +205,24 @@ pub struct PeerDeviceStatus {
     pub unacked: u64,
     /// A resync that runs or is paused.
     pub resync: Option<ResyncProgress>,
+    /// An online verify that this node runs.
+    pub verify: Option<VerifyProgress>,
+    /// Blocks of 4 KiB that online verifies found to differ and no resync has copied since: why a
+    /// volume in sync can have something out of sync.
+    pub verify_found_blocks: u64,
+}
+
+/// How far an online verify is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifyProgress {
+    /// First byte it compares.
+    pub start_bytes: u64,
+    /// First byte it does not.
+    pub stop_bytes: u64,
+    /// Everything before is compared.
+    pub position_bytes: u64,
+    /// Time since it began.
+    pub elapsed_ms: u64,
 }
 
 /// Reasons why a resync is paused; none set: it is not.

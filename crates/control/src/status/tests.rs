@@ -38,6 +38,8 @@ fn peer_device(number: u16, state: ReplicationState, disk: DiskState) -> PeerDev
         pending: 30,
         unacked: 40,
         resync: None,
+        verify: None,
+        verify_found_blocks: 0,
     }
 }
 
@@ -234,4 +236,36 @@ fn reasons_for_suspension_come_in_drbds_order() {
     let all = Suspended { user: true, no_data: true, fencing: true, quorum: true };
     assert_eq!(all.text(), "user,no-data,fencing,quorum");
     assert_eq!(Suspended::default().text(), "no");
+}
+
+#[test]
+fn a_verify_is_told_as_drbd_does_and_what_it_found_beside_it() {
+    let verify = VerifyProgress {
+        start_bytes: 1 << 20,
+        stop_bytes: 5 << 20,
+        position_bytes: 2 << 20,
+        elapsed_ms: 1000,
+    };
+    let device = peer_device(0, ReplicationState::VerifyS, DiskState::UpToDate);
+    let device = PeerDeviceStatus { verify: Some(verify), verify_found_blocks: 3, ..device };
+    let volumes = vec![volume(0, DiskState::UpToDate, true)];
+    let status = [resource(ConnectionState::Connected, volumes, vec![device])];
+    let shown = text(&status, TextOptions::default());
+    let line = "replication:VerifyS peer-disk:UpToDate done:25.00";
+    assert!(shown.contains(line), "{shown}");
+    assert!(shown.contains("verify-found-blocks:3"), "{shown}");
+    let value: serde_json::Value = serde_json::from_str(&json(&status)).expect("it is JSON");
+    let device = &value[0]["connections"][0]["peer_devices"][0];
+    for (key, expected) in [
+        ("ov-start-sector", 2048),
+        ("ov-stop-sector", 10240),
+        ("ov-position", 4096),
+        ("ov-left", 6144),
+        ("ov-skipped", 0),
+        ("estimated-seconds-to-finish", 3),
+        ("verify-found-blocks", 3),
+    ] {
+        assert_eq!(device[key], expected, "{key}");
+    }
+    assert_eq!(device["has-online-verify-details"], true);
 }

@@ -169,6 +169,8 @@ impl Printer {
         if let Some(done) = peer_device.percent_done() {
             self.word(&format!("done:{done:.2}"));
         }
+        let found = peer_device.verify_found_blocks;
+        self.word_if(found > 0, || format!("verify-found-blocks:{found}"));
         let suspended = peer_device.resync_suspended.text();
         self.word_if(verbose || suspended != "no", || format!("resync-suspended:{suspended}"));
         if self.options.statistics {

@@ -42,7 +42,9 @@ impl Control {
             | Request::SuspendIo { .. }
             | Request::ResumeIo { .. }
             | Request::PauseSync { .. }
-            | Request::ResumeSync { .. } => {
+            | Request::ResumeSync { .. }
+            | Request::Verify { .. }
+            | Request::StopVerify { .. } => {
                 let (resource, command) = core_command(request);
                 let running = self.find(&resource)?;
                 self.command(&running, command).await?;
@@ -122,6 +124,15 @@ fn core_command(request: Request) -> (String, Command) {
         Request::ResumeSync { resource, volume, peer } => {
             let (volume, peer) = (core_volume(volume), core_node(peer));
             (resource, Command::ResumeSync { volume, peer })
+        }
+        Request::Verify { resource, volume, peer, start_bytes, stop_bytes, repair } => {
+            let (volume, peer) = (core_volume(volume), core_node(peer));
+            let (start, stop) = (start_bytes, stop_bytes);
+            (resource, Command::Verify { volume, peer, start, stop, repair })
+        }
+        Request::StopVerify { resource, volume, peer } => {
+            let (volume, peer) = (core_volume(volume), core_node(peer));
+            (resource, Command::StopVerify { volume, peer })
         }
         Request::Hello { .. }
         | Request::Ping

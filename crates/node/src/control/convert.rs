@@ -90,6 +90,11 @@ pub(crate) fn peer(resource: &ResourceConfig, peer: &PeerConfig) -> replica::Pee
             ping_timeout: net.ping_timeout,
             connect_int: net.connect_int,
             max_epoch_size: net.max_epoch_size,
+            checksum_resync: match (net.checksum_resync, net.checksums_after_crash_only) {
+                (false, _) => replica::ChecksumResync::Never,
+                (true, true) => replica::ChecksumResync::AfterCrash,
+                (true, false) => replica::ChecksumResync::Always,
+            },
             policies: policies(resource, peer),
             on_congestion: match net.on_congestion {
                 names::OnCongestion::Block => replica::OnCongestion::Block,

@@ -170,6 +170,13 @@ fn peer_device(status: &core::PeerDeviceStatus) -> shown::PeerDeviceStatus {
         pending: status.pending,
         unacked: status.unacked,
         resync: status.resync.as_ref().map(resync),
+        verify: status.verify.map(|verify| shown::VerifyProgress {
+            start_bytes: verify.start,
+            stop_bytes: verify.stop,
+            position_bytes: verify.position,
+            elapsed_ms: u64::try_from(verify.elapsed.as_millis()).unwrap_or(u64::MAX),
+        }),
+        verify_found_blocks: status.verify_found_blocks,
     }
 }
 
@@ -184,6 +191,7 @@ fn resync(progress: &core::ResyncProgress) -> shown::ResyncProgress {
         window1_bytes: progress.window.0,
         window1_ms: ms(progress.window.1),
         wanted_rate: progress.wanted_rate,
+        same_checksum_bytes: progress.same_checksum_bytes,
         ..shown::ResyncProgress::default()
     }
 }
@@ -218,6 +226,8 @@ fn replication(state: wire::ReplicationState) -> names::ReplicationState {
         wire::ReplicationState::WFBitMapT => names::ReplicationState::WFBitMapT,
         wire::ReplicationState::SyncSource => names::ReplicationState::SyncSource,
         wire::ReplicationState::SyncTarget => names::ReplicationState::SyncTarget,
+        wire::ReplicationState::VerifyS => names::ReplicationState::VerifyS,
+        wire::ReplicationState::VerifyT => names::ReplicationState::VerifyT,
         wire::ReplicationState::PausedSyncS => names::ReplicationState::PausedSyncS,
         wire::ReplicationState::PausedSyncT => names::ReplicationState::PausedSyncT,
         wire::ReplicationState::Ahead => names::ReplicationState::Ahead,

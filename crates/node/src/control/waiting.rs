@@ -73,6 +73,11 @@ fn is_in_sync(connection: &ConnectionStatus, volume: Option<VolumeNumber>) -> bo
     connection.state != ConnectionState::Connected
         || devices.all(|device| {
             let is_chosen = volume.is_none_or(|volume| volume.0 == device.volume.0);
-            !is_chosen || device.replication == ReplicationState::Established
+            let in_sync = [
+                ReplicationState::Established,
+                ReplicationState::VerifyS,
+                ReplicationState::VerifyT,
+            ];
+            !is_chosen || in_sync.contains(&device.replication)
         })
 }

@@ -135,6 +135,22 @@ fn a_merge_needs_no_disk() {
 }
 
 #[test]
+fn digests_are_made_as_far_as_a_turn_has_time() {
+    let mut bench = Bench::new();
+    let data = Bytes::from(vec![1; MIB]);
+    for _ in 0..3 {
+        assert!(bench.start(DiskOpKind::Digest { data: data.clone() }).is_none());
+    }
+    for left in [true, true, false] {
+        let mut finished = Vec::new();
+        bench.operations.digest(&mut bench.io, &mut finished);
+        assert_eq!(bench.operations.has_digests(), left);
+        let finished = finished.pop().unwrap();
+        assert_eq!(bench.check(finished).unwrap(), tandem_replica::digest::of_blocks(&data));
+    }
+}
+
+#[test]
 fn a_closed_disk_and_a_range_behind_the_end_are_errors() {
     let mut bench = Bench::new();
     let behind = DiskOpKind::Read(ByteRange::new(8 << 20, 4096));

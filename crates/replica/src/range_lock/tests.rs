@@ -4,7 +4,9 @@ use proptest::prelude::*;
 
 use super::*;
 
-use LockKind::{LocalWrite, PeerWrite, ResyncClaim, ResyncRead, ResyncWrite};
+use LockKind::{
+    LocalWrite, PeerWrite, ResyncClaim, ResyncRead, ResyncWrite, VerifyClaim, VerifyRead,
+};
 
 /// A lock as the model keeps it, in the order of the line.
 #[derive(Clone, Copy, Debug)]
@@ -155,9 +157,17 @@ proptest! {
 fn conflicts_are_as_drawn() {
     const Y: bool = true;
     const N: bool = false;
-    let kinds = [LocalWrite, PeerWrite, ResyncClaim, ResyncRead, ResyncWrite];
-    let table =
-        [[Y, Y, Y, Y, Y], [Y, Y, N, Y, Y], [Y, N, Y, N, N], [Y, Y, N, Y, Y], [Y, Y, N, Y, Y]];
+    let kinds =
+        [LocalWrite, PeerWrite, ResyncClaim, ResyncRead, ResyncWrite, VerifyClaim, VerifyRead];
+    let table = [
+        [Y, Y, Y, Y, Y, Y, N],
+        [Y, Y, N, Y, Y, N, Y],
+        [Y, N, Y, N, N, N, N],
+        [Y, Y, N, Y, Y, N, N],
+        [Y, Y, N, Y, Y, N, Y],
+        [Y, N, N, N, N, N, N],
+        [N, Y, N, N, Y, N, N],
+    ];
     assert_eq!(kinds, LockKind::ALL);
     for (one, row) in kinds.into_iter().zip(table) {
         for (other, conflict) in kinds.into_iter().zip(row) {
@@ -229,6 +239,27 @@ fn a_resync_write_outlives_its_claim() {
     assert_eq!(granted, []);
     locks.release(reply, &mut granted);
     assert_eq!(granted, [Grant { lock: local, owner: 2 }]);
+}
+
+/// The verifying node asks; the peer's writes pass and stand before the read, the application's
+/// waits for it, and nobody waits in a circle.
+#[test]
+fn a_verify_holds_the_application_and_reads_in_line() {
+    let (mut locks, mut granted) = (RangeLocks::default(), Vec::new());
+    let (claim, _) = locks.acquire(VerifyClaim, 0, 65536, 1);
+    let (local, waits) = locks.acquire(LocalWrite, 4096, 4096, 2);
+    assert_eq!(waits, Acquired::Waiting);
+    let (before, at_once) = locks.acquire(PeerWrite, 8192, 4096, 3);
+    assert_eq!(at_once, Acquired::Granted);
+    let (read, waits) = locks.acquire(VerifyRead, 0, 65536, 4);
+    assert_eq!(waits, Acquired::Waiting);
+    assert_eq!(locks.acquire(PeerWrite, 16384, 4096, 5).1, Acquired::Waiting);
+    locks.release(before, &mut granted);
+    assert_eq!(granted, [Grant { lock: read, owner: 4 }]);
+    locks.release(read, &mut granted);
+    assert_eq!(granted[1].owner, 5);
+    locks.release(claim, &mut granted);
+    assert_eq!(granted[2..], [Grant { lock: local, owner: 2 }]);
 }
 
 #[test]

@@ -89,6 +89,7 @@ impl Meter {
             recent: since(&self.marks[recent]),
             window: since(&self.marks[0]),
             wanted_rate,
+            same_checksum_bytes: 0,
         }
     }
 }

@@ -18,7 +18,7 @@ impl Resource {
         number: VolumeNumber,
         range: ByteRange,
         id: RequestId,
-        thin: bool,
+        wanted_for: PeerReadFor,
     ) -> Result<(), PeerError> {
         let volume = self.volume_of_peer(number)?;
         self.check_peer_range(volume, range, "RsDataRequest")?;
@@ -36,7 +36,7 @@ impl Resource {
             return Err(PeerError::UnknownRequest { packet: "RsDataRequest", id: id.0 });
         }
         resync.serving_bytes += u64::from(range.len);
-        resync.throttle.push(Held { id, range, thin });
+        resync.throttle.push(Held { id, range, wanted_for });
         self.serve_resync(peer, volume);
         Ok(())
     }
@@ -52,8 +52,7 @@ impl Resource {
             let patience = connection.config.net.timeout / 2;
             let throttle = &mut connection.devices[volume].resync.throttle;
             let Some(held) = throttle.pop(rate_min, active_until, patience, now) else { return };
-            let wanted_for = if held.thin { PeerReadFor::ThinResync } else { PeerReadFor::Resync };
-            self.read_for_peer(peer, volume, held.range, held.id, wanted_for);
+            self.read_for_peer(peer, volume, held.range, held.id, held.wanted_for);
         }
     }
 

@@ -7,7 +7,7 @@ use super::piece::Wanted;
 use super::{Ending, Piece, Stage};
 use crate::error::{DiskError, PeerError};
 use crate::flush::FlushWaiter;
-use crate::limits::{RESYNC_FLUSH_BYTES, RESYNC_FLUSH_DELAY};
+use crate::limits::{CHECKSUM_REQUEST_BYTES, RESYNC_FLUSH_BYTES, RESYNC_FLUSH_DELAY};
 use crate::peers::{PeerIndex, VolumeIndex};
 use crate::range_lock::LockKind;
 use crate::resource::Resource;
@@ -34,6 +34,11 @@ impl Resource {
             if room == 0 {
                 return self.flush_written(peer, volume);
             }
+            let room = if self.compares_first(peer, volume) {
+                room.min(u64::from(CHECKSUM_REQUEST_BYTES))
+            } else {
+                room
+            };
             let Some(wanted) = self.next_dirty(peer, volume, room) else {
                 break;
             };
@@ -76,6 +81,9 @@ impl Resource {
     pub(crate) fn piece_claimed(&mut self, peer: PeerIndex, key: Key) {
         let piece = self.piece(peer, key);
         let (volume, range, thin) = (piece.volume, piece.range, piece.thin);
+        if self.compares_first(peer, volume) {
+            return self.read_own_piece(peer, key);
+        }
         let number = self.volumes[volume].number;
         self.connections[peer].expect_answer(self.now);
         let id = RequestId(key.to_bits());
@@ -92,7 +100,8 @@ impl Resource {
         let key = Key::from_bits(id.0);
         let piece = self.connections[peer].pieces.get_mut(key);
         let fits = piece.as_ref().is_some_and(|piece| {
-            matches!(piece.stage, Stage::Asked) && data.len() == piece.range.len as usize
+            matches!(piece.stage, Stage::Asked | Stage::Compared)
+                && data.len() == piece.range.len as usize
         });
         if !fits {
             return Err(PeerError::UnknownRequest { packet: "RsDataReply", id: id.0 });

@@ -9,14 +9,15 @@ use std::time::Duration;
 
 use tandem_wire::{ByteRange, RequestId};
 
+use crate::peer_read::PeerReadFor;
 use crate::time::Instant;
 
 /// A request that waits to be answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Held {
     pub(crate) id: RequestId,
     pub(crate) range: ByteRange,
-    pub(crate) thin: bool,
+    pub(crate) wanted_for: PeerReadFor,
 }
 
 /// What the rate allows, and what it does not allow yet.
@@ -86,7 +87,7 @@ mod tests {
             let until = active.contains(&second).then(|| now + Duration::from_millis(200));
             // The link takes one request a millisecond.
             let range = ByteRange::new(milli * u64::from(REQUEST), REQUEST);
-            throttle.push(Held { id: RequestId(milli), range, thin: false });
+            throttle.push(Held { id: RequestId(milli), range, wanted_for: PeerReadFor::Resync });
             if let Some(held) = throttle.pop(rate, until, Duration::from_secs(3), now) {
                 total += u64::from(held.range.len);
             }

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "in a test, what is not there is a failure")]
 
 mod activity_log;
+mod checksums;
 mod congestion;
 mod disks;
 mod errors;
@@ -23,3 +24,4 @@ mod split_brain;
 mod stage;
 mod survivor;
 mod suspended;
+mod verify;

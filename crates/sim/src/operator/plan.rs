@@ -123,7 +123,7 @@ impl World {
         self.nodes[node].view.volumes.iter().position(|volume| volume.suspended.user)
     }
 
-    fn healthy_secondary(&self) -> Option<usize> {
+    pub(crate) fn healthy_secondary(&self) -> Option<usize> {
         (0..2).find(|node| {
             let view = &self.nodes[*node].view;
             view.role == Role::Secondary

@@ -34,6 +34,8 @@ impl NetOptions {
             ping_timeout: get.duration("ping-timeout"),
             ko_count: get.count("ko-count"),
             max_epoch_size: get.count("max-epoch-size"),
+            checksum_resync: get.is_set("csums-alg"),
+            checksums_after_crash_only: get.flag("csums-after-crash-only", false),
             sndbuf_bytes: get.bytes("sndbuf-size"),
             rcvbuf_bytes: get.bytes("rcvbuf-size"),
             after_sb_0pri: get.named("after-sb-0pri").unwrap_or(AfterSb0Pri::Disconnect),
@@ -147,6 +149,11 @@ impl Getter<'_> {
     /// Whether a flag is on.
     fn flag(&self, name: &str, default: bool) -> bool {
         self.set.get(name).map_or(default, |value| value.text == "yes")
+    }
+
+    /// Whether a text is there and not empty.
+    fn is_set(&self, name: &str) -> bool {
+        self.set.get(name).is_some_and(|value| !value.text.is_empty())
     }
 
     fn named<T: FromStr>(&self, name: &str) -> Option<T> {

@@ -8,6 +8,10 @@ use Support::Active;
 const AUTHENTICATION: Support = only(&[], "peers are not authenticated yet");
 const ENCRYPTION: Support = only(&["no"], "links are not encrypted yet");
 const KEYS: Support = only(&[], "links are not encrypted yet");
+const DIGESTS: Support = Support::Renamed {
+    quiet: &["", "blake3"],
+    why: "digests are BLAKE3 of 128 bits, whatever the name",
+};
 const RDMA: Support = ignored(&["0"], "there is no RDMA transport");
 
 /// Options of a connection.
@@ -63,9 +67,9 @@ pub(super) const NET: &[Spec] = &[
     choice("on-congestion", &["block", "pull-ahead", "disconnect"], Active),
     number("congestion-fill", (0, 20_971_520, 0), Sectors, Active),
     number("congestion-extents", (67, 65_534, 1237), One, NOT_YET),
-    text("csums-alg", ignored(&[""], "it is not there yet")),
-    flag("csums-after-crash-only", NOT_YET),
-    text("verify-alg", ignored(&[""], "online verify is not there yet")),
+    text("csums-alg", DIGESTS),
+    flag("csums-after-crash-only", Active),
+    text("verify-alg", DIGESTS),
     flag("use-rle", ignored(&["yes"], "bitmaps are always sent in runs")),
     number("socket-check-timeout", (0, 300, 0), Tenths, ignored(&["0"], "it is for proxies")),
     choice(

@@ -36,6 +36,8 @@ fn the_smallest_resource_has_the_defaults() {
         ping_timeout: Duration::from_millis(500),
         ko_count: 7,
         max_epoch_size: 2048,
+        checksum_resync: false,
+        checksums_after_crash_only: false,
         sndbuf_bytes: 0,
         rcvbuf_bytes: 0,
         after_sb_0pri: AfterSb0Pri::Disconnect,
@@ -110,6 +112,13 @@ fn options_arrive_in_their_units() {
         ("net { on-congestion pull-ahead; congestion-fill 10M; protocol A; }", |net| {
             (net.on_congestion, net.congestion_fill_bytes) == (OnCongestion::PullAhead, 10 << 20)
         }),
+        ("net { csums-alg sha1; csums-after-crash-only; }", |net| {
+            net.checksum_resync && net.checksums_after_crash_only
+        }),
+        ("net { csums-alg \"\"; csums-after-crash-only no; }", |net| {
+            !net.checksum_resync && !net.checksums_after_crash_only
+        }),
+        ("net { verify-alg crc32c; }", |net| *net == NetOptions::default()),
         ("net { sndbuf-size 8s; }", |net| net.sndbuf_bytes == 4096),
         ("net { allow-two-primaries no; no-tls; after-sb-0pri disconnect; }", |net| {
             *net == NetOptions::default()

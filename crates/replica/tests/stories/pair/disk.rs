@@ -1,7 +1,7 @@
 //! The disks of the pair: memory that completes at once, unless a test holds or fails operations.
 
 use bytes::{Bytes, BytesMut};
-use tandem_replica::{DiskCompletion, DiskError, DiskOp, DiskOpKind};
+use tandem_replica::{DiskCompletion, DiskError, DiskOp, DiskOpKind, digest};
 
 use super::Pair;
 
@@ -94,6 +94,7 @@ impl Pair {
             }
             DiskOpKind::IsZero { data } if data.iter().all(|byte| *byte == 0) => Bytes::new(),
             DiskOpKind::IsZero { data } => data,
+            DiskOpKind::Digest { data } => digest::of_blocks(&data),
         });
         let completion = DiskCompletion {
             volume: op.volume,
