@@ -33,7 +33,10 @@ pub fn check<'a>(
         release_by_policy(model, node, after.role, peer.role);
     }
     for volume in 0..after.volumes.len() {
-        if after.role == Role::Primary && !after.is_connected() {
+        // One that is Ahead tells its peer where it writes, not what.
+        let alone =
+            !after.is_connected() || after.volumes[volume].replication == ReplicationState::Ahead;
+        if after.role == Role::Primary && alone {
             model.volumes[volume].nodes[node].may_have_forked = true;
         }
         let is = after.volumes[volume].replication;
