@@ -1,6 +1,6 @@
 //! Giving a backing disk up: by command, or because it failed; and what it means that a peer did.
 
-use tandem_wire::DiskState;
+use tandem_wire::{DiskState, Role};
 
 use crate::action::{Action, CommandId, Severity};
 use crate::error::{CommandError, DiskError};
@@ -33,6 +33,11 @@ impl Resource {
             "the peer's disk is gone".to_owned(),
         );
         self.log_peer_lost(peer, Some(volume));
+        if self.connections[peer].peer_role == Role::Primary {
+            // What that disk has missed, or lost, nobody knows; this one has everything. Told apart
+            // only by the next write, it would count as a crashed Primary's.
+            self.rotate_generation(volume);
+        }
     }
 
     pub(crate) fn begin_detach(

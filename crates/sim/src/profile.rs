@@ -257,7 +257,10 @@ fn draw_policies(prng: &mut Prng, split_brain: bool) -> Policies {
     };
     Policies {
         after_sb_0pri,
-        after_sb_1pri: prng.pick(AfterSplitBrain1Pri::ALL),
+        after_sb_1pri: match prng.per_mille(500) {
+            true => AfterSplitBrain1Pri::DiscardSecondary,
+            false => prng.pick(AfterSplitBrain1Pri::ALL),
+        },
         after_sb_2pri: prng.pick(AfterSplitBrain2Pri::ALL),
         always_asbp: prng.per_mille(500),
         rr_conflict,

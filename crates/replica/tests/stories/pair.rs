@@ -28,6 +28,9 @@ pub(crate) use node::{
 /// Which packets.
 pub(crate) type PacketChoice = fn(&Packet) -> bool;
 
+/// What becomes of a packet on the way.
+pub(crate) type Tamper = fn(Packet) -> Packet;
+
 pub(crate) const CLIENT: ClientId = ClientId(7);
 
 pub(crate) struct Pair {
@@ -39,7 +42,7 @@ pub(crate) struct Pair {
     /// What processes started from here on are told.
     pub(crate) on_no_data: OnNoData,
     session: Option<(LinkSession, LinkSession)>,
-    sessions: u64,
+    pub(crate) sessions: u64,
     wires: [VecDeque<Packet>; 2],
     commands: u64,
     cookies: u64,
@@ -60,6 +63,10 @@ pub(crate) struct Pair {
     pub(crate) pause_at: Option<(usize, PacketChoice)>,
     /// Ranges that were zeroed, by node.
     pub(crate) zeroed: [Vec<(u64, u32)>; 2],
+    /// What both nodes have said in the handshake of the last session, and who.
+    pub(crate) handshake: Vec<(usize, Packet)>,
+    /// What this node sends arrives as something else.
+    pub(crate) tamper: Option<(usize, Tamper)>,
     /// Attempts to connect take for ever, until `dial`.
     pub(crate) hold_dials: bool,
 }
@@ -89,6 +96,8 @@ impl Pair {
             cut_at: None,
             pause_at: None,
             zeroed: [Vec::new(), Vec::new()],
+            handshake: Vec::new(),
+            tamper: None,
             hold_dials: false,
         };
         pair.attach(0);
@@ -185,7 +194,8 @@ impl Pair {
         self.linked = was;
     }
 
-    fn new_process(&mut self, node: usize) {
+    /// A killed node's process starts.
+    pub(crate) fn new_process(&mut self, node: usize) {
         let id = u8::try_from(node).unwrap();
         self.sessions += 1;
         let entropy = self.sessions * 7919;

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use tandem_replica::decision::{Party, Policy, Rule};
 use tandem_replica::wire::{
-    AfterSplitBrain0Pri, AfterSplitBrain1Pri, AfterSplitBrain2Pri, NodeId, Policies, Protocol,
-    Role, RoleConflict,
+    AfterSplitBrain0Pri, AfterSplitBrain1Pri, AfterSplitBrain2Pri, NodeId, Packet, Policies,
+    Protocol, Role, RoleConflict, Verdict,
 };
 use tandem_replica::{Command, CommandError, ConnectionState, Divergence, Handler, SyncState};
 
-use crate::pair::{CLIENT, Pair};
+use crate::pair::{CLIENT, Pair, Tamper};
 use crate::stage::{VOLUME, assert_in_sync, connection, promote};
 
 /// Both were Primary while the link was cut.
@@ -81,6 +81,32 @@ fn discarding_one_side_resolves_a_split_brain() {
         assert_eq!(data(&pair, 0), survivor);
         assert_eq!(connection(&pair, 1 - victim).sync_state, SyncState::Normal);
     }
+}
+
+/// A peer whose decision is another one, by whatever fault: nobody acts.
+#[test]
+fn verdicts_that_do_not_mirror_each_other_are_not_acted_on() {
+    let all: [Tamper; 3] = [
+        |packet| told(packet, Verdict::Source),
+        |packet| told(packet, Verdict::Target),
+        |packet| told(packet, Verdict::SplitBrain),
+    ];
+    for tamper in all {
+        let mut pair = Pair::in_sync(1, Protocol::C);
+        pair.cut();
+        pair.tamper = Some((1, tamper));
+        let before = data(&pair, 1);
+        pair.heal();
+        let connection = connection(&pair, 0);
+        assert_eq!(connection.state, ConnectionState::StandAlone);
+        let reason = connection.reason.unwrap();
+        assert!(reason.contains("different verdicts"), "{reason}");
+        assert_eq!(data(&pair, 1), before);
+    }
+}
+
+fn told(packet: Packet, wrong: Verdict) -> Packet {
+    if let Packet::Verdict(volume, _) = packet { Packet::Verdict(volume, wrong) } else { packet }
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use bytes::{Bytes, BytesMut};
 use tandem_replica::{DiskCompletion, DiskError, DiskOp, DiskOpKind, digest};
 
-use super::Pair;
+use super::node::FLUSHED_BYTES;
+use super::{Node, Pair};
 
 /// Which disk operations.
 pub(crate) type Choice = fn(&DiskOpKind) -> bool;
@@ -54,6 +55,14 @@ impl Pair {
         self.nodes[node].devices[0][offset..offset + was.len()].copy_from_slice(was);
     }
 
+    /// The power of a killed node was cut: its disk 0 keeps what was flushed.
+    pub(crate) fn lose_unflushed(&mut self, node: usize) {
+        let Node { devices, flushed, boot_id, .. } = &mut self.nodes[node];
+        devices[0][..FLUSHED_BYTES].copy_from_slice(flushed);
+        let count = u64::from_le_bytes(*boot_id[8..].first_chunk().unwrap()) + 1;
+        boot_id[8..].copy_from_slice(&count.to_le_bytes());
+    }
+
     /// Carries one operation out, unless it is held or fails.
     pub(super) fn disk(&mut self, node: usize, op: DiskOp) {
         if self.hold[node](&op.kind) {
@@ -70,6 +79,7 @@ impl Pair {
             let at = usize::try_from(offset).unwrap();
             at..at + len
         };
+        let mut flush = false;
         let result: Result<Bytes, DiskError> = Ok(match op.kind {
             DiskOpKind::Read(range) => {
                 Bytes::copy_from_slice(&device[place(range.offset, range.len as usize)])
@@ -77,7 +87,12 @@ impl Pair {
             DiskOpKind::MetaRead { offset, len } => {
                 Bytes::copy_from_slice(&device[place(offset, len as usize)])
             }
-            DiskOpKind::Write { offset, data, .. } | DiskOpKind::MetaWrite { offset, data } => {
+            DiskOpKind::Write { offset, data, fua } => {
+                device[place(offset, data.len())].copy_from_slice(&data);
+                flush |= fua;
+                Bytes::new()
+            }
+            DiskOpKind::MetaWrite { offset, data } => {
                 device[place(offset, data.len())].copy_from_slice(&data);
                 Bytes::new()
             }
@@ -86,7 +101,10 @@ impl Pair {
                 device[place(range.offset, range.len as usize)].fill(0);
                 Bytes::new()
             }
-            DiskOpKind::Flush => Bytes::new(),
+            DiskOpKind::Flush => {
+                flush = true;
+                Bytes::new()
+            }
             DiskOpKind::Merge { base, patch, at } => {
                 let mut merged = BytesMut::from(base.as_ref());
                 merged[at as usize..at as usize + patch.len()].copy_from_slice(&patch);
@@ -96,6 +114,10 @@ impl Pair {
             DiskOpKind::IsZero { data } => data,
             DiskOpKind::Digest { data } => digest::of_blocks(&data),
         });
+        if flush && op.volume.0 == 0 {
+            let Node { devices, flushed, .. } = &mut self.nodes[node];
+            flushed.copy_from_slice(&devices[0][..FLUSHED_BYTES]);
+        }
         let completion = DiskCompletion {
             volume: op.volume,
             generation: op.generation,

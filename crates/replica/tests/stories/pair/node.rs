@@ -14,6 +14,9 @@ use tandem_replica::{
 /// Bytes of each backing device; internal metadata take their part of it.
 pub(crate) const DEVICE_BYTES: usize = 4 << 20;
 
+/// First bytes of device 0 of which it is known what a power loss leaves.
+pub(crate) const FLUSHED_BYTES: usize = 128 << 10;
+
 /// Extents so small that the devices have some hundred, and a log too short for them.
 pub(crate) const EXTENT_BYTES: u32 = 16 << 10;
 pub(crate) const AL_EXTENTS: u32 = 32;
@@ -25,6 +28,8 @@ pub(crate) struct Node {
     pub(crate) resource: Resource,
     /// One device a volume.
     pub(crate) devices: Vec<Vec<u8>>,
+    /// What a power loss leaves of the first bytes of device 0.
+    pub(crate) flushed: Vec<u8>,
     pub(crate) boot_id: [u8; 16],
     pub(crate) replies: Vec<(Cookie, Reply)>,
     pub(crate) done: Vec<(CommandId, Result<(), CommandError>)>,
@@ -42,6 +47,7 @@ impl Node {
         let mut node = Self {
             resource: Resource::new(config, now),
             devices: (0..volumes).map(|_| vec![0; DEVICE_BYTES]).collect(),
+            flushed: vec![0; FLUSHED_BYTES],
             boot_id,
             replies: Vec::new(),
             done: Vec::new(),

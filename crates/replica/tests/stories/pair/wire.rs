@@ -56,7 +56,14 @@ impl Pair {
 
     /// Puts a packet on its way, where the session is still the one that is up.
     pub(super) fn send(&mut self, node: usize, session: LinkSession, packet: Packet) {
+        let packet = match self.tamper {
+            Some((from, tamper)) if from == node => tamper(packet),
+            Some(_) | None => packet,
+        };
         let up = self.session.map(|(a, b)| [a, b][node]);
+        if up == Some(session) && is_handshake(&packet) {
+            self.handshake.push((node, packet.clone()));
+        }
         if self.pause_at.is_some_and(|(from, at)| from == node && at(&packet)) {
             self.pause_at = None;
             self.paused[1 - node] = true;
@@ -94,6 +101,7 @@ impl Pair {
         self.sessions += 2;
         let sessions = [LinkSession(self.sessions), LinkSession(self.sessions + 1)];
         self.session = Some((sessions[0], sessions[1]));
+        self.handshake.clear();
         self.wires = [VecDeque::new(), VecDeque::new()];
         for (side, session) in sessions.into_iter().enumerate() {
             let peer_discards = self.nodes[1 - side].resource.discards_my_data(peer_of(1 - side));
@@ -101,4 +109,11 @@ impl Pair {
             self.nodes[side].resource.handle_link(peer_of(side), up, self.now);
         }
     }
+}
+
+fn is_handshake(packet: &Packet) -> bool {
+    matches!(
+        packet,
+        Packet::Protocol(_) | Packet::Uuids(..) | Packet::State(..) | Packet::Verdict(..)
+    )
 }

@@ -1,0 +1,99 @@
+//! When data get a new generation: at the first write that a peer misses, durably before it, and
+//! never without one.
+
+use std::time::Duration;
+
+use tandem_replica::wire::{DiskState, Protocol};
+use tandem_replica::{Command, SyncState};
+
+use crate::pair::{CLIENT, Pair, data_writes, meta_writes};
+use crate::stage::{VOLUME, assert_in_sync, connection, disks, promote, short, start_write};
+
+fn demote(pair: &mut Pair, node: usize) {
+    pair.nodes[node].resource.close_client(CLIENT, pair.now);
+    pair.command(node, Command::Secondary { force: false }).unwrap();
+}
+
+#[test]
+fn promotions_without_a_write_part_nobody() {
+    let mut pair = Pair::in_sync(1, Protocol::C);
+    let before = pair.data_bytes;
+    pair.cut();
+    promote(&mut pair, 1);
+    demote(&mut pair, 1);
+    demote(&mut pair, 0);
+    pair.heal();
+    assert_in_sync(&pair);
+    assert_eq!(pair.data_bytes, before);
+}
+
+#[test]
+fn a_new_generation_is_durable_before_the_write_it_is_for() {
+    let mut pair = Pair::in_sync(1, Protocol::C);
+    pair.cut();
+    pair.hold[0] = meta_writes;
+    let write = start_write(&mut pair, 0, 0, 7);
+    short(&mut pair);
+    assert_eq!(pair.reply(0, write), None);
+    assert_eq!(pair.nodes[0].devices[0][..4096], [0; 4096], "written in the old generation");
+    pair.release(0);
+    short(&mut pair);
+    assert_eq!(pair.reply(0, write), Some(Ok(None)));
+}
+
+/// 1. the peer comes back without its disk; 2. the Primary writes; 3. the peer, on the disk it had,
+///    is promoted alone and writes: both wrote.
+#[test]
+fn a_peer_that_comes_back_diskless_is_parted_by_a_write() {
+    let mut pair = Pair::in_sync(1, Protocol::C);
+    pair.command(1, Command::Detach { volume: VOLUME, force: true }).unwrap();
+    pair.run(Duration::from_secs(30));
+    pair.write(0, 0, &[1; 4096]);
+    pair.cut();
+    pair.attach(1);
+    pair.command(1, Command::Primary { force: true }).unwrap();
+    pair.nodes[1].resource.open_client(CLIENT, VOLUME, pair.now).unwrap();
+    pair.write(1, 8192, &[2; 4096]);
+    pair.heal();
+    for node in 0..2 {
+        assert!(matches!(connection(&pair, node).sync_state, SyncState::SplitBrain(_)));
+    }
+}
+
+/// 1. the Primary's disk fails, its peer keeps the data; 2. it writes; 3. the disk comes back and
+///    is the target.
+#[test]
+fn a_primary_that_lost_its_disk_writes_in_a_new_generation() {
+    for protocol in [Protocol::A, Protocol::B, Protocol::C] {
+        let mut pair = Pair::in_sync(1, protocol);
+        pair.fail[0] = data_writes;
+        pair.write(0, 0, &[1; 4096]);
+        pair.fail[0] = crate::pair::none;
+        pair.run(Duration::from_secs(5));
+        assert_eq!(disks(&pair), [DiskState::Diskless, DiskState::UpToDate]);
+        pair.write(0, 8192, &[2; 4096]);
+        pair.attach(0);
+        pair.run(Duration::from_secs(60));
+        assert_in_sync(&pair);
+        assert_eq!(pair.nodes[0].devices[0][..4096], [1; 4096], "{protocol:?}");
+        assert_eq!(pair.nodes[0].devices[0][8192..12288], [2; 4096], "{protocol:?}");
+    }
+}
+
+/// The same without another write: the failed disk is no crashed Primary's, which in A is source
+/// whatever it has.
+#[test]
+fn what_a_failed_disk_missed_comes_back_to_it() {
+    for protocol in [Protocol::A, Protocol::B, Protocol::C] {
+        let mut pair = Pair::in_sync(1, protocol);
+        pair.fail[0] = data_writes;
+        pair.write(0, 0, &[1; 4096]);
+        pair.fail[0] = crate::pair::none;
+        pair.run(Duration::from_secs(5));
+        demote(&mut pair, 0);
+        pair.attach(0);
+        pair.run(Duration::from_secs(60));
+        assert_in_sync(&pair);
+        assert!(pair.nodes[1].devices[0][..4096] == [1; 4096], "{protocol:?}: a write is lost");
+    }
+}
