@@ -94,7 +94,7 @@ impl Operations {
     }
 
     /// Starts an operation on `disk`. What needs no waiting, and what names a disk that is not
-    /// open, has ended on return.
+    /// open, has ended on return: a merge well, for it is on none.
     pub(crate) fn start(
         &mut self,
         io: &mut Io,
@@ -103,7 +103,16 @@ impl Operations {
         op: DiskOp,
     ) -> Option<Finished> {
         let Some(disk) = disk.filter(|disk| disk.generation == op.generation) else {
-            return Some(finished(resource, &op, Err(std_io::ErrorKind::NotConnected.into())));
+            let result = match &op.kind {
+                DiskOpKind::Merge { base, patch, at } => Ok(merged(base, patch, index(*at))),
+                DiskOpKind::Read(_)
+                | DiskOpKind::Write { .. }
+                | DiskOpKind::Zero { .. }
+                | DiskOpKind::Flush
+                | DiskOpKind::MetaRead { .. }
+                | DiskOpKind::MetaWrite { .. } => Err(std_io::ErrorKind::NotConnected.into()),
+            };
+            return Some(finished(resource, &op, result));
         };
         let zeroing = match op.kind {
             DiskOpKind::Zero { keep_space: true, .. } => {
@@ -377,9 +386,7 @@ const PARTIAL_ALIGN: usize = 4096;
 
 fn merge(io: &Io, base: &Bytes, patch: &Bytes, at: usize) -> Drive {
     if base.len() > BUFFER_BYTES_MAX {
-        let mut merged = BytesMut::from(&base[..]);
-        merged[at..at + patch.len()].copy_from_slice(patch);
-        return Drive::Done(Ok(merged.freeze()));
+        return Drive::Done(Ok(merged(base, patch, at)));
     }
     let Some(mut merged) = io.take_disk(base.len()) else { return Drive::NoBuffer };
     merged.copy_from_slice(base);
@@ -392,6 +399,13 @@ fn is_zero(data: &[u8]) -> bool {
     let (lines, rest) = data.as_chunks::<64>();
     lines.iter().all(|line| line.iter().fold(0, |any, byte| any | byte) == 0)
         && rest.iter().all(|byte| *byte == 0)
+}
+
+/// A merge outside the pool.
+fn merged(base: &Bytes, patch: &Bytes, at: usize) -> Bytes {
+    let mut merged = BytesMut::from(&base[..]);
+    merged[at..at + patch.len()].copy_from_slice(patch);
+    merged.freeze()
 }
 
 fn finished(resource: usize, op: &DiskOp, result: Result<Bytes, std_io::Error>) -> Finished {

@@ -178,7 +178,9 @@ impl Resource {
         let Some(volume) = self.volume_by_number(volume) else {
             return;
         };
-        if self.volumes[volume].generation != generation {
+        // A merge is on no disk: it outlives the one that was there when it began.
+        let on_disk = !matches!(self.volumes[volume].op(token), Some(Purpose::Merge(_)));
+        if on_disk && self.volumes[volume].generation != generation {
             return;
         }
         let Some(purpose) = self.volumes[volume].op_ends(token) else { return };

@@ -248,6 +248,11 @@ impl Volume {
         DiskToken(self.ops.insert(purpose).to_bits())
     }
 
+    /// What an operation in flight is for.
+    pub(crate) fn op(&self, token: DiskToken) -> Option<&Purpose> {
+        self.ops.get(Key::from_bits(token.0))
+    }
+
     /// What an operation that has ended was for.
     pub(crate) fn op_ends(&mut self, token: DiskToken) -> Option<Purpose> {
         self.ops.remove(Key::from_bits(token.0))

@@ -129,9 +129,13 @@ fn zeroes_exactly_the_range_in_every_way() {
 fn a_merge_needs_no_disk() {
     let mut bench = Bench::new();
     let (base, patch) = (Bytes::from(vec![1; 4096]), Bytes::from_static(b"abc"));
-    let merged = bench.start(DiskOpKind::Merge { base, patch, at: 4093 }).unwrap();
-    let merged = bench.check(merged).unwrap();
-    assert_eq!((&merged[..4093], &merged[4093..]), (&[1; 4093][..], &b"abc"[..]));
+    let merge = DiskOpKind::Merge { base, patch, at: 4093 };
+    for generation in [bench.disk.generation, AttachGeneration(77)] {
+        bench.disk.generation = generation;
+        let merged = bench.start(merge.clone()).unwrap();
+        let merged = bench.check(merged).unwrap();
+        assert_eq!((&merged[..4093], &merged[4093..]), (&[1; 4093][..], &b"abc"[..]));
+    }
 }
 
 #[test]

@@ -131,7 +131,8 @@ impl Resource {
         }
         let mut tickets = Vec::new();
         for volume in self.volume_indexes() {
-            if force {
+            // Good data at a peer are served from there: force is for where there are none.
+            if force && !self.has_data(volume) {
                 self.force_up_to_date(volume);
             }
             let Some(attached) = self.volumes[volume].attached_mut() else {

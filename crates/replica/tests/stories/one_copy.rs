@@ -6,11 +6,12 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use tandem_replica::wire::{DiskState, Protocol};
-use tandem_replica::{Command, RequestOp};
+use tandem_replica::{Command, DiskOpKind, RequestOp};
 
-use crate::pair::{Pair, data_writes, flushes, reads};
-use crate::stage::{VOLUME, disks, short, start_write, swap_roles_diskless};
+use crate::pair::{CLIENT, Pair, data_writes, flushes, reads};
+use crate::stage::{VOLUME, assert_in_sync, disks, short, start_write, swap_roles_diskless};
 
 /// Node 1 is Primary and has no disk.
 fn diskless(protocol: Protocol) -> Pair {
@@ -117,4 +118,43 @@ fn a_write_under_which_the_disk_fails_waits_for_the_peers() {
         short(&mut pair);
         assert_eq!(pair.reply(0, cookie), Some(Ok(None)), "{protocol:?}");
     }
+}
+
+/// 1. the Primary has no disk; 2. it writes a part of a block, for which it reads the rest from its
+///    peer; 3. a disk is attached before both are merged; 4. the write goes on and ends.
+#[test]
+fn a_merge_outlives_the_disk_that_was_not_there() {
+    for protocol in PROTOCOLS {
+        let mut pair = diskless(protocol);
+        pair.hold[1] = |kind| matches!(kind, DiskOpKind::Merge { .. });
+        let data = Bytes::from(vec![7; 512]);
+        let cookie = pair.request(1, 0, RequestOp::Write { offset: 8704, data, fua: false });
+        short(&mut pair);
+        let attach = pair.start(1, Command::Attach { volume: VOLUME });
+        pair.run(Duration::from_secs(1));
+        pair.release(1);
+        pair.run(Duration::from_secs(10));
+        assert_eq!(pair.ended(1, attach), Some(Ok(())), "{protocol:?}");
+        assert_eq!(pair.reply(1, cookie), Some(Ok(None)), "{protocol:?}");
+        assert!(pair.nodes[0].devices[0][8704..9216].iter().all(|byte| *byte == 7));
+    }
+}
+
+/// 1. a resync to node 1 has begun and does not get on; 2. node 1 is promoted with force; 3. the
+///    good data are at its peer, so nothing is declared good, and the resync ends.
+#[test]
+fn force_beside_good_data_gives_nothing_up() {
+    let mut pair = Pair::in_sync(1, Protocol::C);
+    pair.write(0, 8192, &[7; 4096]);
+    pair.nodes[0].resource.close_client(CLIENT, pair.now);
+    pair.command(0, Command::Secondary { force: false }).unwrap();
+    pair.hold[0] = reads;
+    pair.start(1, Command::Invalidate { volume: VOLUME, reset_bitmap: true });
+    pair.run(Duration::from_secs(1));
+    pair.command(1, Command::Primary { force: true }).unwrap();
+    assert_eq!(disks(&pair), [DiskState::UpToDate, DiskState::Inconsistent]);
+    pair.release(0);
+    pair.run(Duration::from_secs(10));
+    assert_in_sync(&pair);
+    assert!(pair.nodes[1].devices[0][8192..12288].iter().all(|byte| *byte == 7));
 }
