@@ -77,11 +77,13 @@ fn judge(extent: Extent, rule: Rule, source: &Side, target: &Side) -> Ruling {
     if !is_whole(source) {
         return Ruling::Refuse(Refusal::SourceInconsistent);
     }
-    if !is_primary(target) || target.disk < DiskState::Consistent {
-        return Ruling::GoOn;
-    }
-    if is_primary(source) && may_go_on(extent, source, target) {
+    let has_data = target.disk >= DiskState::Consistent;
+    if is_primary(source) && is_primary(target) && (!has_data || may_go_on(extent, source, target))
+    {
         return Ruling::Refuse(Refusal::TwoPrimaries);
+    }
+    if !is_primary(target) || !has_data {
+        return Ruling::GoOn;
     }
     if may_go_on(extent, source, target) {
         return Ruling::GoOn;

@@ -289,8 +289,14 @@ fn bitmap_self_and_peer() {
     expect(source, half, SOURCE_BITS, Rule::BitmapSelf);
     let refused = Decision::Refuse(Refusal::TargetIsPrimary);
     expect(source, side(1, A).primary(), refused, Rule::BitmapSelf);
-    let outdated = side(1, A).primary().disk(DiskState::Outdated);
-    expect(source, outdated, SOURCE_BITS, Rule::BitmapSelf);
+    // A Primary with data to lose is no target, one without is: unless both are Primary.
+    for disk in [DiskState::Outdated, DiskState::Inconsistent] {
+        let without = side(1, A).primary().disk(disk);
+        let secondary = side(0, B).bitmap(A).dirty(5);
+        expect(secondary, without, SOURCE_BITS, Rule::BitmapSelf);
+        let refused = Decision::Refuse(Refusal::TwoPrimaries);
+        expect(source, without, refused, Rule::BitmapSelf);
+    }
     let refused = Decision::Refuse(Refusal::SourceInconsistent);
     expect(source.disk(DiskState::Inconsistent), side(1, A), refused, Rule::BitmapSelf);
     expect(source.disk(DiskState::Inconsistent), half, refused, Rule::BitmapSelf);

@@ -30,6 +30,8 @@ pub(super) fn check(mine: &Side, peer: &Side) {
     let bears_it = target.policies.rr_conflict == RoleConflict::Violently || is_empty;
     let may_target = target.role != Role::Primary || !has_data || bears_it;
     assert!(may_target, "target: {mine:?} against {peer:?}");
+    let both_primary = [source, target].iter().all(|side| side.role == Role::Primary);
+    assert!(!both_primary, "two Primaries: {mine:?} against {peer:?}");
     let has_other = is_whole(target) && target.uuids.current.is_real();
     let has_discarded = source.discard_my_data && !target.discard_my_data && has_other;
     assert!(!has_discarded, "discarded: {mine:?} against {peer:?}");
