@@ -110,7 +110,8 @@ impl Operations {
                 | DiskOpKind::Zero { .. }
                 | DiskOpKind::Flush
                 | DiskOpKind::MetaRead { .. }
-                | DiskOpKind::MetaWrite { .. } => Err(std_io::ErrorKind::NotConnected.into()),
+                | DiskOpKind::MetaWrite { .. }
+                | DiskOpKind::IsZero { .. } => Err(std_io::ErrorKind::NotConnected.into()),
             };
             return Some(finished(resource, &op, result));
         };

@@ -125,8 +125,9 @@ impl World {
         let DiskOp { volume, generation, token, kind } = op;
         let volume = usize::from(volume.0);
         let Some(target) = self.nodes.get_mut(node) else { return Ok(()) };
-        let is_open = target.opened[volume] == Some(generation);
-        if !is_open && !matches!(kind, DiskOpKind::Merge { .. }) {
+        // A merge is on no disk.
+        let on_disk = !matches!(kind, DiskOpKind::Merge { .. });
+        if on_disk && target.opened[volume] != Some(generation) {
             let text = format!("node {node} uses a disk that is not open: {kind:?}");
             return Err(Violation::new("disk contract", text));
         }
@@ -135,10 +136,7 @@ impl World {
             self.tell(Some(node), format_args!("disk {volume} {token:?} {text}"));
         }
         let target = &mut self.nodes[node];
-        let (key, mut delay) = target.disks[volume].issue(kind, &mut target.prng);
-        if !is_open {
-            delay = 0; // a merge is on no disk, and over at once
-        }
+        let (key, delay) = target.disks[volume].issue(kind, &mut target.prng);
         let life = target.life;
         let event = Event::Disk { node, life, volume, generation, token, key };
         self.clock.after(delay, event);

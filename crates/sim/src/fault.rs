@@ -81,6 +81,7 @@ enum Fault {
     Pause,
     Rot,
     Verify,
+    Monkey,
 }
 
 impl World {
@@ -140,6 +141,7 @@ impl World {
             Fault::Pause => self.plan_pause(node)?,
             Fault::Rot => self.rot(),
             Fault::Verify => self.plan_verify(node)?,
+            Fault::Monkey => self.plan_monkey(node)?,
         }
         Ok(())
     }
@@ -171,6 +173,7 @@ impl World {
             (weights.pause, Fault::Pause),
             (weights.rot, Fault::Rot),
             (weights.verify, Fault::Verify),
+            (weights.monkey, Fault::Monkey),
         ];
         let total = table.iter().map(|(weight, _)| weight).sum();
         if total == 0 {

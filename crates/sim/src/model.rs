@@ -104,6 +104,10 @@ pub struct NodeModel {
     pub target_floor: Vec<WriteId>,
     /// An operator gave this node's data up.
     pub released: bool,
+    /// What it wrote apart is being copied to the peer, and it has written nothing apart since.
+    pub hands_over: bool,
+    /// An operator gave this node's data up for the next handshake.
+    pub discards: bool,
     /// The peer was promoted while they were apart: what only this node has is given up.
     pub failed_over: bool,
     /// It replied to writes of its own while apart: a generation of its own for certain.
@@ -327,6 +331,20 @@ impl VolumeModel {
         }
     }
 
+    /// The data of `node` were declared the newest: a target's, for all that they are worth.
+    pub fn forced(&mut self, node: usize) {
+        let [a, b] = &mut self.nodes;
+        let (node, other) = if node == 0 { (a, b) } else { (b, a) };
+        if node.target {
+            node.target = false;
+            node.volatile.fill(0);
+            node.stable.fill(0);
+        }
+        node.read.fill(0);
+        node.may_have_forked = true;
+        other.released = true;
+    }
+
     /// Node `target` has become equal to the other one, whose word now counts. If they are not
     /// `linked` any more, the other one may have gone on alone since.
     pub fn became_equal(
@@ -361,6 +379,8 @@ impl VolumeModel {
         target.agreed();
         if linked {
             source.agreed();
+        } else if source.hands_over {
+            source.forked = false;
         }
     }
 }
@@ -375,6 +395,8 @@ impl NodeModel {
             target: false,
             target_floor: Vec::new(),
             released: false,
+            hands_over: false,
+            discards: false,
             failed_over: false,
             forked: false,
             may_have_forked: false,
@@ -402,6 +424,7 @@ impl NodeModel {
     /// It holds what its peer holds: what it did apart, or lost, does not count any more.
     fn agreed(&mut self) {
         self.released = false;
+        self.discards = false;
         self.failed_over = false;
         self.forked = false;
         self.may_have_forked = false;

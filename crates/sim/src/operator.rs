@@ -16,6 +16,7 @@ use crate::event::Event;
 use crate::node::{Node, node_id, volume_number};
 use crate::world::{Phase, World};
 
+mod monkey;
 mod plan;
 pub mod suspend;
 
@@ -49,6 +50,10 @@ pub struct Operator {
     /// Since when both live and are apart though nothing is cut and nobody wants it.
     stuck_since: Option<u64>,
     cuts: [u64; 2],
+    /// What commands under way have made the model let go of: node and volume.
+    released: BTreeMap<u64, (usize, usize)>,
+    /// Since when both are connected and nobody has good data.
+    hopeless_since: Option<u64>,
 }
 
 impl Operator {
@@ -128,6 +133,7 @@ impl World {
         let now = self.clock.now();
         self.trace.mark(now, id);
         self.operator.pending.insert(id, (node, command, now));
+        self.release_for(id, node, command);
         self.input(node, |core, now| core.handle_command(CommandId(id), command, now))?;
         Ok(())
     }
@@ -146,10 +152,14 @@ impl World {
         assert_eq!(on, node, "commands end where they were given");
         let word = result.as_ref().map_or_else(ToString::to_string, |()| "done".into());
         self.tell(Some(node), format_args!("command {id}: {word}"));
+        self.release_ends(id, result.is_ok());
         match (command, result.is_ok()) {
             (Command::Primary { .. }, true) => {
                 self.operator.preferred = None;
-                self.promoted(node)?;
+                // One that was Primary already goes on as it did.
+                if self.nodes[node].view.role != Role::Primary {
+                    self.promoted(node)?;
+                }
             }
             (Command::Primary { .. }, false) => self.operator.preferred = None,
             (Command::Secondary { .. }, true) => {
@@ -162,10 +172,6 @@ impl World {
             }
             (Command::Down { .. }, true) => {
                 self.operator.going_down[node] = true;
-            }
-            (Command::Invalidate { volume, .. }, false) => {
-                // Nothing has been marked: the node owes what it did.
-                self.model.volumes[usize::from(volume.0)].nodes[node].released = false;
             }
             (Command::SuspendIo, true) => self.suspended(node),
             (
@@ -201,6 +207,7 @@ impl World {
         }
         self.tend_split_brain()?;
         self.tend_refusal()?;
+        self.tend_hopeless()?;
         self.tend_roles()?;
         self.tend_findings()?;
         self.next_phase()

@@ -139,6 +139,8 @@ pub struct FaultWeights {
     pub rot: u64,
     /// The operator has a volume verified, or stops that.
     pub verify: u64,
+    /// Any command is given, whatever the states.
+    pub monkey: u64,
 }
 
 impl Profile {
@@ -240,6 +242,7 @@ impl FaultWeights {
             pause: weight(400),
             rot: weight(250),
             verify: weight(350),
+            monkey: weight(150) * 3,
         }
     }
 }

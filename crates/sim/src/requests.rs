@@ -211,7 +211,11 @@ impl World {
                 // it acks what it has not written.
                 let alone = pending.session.is_none()
                     || (self.model.protocol != Protocol::B && self.lacks(1 - node, id));
-                self.model.volumes[volume].nodes[node].forked |= apart && writes && alone;
+                if apart && writes && alone {
+                    let owes = &mut self.model.volumes[volume].nodes[node];
+                    owes.forked = true;
+                    owes.hands_over = false;
+                }
             }
             Kind::Flush { covered, submitted } => {
                 self.model.flushed(volume, node, covered, own, replicated);

@@ -43,6 +43,12 @@ impl World {
         }
         let sessions = self.nodes.each_ref().map(|node| node.session.map(|(_, key)| key));
         let same_link = sessions[0].is_some() && sessions[0] == sessions[1];
+        for (volume, (was, is)) in before.volumes.iter().zip(&view.volumes).enumerate() {
+            let good = [was, is].map(|volume| volume.disk == DiskState::UpToDate);
+            if good == [false, true] && !view.is_established(volume) {
+                self.saw_forced(node, volume);
+            }
+        }
         let Self { model, nodes, .. } = self;
         let contents = |node: usize, volume: usize| nodes[node].disks[volume].contents();
         transition::check(model, node, &before, &view, &nodes[1 - node].view, same_link, contents)
@@ -59,7 +65,8 @@ impl World {
         }
         for volume in 0..volumes {
             self.check_floor(node, volume, "promoted")?;
-            if follows {
+            let has_disk = self.nodes[node].view.volumes[volume].disk == DiskState::UpToDate;
+            if follows && has_disk {
                 // The old Primary's replies lie before the promotion in the stream, in A too.
                 self.model.volumes[volume].source_done(1 - node, Protocol::C);
             }

@@ -32,6 +32,11 @@ pub fn check<'a>(
     if (0..after.volumes.len()).any(|volume| turns_target(before, after, volume)) {
         release_by_policy(model, node, after.role, peer.role);
     }
+    if after.is_connected() && !before.is_connected() {
+        for volume in &mut model.volumes {
+            volume.nodes[node].discards = false;
+        }
+    }
     for volume in 0..after.volumes.len() {
         // One that is Ahead tells its peer where it writes, not what.
         let alone =
@@ -45,6 +50,7 @@ pub fn check<'a>(
         }
         if after.is_target(volume) && !before.is_target(volume) {
             let source = model.volumes[volume].nodes[1 - node].volatile.clone();
+            model.volumes[volume].nodes[1 - node].hands_over = true;
             model.volumes[volume].nodes[node].begin_target(&source);
             // What the source wrote apart this node gets; before that it is good for nothing.
             model.volumes[volume].nodes[1 - node].forked = false;
@@ -121,6 +127,9 @@ fn direction(
     let nodes = &model.volumes[volume].nodes;
     let (target, giver) = (&nodes[node], &nodes[1 - node]);
     if target.released {
+        return Ok(());
+    }
+    if target.discards {
         return Ok(());
     }
     if target.forked && giver.forked {

@@ -46,12 +46,10 @@ impl World {
         let reset_bitmap = true;
         if self.profile.both_invalidate > 0 && self.prng.per_mille(self.profile.both_invalidate) {
             for node in [node, 1 - node] {
-                self.model.volumes[index].nodes[node].released = true;
                 self.command(node, Command::Invalidate { volume, reset_bitmap })?;
             }
             return Ok(());
         }
-        self.model.volumes[index].nodes[node].released = true;
         if self.prng.per_mille(500) {
             return self.command(node, Command::Invalidate { volume, reset_bitmap });
         }
