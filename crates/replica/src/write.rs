@@ -200,6 +200,8 @@ impl Resource {
         }
         self.write_mut(key).stage = Stage::Gated;
         self.gated.push_back(key);
+        // Where I/O is frozen nobody else takes out a write whose client is gone.
+        self.unsettled |= self.is_suspended();
     }
 
     /// Lets waiting writes go, in order, as far as the gate allows.
