@@ -111,7 +111,8 @@ impl Operations {
                 | DiskOpKind::Flush
                 | DiskOpKind::MetaRead { .. }
                 | DiskOpKind::MetaWrite { .. }
-                | DiskOpKind::IsZero { .. } => Err(std_io::ErrorKind::NotConnected.into()),
+                | DiskOpKind::IsZero { .. }
+                | DiskOpKind::Digest { .. } => Err(std_io::ErrorKind::NotConnected.into()),
             };
             return Some(finished(resource, &op, result));
         };

@@ -33,6 +33,7 @@ mod generation;
 mod handshake;
 mod invalidate;
 mod leave;
+mod notice;
 mod outbound;
 mod peer_device;
 mod peer_read;

@@ -6,7 +6,7 @@ use tandem_wire::{ByteRange, NodeId, Packet, Role, VolumeNumber};
 
 use crate::action::{
     Action, AttachGeneration, ClientId, Command, CommandId, DiskCompletion, DiskOp, DiskOpKind,
-    Event, Handler, LinkDown, LinkEvent, LinkSession, News, OpenedDisk, Severity,
+    LinkDown, LinkEvent, LinkSession, OpenedDisk,
 };
 use crate::config::{Config, PeerConfig, VolumeConfig};
 use crate::connection::Connection;
@@ -387,59 +387,6 @@ impl Resource {
 
     pub(crate) fn push(&mut self, action: Action) {
         self.actions.push_back(action);
-    }
-
-    /// Tells operators something.
-    pub(crate) fn note(
-        &mut self,
-        volume: Option<VolumeIndex>,
-        peer: Option<PeerIndex>,
-        severity: Severity,
-        text: String,
-    ) {
-        let volume = volume.map(|volume| self.volumes[volume].number);
-        let peer = peer.map(|peer| self.connections[peer].config.node_id);
-        self.push(Action::Notify(Event {
-            volume,
-            peer,
-            severity,
-            handler: None,
-            text,
-            news: None,
-        }));
-    }
-
-    /// Tells operators something that they may have a program for.
-    pub(crate) fn call(
-        &mut self,
-        handler: Handler,
-        volume: Option<VolumeIndex>,
-        peer: PeerIndex,
-        text: String,
-    ) {
-        let volume = volume.map(|volume| self.volumes[volume].number);
-        let peer = Some(self.connections[peer].config.node_id);
-        let (severity, handler) = (Severity::Error, Some(handler));
-        self.push(Action::Notify(Event { volume, peer, severity, handler, text, news: None }));
-    }
-
-    /// Tells operators, and programs too.
-    pub(crate) fn tell(
-        &mut self,
-        volume: VolumeIndex,
-        peer: PeerIndex,
-        severity: Severity,
-        text: String,
-        news: News,
-    ) {
-        let volume = Some(self.volumes[volume].number);
-        let peer = Some(self.connections[peer].config.node_id);
-        let handler = match news {
-            News::VerifyDone { found_blocks: 1.., .. } => Some(Handler::OutOfSync),
-            News::VerifyDone { found_blocks: 0, .. } | News::BlocksDiffer(_) => None,
-        };
-        let news = Some(news);
-        self.push(Action::Notify(Event { volume, peer, severity, handler, text, news }));
     }
 
     /// Issues a disk operation.

@@ -15,6 +15,8 @@ use crate::types::{
     ByteRange, DiskState, HISTORY_LEN, Protocol, ReplicationState, Role, Uuid, VolumeNumber,
 };
 
+mod lane;
+
 /// Names one request on the link; drawn by its sender, unique in one session and direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub u64);
@@ -451,53 +453,6 @@ impl Packet {
             Self::OvReply { .. } => "OvReply",
             Self::OvResult(..) => "OvResult",
             Self::NegOvReply { .. } => "NegOvReply",
-        }
-    }
-
-    /// The queue this packet waits in.
-    pub fn lane(&self) -> Lane {
-        match self {
-            Self::BitmapAck(_)
-            | Self::RsWriteAck { .. }
-            | Self::RecvAck { .. }
-            | Self::WriteAck { .. }
-            | Self::NegAck { .. }
-            | Self::FlushAck { .. }
-            | Self::NegFlushAck { .. }
-            | Self::BarrierAck(_)
-            | Self::Ping
-            | Self::PingAck => Lane::Ack,
-            Self::Protocol(_)
-            | Self::Sizes(..)
-            | Self::Uuids(..)
-            | Self::State(..)
-            | Self::Verdict(..)
-            | Self::SyncUuid(..)
-            | Self::Bitmap { .. }
-            | Self::SyncDone(..)
-            | Self::CatchUp(..)
-            | Self::Prepare { .. }
-            | Self::PrepareReply { .. }
-            | Self::Commit { .. }
-            | Self::Abort { .. }
-            | Self::Invalidate { .. }
-            | Self::Write(_)
-            | Self::Flush { .. }
-            | Self::Barrier(_)
-            | Self::OutOfSync(..)
-            | Self::DataRequest { .. }
-            | Self::DataReply { .. }
-            | Self::NegDataReply { .. }
-            | Self::RsDataRequest { .. }
-            | Self::RsDataReply { .. }
-            | Self::NegRsDataReply { .. }
-            | Self::RsDeallocated { .. }
-            | Self::CsumRsRequest { .. }
-            | Self::RsIsInSync { .. }
-            | Self::OvRequest { .. }
-            | Self::OvReply { .. }
-            | Self::OvResult(..)
-            | Self::NegOvReply { .. } => Lane::Data,
         }
     }
 }

@@ -1,0 +1,60 @@
+//! What is told to operators and to programs as it happens.
+
+use crate::action::{Action, Event, Handler, News, Severity};
+use crate::peers::{PeerIndex, VolumeIndex};
+use crate::resource::Resource;
+
+impl Resource {
+    /// Tells operators something.
+    pub(crate) fn note(
+        &mut self,
+        volume: Option<VolumeIndex>,
+        peer: Option<PeerIndex>,
+        severity: Severity,
+        text: String,
+    ) {
+        let volume = volume.map(|volume| self.volumes[volume].number);
+        let peer = peer.map(|peer| self.connections[peer].config.node_id);
+        self.push(Action::Notify(Event {
+            volume,
+            peer,
+            severity,
+            handler: None,
+            text,
+            news: None,
+        }));
+    }
+
+    /// Tells operators something that they may have a program for.
+    pub(crate) fn call(
+        &mut self,
+        handler: Handler,
+        volume: Option<VolumeIndex>,
+        peer: PeerIndex,
+        text: String,
+    ) {
+        let volume = volume.map(|volume| self.volumes[volume].number);
+        let peer = Some(self.connections[peer].config.node_id);
+        let (severity, handler) = (Severity::Error, Some(handler));
+        self.push(Action::Notify(Event { volume, peer, severity, handler, text, news: None }));
+    }
+
+    /// Tells operators, and programs too.
+    pub(crate) fn tell(
+        &mut self,
+        volume: VolumeIndex,
+        peer: PeerIndex,
+        severity: Severity,
+        text: String,
+        news: News,
+    ) {
+        let volume = Some(self.volumes[volume].number);
+        let peer = Some(self.connections[peer].config.node_id);
+        let handler = match news {
+            News::VerifyDone { found_blocks: 1.., .. } => Some(Handler::OutOfSync),
+            News::VerifyDone { found_blocks: 0, .. } | News::BlocksDiffer(_) => None,
+        };
+        let news = Some(news);
+        self.push(Action::Notify(Event { volume, peer, severity, handler, text, news }));
+    }
+}
