@@ -16,6 +16,9 @@ use crate::node::{node_id, volume_number};
 use crate::stamp::{BLOCK_SECTORS, SECTOR};
 use crate::world::{Phase, World};
 
+/// Times in a thousand that an operator who verifies at all does so when he looks around.
+const EAGERNESS: u64 = 60;
+
 /// Blocks that the runs under way have reported.
 #[derive(Debug, Default)]
 pub struct Verifies {
@@ -79,6 +82,9 @@ impl World {
         self.faults.commands += 1;
         let (peer, number) = (node_id(1 - node), volume_number(volume));
         if view.volumes[volume].verifying == Some(ReplicationState::VerifyS) {
+            if !self.prng.per_mille(300) {
+                return Ok(());
+            }
             return self.command(node, Command::StopVerify { volume: number, peer });
         }
         let size = view.volumes[volume].size.max(1);
@@ -92,6 +98,11 @@ impl World {
     /// verified that has something to be found.
     pub(crate) fn tend_findings(&mut self) -> Result<(), Violation> {
         let healing = self.phase == Phase::Heal;
+        let eager = self.phase == Phase::Load && self.profile.faults.verify > 0;
+        if eager && self.prng.per_mille(EAGERNESS) {
+            let node = self.prng.index(2);
+            self.plan_verify(node)?;
+        }
         let busy = (0..2).any(|node| self.operator.is_busy(node));
         let chance = if healing { 1000 } else { 30 };
         if self.phase == Phase::Setup || busy || !self.prng.per_mille(chance) {
