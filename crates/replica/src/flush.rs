@@ -9,6 +9,7 @@ use bytes::Bytes;
 use tandem_wire::{DiskState, Packet, Protocol, RequestId};
 
 use crate::action::{Action, ClientId, Cookie, DiskOpKind, Request, RequestOp};
+use crate::connection::Connection;
 use crate::error::{DiskError, RequestError};
 use crate::outbound::MarkKind;
 use crate::peers::{PeerIndex, PeerSet, VolumeIndex};
@@ -63,6 +64,8 @@ pub(crate) struct ClientFlush {
     on_peer: bool,
     /// A peer that was lost may not have what is before it: as for a write.
     apart: bool,
+    /// A peer was asked to flush whose link still stands.
+    asked: bool,
 }
 
 impl Resource {
@@ -147,6 +150,7 @@ impl Resource {
             awaiting: PeerSet::default(),
             on_peer: false,
             apart: false,
+            asked: false,
         });
         self.volumes[volume].counters.upper_pending += 1;
         for peer in self.peer_indexes() {
@@ -159,6 +163,7 @@ impl Resource {
             let epoch = self.connections[peer].outbound.mark_flush(id);
             self.connections[peer].expect_answer(self.now);
             self.send(peer, Packet::Flush { id, epoch });
+            self.flush_mut(key).asked = true;
             let awaited = self.connections[peer].session_protocol() == Protocol::C;
             if awaited && self.replicates(peer, volume) {
                 self.flush_mut(key).awaiting.insert(peer);
@@ -201,6 +206,7 @@ impl Resource {
             if flush.awaiting.remove(peer) {
                 flush.apart = true;
             }
+            flush.asked = false;
             self.settle_flush(key);
         }
     }
@@ -214,6 +220,15 @@ impl Resource {
             }
         }
         self.flushes_generation_settled(volume);
+    }
+
+    /// Flushes that waited for what a handshake brings.
+    pub(crate) fn retry_flushes(&mut self) {
+        if !self.flushes.is_empty() {
+            for volume in self.volume_indexes() {
+                self.flushes_generation_settled(volume);
+            }
+        }
     }
 
     /// Flushes that waited for a generation.
@@ -235,14 +250,19 @@ impl Resource {
         if !flush.awaiting.is_empty() {
             return;
         }
-        let ClientFlush { client, cookie, volume, apart, on_peer, .. } = *flush;
+        let ClientFlush { client, cookie, volume, apart, on_peer, asked, .. } = *flush;
         let good_disk = self.volumes[volume].disk_state() == DiskState::UpToDate;
         let durable = on_peer || (local.is_ok() && good_disk);
         let mark = MarkKind::Flush(RequestId(key.to_bits()));
         if !durable && self.connections.iter().any(|peer| peer.outbound.has_mark(mark)) {
             return; // A and B promise the local disk only; without a good one a peer's must do
         }
-        let again = !durable && self.tries_again(client, volume);
+        if !durable && self.connections.iter().any(Connection::holds_requests) {
+            return; // a handshake will show who has good data
+        }
+        // It came while no peer could be asked; one with good data is there.
+        let unasked = !asked && self.has_data(volume) && self.clients.contains_key(&client);
+        let again = !durable && (unasked || self.tries_again(client, volume));
         if !again && !self.may_answer(client, volume, apart) {
             return;
         }

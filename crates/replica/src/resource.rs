@@ -383,6 +383,7 @@ impl Resource {
         self.advance_down();
         self.advance_suspension();
         self.retry_reads(None);
+        self.retry_flushes();
     }
 
     pub(crate) fn push(&mut self, action: Action) {

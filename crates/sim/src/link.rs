@@ -314,6 +314,11 @@ impl SimLink {
         self.sessions.values().flat_map(|session| &session.streams).all(Stream::is_idle)
     }
 
+    /// The same of one session.
+    pub fn is_session_idle(&self, key: u64) -> bool {
+        self.sessions.get(&key).is_none_or(|session| session.streams.iter().all(Stream::is_idle))
+    }
+
     /// The time one message takes.
     pub fn delay(&mut self) -> u64 {
         self.prng.log_between(self.pace.low, self.pace.high)

@@ -242,7 +242,7 @@ impl FaultWeights {
             pause: weight(400),
             rot: weight(250),
             verify: weight(350),
-            monkey: weight(150) * 3,
+            monkey: 0,
         }
     }
 }
