@@ -145,12 +145,14 @@ fn digests_are_made_as_far_as_a_turn_has_time() {
     for _ in 0..3 {
         assert!(bench.start(DiskOpKind::Digest { data: data.clone() }).is_none());
     }
-    for left in [true, true, false] {
+    for (token, left) in [(1, true), (2, true), (3, false)] {
         let mut finished = Vec::new();
         bench.operations.digest(&mut bench.io, &mut finished);
         assert_eq!(bench.operations.has_digests(), left);
         let finished = finished.pop().unwrap();
-        assert_eq!(bench.check(finished).unwrap(), tandem_replica::digest::of_blocks(&data));
+        assert_eq!(finished.completion.token, DiskToken(token), "oldest first");
+        let digests = finished.completion.result.unwrap();
+        assert_eq!(digests, tandem_replica::digest::of_blocks(&data));
     }
 }
 
