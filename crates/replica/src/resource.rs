@@ -8,7 +8,7 @@ use crate::action::{
     Action, AttachGeneration, ClientId, Command, CommandId, DiskCompletion, DiskOp, DiskOpKind,
     LinkDown, LinkEvent, LinkSession, OpenedDisk,
 };
-use crate::config::{Config, PeerConfig, VolumeConfig};
+use crate::config::{Config, PeerConfig};
 use crate::connection::Connection;
 use crate::detach::Detaching;
 use crate::entropy::Entropy;
@@ -299,18 +299,6 @@ impl Resource {
         self.begin_input(now);
         if let Some(index) = self.peer_by_node(peer.node_id) {
             self.connections[index].config = peer;
-        }
-        self.unsettled = true;
-        self.settle();
-    }
-
-    /// New options of a volume: those of its resyncs; the others hold from its making.
-    pub fn update_volume(&mut self, config: VolumeConfig, now: Instant) {
-        self.begin_input(now);
-        if let Some(index) = self.volume_by_number(config.number) {
-            let volume = &mut self.volumes[index];
-            volume.config.discard_granularity_bytes = config.discard_granularity_bytes;
-            volume.config.resync_after = config.resync_after;
         }
         self.unsettled = true;
         self.settle();

@@ -239,7 +239,7 @@ impl FaultWeights {
             kill_client: weight(400),
             suspend: weight(300),
             detach_primary: weight(150),
-            pause: weight(400),
+            pause: weight(600),
             rot: weight(250),
             verify: weight(350),
             monkey: 0,

@@ -189,3 +189,20 @@ fn what_finds_no_buffer_goes_on_when_there_is_one() {
     }
     assert_eq!(bench.check(ended.unwrap()), Ok(Bytes::from(vec![7; MIB])));
 }
+
+#[test]
+fn only_zeroes_are_zero() {
+    let mut bench = Bench::new();
+    for len in [1, 63, 64, 65, 4096, 262_144] {
+        for at in [None, Some(0), Some(len / 2), Some(len - 1)] {
+            let mut data = vec![0; len];
+            if let Some(at) = at {
+                data[at] = 0x80;
+            }
+            let data = Bytes::from(data);
+            let found = bench.run(DiskOpKind::IsZero { data: data.clone() }).unwrap();
+            let expected = if at.is_none() { Bytes::new() } else { data };
+            assert_eq!(found, expected, "{at:?} of {len}");
+        }
+    }
+}

@@ -9,6 +9,7 @@
 use tandem_wire::VolumeNumber;
 
 use crate::action::{Action, CommandId};
+use crate::config::VolumeConfig;
 use crate::error::CommandError;
 use crate::peer_device::Replication;
 use crate::peers::{PeerIndex, VolumeIndex};
@@ -25,6 +26,18 @@ impl Resource {
             self.volumes[volume].resync_blocked = blocked;
             self.unsettled = true;
         }
+        self.settle();
+    }
+
+    /// New options of a volume: those of its resyncs; the others hold from its making.
+    pub fn update_volume(&mut self, config: VolumeConfig, now: Instant) {
+        self.begin_input(now);
+        if let Some(index) = self.volume_by_number(config.number) {
+            let volume = &mut self.volumes[index];
+            volume.config.discard_granularity_bytes = config.discard_granularity_bytes;
+            volume.config.resync_after = config.resync_after;
+        }
+        self.unsettled = true;
         self.settle();
     }
 
