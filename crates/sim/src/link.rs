@@ -13,12 +13,15 @@ use bytes::Bytes;
 use tandem_replica::LinkSession;
 use tandem_wire::{Encoder, Lane, Packet, StreamDecoder};
 
-use crate::clock::{Clock, MICROS};
+use crate::clock::{Clock, MICROS, MILLIS};
 use crate::event::Event;
 use crate::prng::Prng;
 
 /// Bytes in flight of one direction, above which packets wait at the sender.
 const WINDOW_BYTES: usize = 256 << 10;
+
+/// The most of a frame that arrives at once is what takes so long to arrive.
+const PART_TIME: u64 = 50 * MILLIS;
 
 /// The network.
 #[derive(Debug)]
@@ -43,6 +46,13 @@ pub struct LinkPace {
     pub per_kib: u64,
     /// Times in a thousand that a frame arrives in several parts.
     pub split: u64,
+}
+
+impl LinkPace {
+    /// Whether applications can fill it.
+    pub fn is_narrow(&self) -> bool {
+        self.per_kib > 20 * MICROS
+    }
 }
 
 /// What a direction's bytes suffer for a while.
@@ -348,20 +358,27 @@ impl SimLink {
                 return;
             };
             let frame = stream.encoder.encode(&packet);
-            let payload = frame.payload.as_ref().map_or(0, Bytes::len) as u64;
             let way = self.prng.log_between(self.pace.low, self.pace.high);
             let Slowness { delay, factor } = self.slow[from];
-            let begins = stream.free_at.max(clock.now());
-            stream.free_at = begins + payload * self.pace.per_kib * factor / 1024;
-            let at = stream.free_at + way + delay;
-            stream.last_at = stream.last_at.max(at);
-            let header = Bytes::copy_from_slice(&frame.header);
-            for bytes in [Some(header), frame.payload].into_iter().flatten() {
-                stream.fly(bytes, self.pace.split, &mut self.prng);
+            let per_kib = self.pace.per_kib * factor;
+            stream.free_at = stream.free_at.max(clock.now());
+            let mut rest = frame.payload.unwrap_or_default();
+            let mut part = Bytes::copy_from_slice(&frame.header);
+            while !part.is_empty() {
+                stream.last_at = stream.last_at.max(stream.free_at + way + delay);
+                stream.fly(part, self.pace.split, &mut self.prng);
                 clock.at(stream.last_at, Event::Arrive { session: key, from });
+                // What takes long does not come all at once.
+                part = rest.split_to(rest.len().min(bytes_within(PART_TIME, per_kib)));
+                stream.free_at += part.len() as u64 * per_kib / 1024;
             }
         }
     }
+}
+
+/// Bytes that arrive in `time`, of which each KiB takes `per_kib` nanoseconds.
+fn bytes_within(time: u64, per_kib: u64) -> usize {
+    usize::try_from(time * 1024 / per_kib.max(1)).expect("64 bits").max(512)
 }
 
 impl Slowness {
