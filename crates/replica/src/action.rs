@@ -281,7 +281,7 @@ pub enum Command {
     },
     /// Demote, disconnect, detach: the resource can be dropped when this is done.
     Down {
-        /// Close clients that are still connected.
+        /// Close clients that are still connected, and leave a Primary that has no other good data.
         force: bool,
     },
     /// Freeze the application's I/O on this node; ends when nothing is in flight.
@@ -312,7 +312,7 @@ pub enum Command {
         start: Option<u64>,
         /// First byte not to compare; `None` is the end.
         stop: Option<u64>,
-        /// Resync what was found when the run is done.
+        /// Resync what is out of sync when the run is done, found by it or before.
         repair: bool,
     },
     /// Stop comparing.

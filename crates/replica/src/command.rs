@@ -117,14 +117,22 @@ impl Resource {
         if !self.clients.is_empty() && !force {
             return Err(CommandError::InUse { clients: self.clients.len() });
         }
-        self.down = Some(id);
+        self.down = Some(Down { command: id, force });
         self.unsettled = true;
         Ok(())
     }
 
+    /// The peer cannot do without this node.
+    pub(crate) fn down_refused(&mut self, peer: PeerIndex, text: String) {
+        match self.down.take_if(|down| !down.force) {
+            Some(down) => self.done(down.command, Err(CommandError::Refused(text))),
+            None => self.drop_to_standalone(peer, "disconnected by the operator"),
+        }
+    }
+
     /// Takes `down` on: demote, disconnect, detach.
     pub(crate) fn advance_down(&mut self) {
-        let Some(command) = self.down else { return };
+        let Some(Down { command, .. }) = self.down else { return };
         if self.role == Role::Primary {
             if self.role_change.is_none() {
                 self.begin_demotion(None, true);
@@ -167,4 +175,12 @@ impl Resource {
             self.done(id, result);
         }
     }
+}
+
+/// A `down` under way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Down {
+    command: CommandId,
+    /// Clients and peers bear it.
+    force: bool,
 }

@@ -85,6 +85,9 @@ impl Resource {
             // Both leave: each does for itself what is to be done.
             return self.send(peer, Packet::PrepareReply { id, vote: Vote::Yes });
         }
+        if self.can_do_without(peer).is_err() {
+            return self.send(peer, Packet::PrepareReply { id, vote: Vote::NeedUpToDate });
+        }
         let tickets = if self.connections[peer].peer_role == Role::Primary {
             self.outdate_all()
         } else {
@@ -94,13 +97,26 @@ impl Resource {
     }
 
     /// The peer's answer to this node's leaving. False where nothing of that name is open.
-    pub(crate) fn leaving_vote(&mut self, peer: PeerIndex, id: RequestId, _vote: Vote) -> bool {
+    pub(crate) fn leaving_vote(&mut self, peer: PeerIndex, id: RequestId, vote: Vote) -> bool {
         let session = self.connections[peer].session_mut().expect("packets come on a session");
         let Some(Leaving::Asking { command, id: open, .. }) = session.leaving else {
             return false;
         };
         if open != id {
             return false;
+        }
+        if vote == Vote::NeedUpToDate {
+            session.leaving = None;
+            let name = &self.connections[peer].config.name;
+            let text = format!(
+                "{name} is Primary and this node has the only good copy; demote {name} first, or \
+                 use --force"
+            );
+            match command {
+                Some(command) => self.done(command, Err(CommandError::Refused(text))),
+                None => self.down_refused(peer, text),
+            }
+            return true;
         }
         let tickets = if self.connections[peer].peer_role == Role::Primary {
             self.outdate_all()

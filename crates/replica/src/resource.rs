@@ -58,7 +58,7 @@ pub struct Resource {
     pub(crate) gated: VecDeque<Key>,
     pub(crate) invalidations: Vec<Invalidation>,
     pub(crate) detaching: Vec<Detaching>,
-    pub(crate) down: Option<CommandId>,
+    pub(crate) down: Option<crate::command::Down>,
     pub(crate) suspension: Suspension,
     /// Names of prepares.
     pub(crate) next_request: u64,

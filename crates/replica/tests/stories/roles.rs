@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tandem_replica::wire::{ByteRange, DiskState, NodeId, Protocol};
-use tandem_replica::{Command, RequestOp};
+use tandem_replica::{Command, ConnectionState, RequestOp};
 
 use crate::pair::{CLIENT, Pair, data_writes, meta_writes, reads};
 use crate::stage::{VOLUME, assert_in_sync, connection, disks, promote, short, start_write};
@@ -123,4 +123,28 @@ fn down_ends_where_the_peer_is_not_there() {
     pair.kill(0);
     pair.run(Duration::from_secs(5));
     pair.command(1, Command::Down { force: false }).unwrap();
+}
+
+/// The Primary is being resynced from the node that is to leave.
+#[test]
+fn the_only_good_copy_does_not_leave_a_primary() {
+    let mut pair = Pair::in_sync(1, Protocol::C);
+    pair.write(0, 0, &[1; 4096]);
+    pair.run(Duration::from_secs(2));
+    pair.hold[1] = reads;
+    pair.command(0, Command::Invalidate { volume: VOLUME, reset_bitmap: true }).unwrap();
+    assert_eq!(disks(&pair), [DiskState::Inconsistent, DiskState::UpToDate]);
+    for command in
+        [Command::Disconnect { peer: NodeId(0), force: false }, Command::Down { force: false }]
+    {
+        let refused = pair.command(1, command);
+        assert!(refused.is_err(), "{command:?} leaves a Primary without data");
+        assert_eq!(disks(&pair)[1], DiskState::UpToDate, "{command:?}");
+        assert_eq!(connection(&pair, 0).state, ConnectionState::Connected);
+    }
+    let down = pair.start(1, Command::Down { force: true });
+    pair.release(1);
+    pair.run(Duration::from_secs(1));
+    assert_eq!(pair.ended(1, down), Some(Ok(())));
+    assert_eq!(connection(&pair, 1).state, ConnectionState::StandAlone);
 }
