@@ -66,8 +66,7 @@ impl Resource {
             let advice = "clients use it and no connected peer has UpToDate data".to_owned();
             return Err(CommandError::NeedUpToDate { volume: number, disk, advice });
         }
-        let ticket = self.commit(volume, true);
-        self.detaching.push((volume, ticket, Some(command)));
+        self.save_for_detach(volume, Some(command));
         self.unsettled = true;
         Ok(())
     }
@@ -76,9 +75,40 @@ impl Resource {
     pub(crate) fn detach_for_down(&mut self, volume: VolumeIndex) {
         let under_way = self.detaching.iter().any(|(detaching, ..)| *detaching == volume);
         if self.volumes[volume].is_attached() && !under_way {
-            let ticket = self.commit(volume, true);
-            self.detaching.push((volume, ticket, None));
+            self.save_for_detach(volume, None);
         }
+    }
+
+    /// Saves what the disk must say while it is away: also, for each peer, whether it has all that
+    /// was received. The peer may be dead before it hears that the disk is gone, and this one a
+    /// survivor's (SEMANTICS rule 1).
+    fn save_for_detach(&mut self, volume: VolumeIndex, command: Option<CommandId>) {
+        for peer in self.peer_indexes() {
+            let drained = self.has_all_received(peer, volume);
+            if let Some(attached) = self.volumes[volume].attached_mut() {
+                attached.store.peer_mut(peer).flags.drained |= drained;
+            }
+        }
+        let ticket = self.commit(volume, true);
+        self.detaching.push((volume, ticket, command));
+    }
+
+    /// Takes back what has become wrong while it was being saved. False where all of it is right.
+    fn correct_drained(&mut self, volume: VolumeIndex) -> bool {
+        let mut corrected = false;
+        for peer in self.peer_indexes() {
+            let wrong = self.connections[peer].undrained && !self.has_all_received(peer, volume);
+            if let Some(attached) = self.volumes[volume].attached_mut() {
+                let drained = &mut attached.store.peer_mut(peer).flags.drained;
+                corrected |= *drained && wrong;
+                *drained &= !wrong;
+            }
+        }
+        corrected
+    }
+
+    fn has_all_received(&self, peer: PeerIndex, volume: VolumeIndex) -> bool {
+        self.connections[peer].inbound.is_idle() && self.served(peer, volume)
     }
 
     /// Detaches whose metadata are durable, and disks that nothing uses any more.
@@ -88,6 +118,11 @@ impl Resource {
             .partition(|(volume, ticket, _)| self.all_durable(&[(*volume, *ticket)]));
         self.detaching = waiting;
         for (volume, _, command) in ready {
+            if self.correct_drained(volume) {
+                let ticket = self.commit(volume, true);
+                self.detaching.push((volume, ticket, command));
+                continue;
+            }
             self.give_up_disk(volume, false, command, "a disk was detached");
         }
         for volume in self.volume_indexes() {

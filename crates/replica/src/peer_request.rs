@@ -171,6 +171,7 @@ impl Resource {
         let segment = inbound.open_segment();
         segment.incomplete += 1;
         let segment = segment.number;
+        let disk = self.volumes[volume].usable_generation();
         let key = inbound.writes.insert(Incoming {
             volume,
             range: write.range,
@@ -179,11 +180,11 @@ impl Resource {
             epoch: write.epoch,
             fua: write.fua,
             segment,
-            disk: self.volumes[volume].usable_generation(),
+            disk,
             lock: None,
             granted: false,
         });
-        if connection.session_protocol() == Protocol::B {
+        if connection.session_protocol() == Protocol::B && disk.is_some() {
             self.send(peer, Packet::RecvAck { id: write.id });
         }
         // Who does not get it differs from here on: the sender too, where it has no disk.

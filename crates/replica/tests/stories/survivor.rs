@@ -60,6 +60,27 @@ fn a_survivor_is_known_after_a_session_without_its_disk() {
     assert_eq!(pair.nodes[1].devices[0][..4096], [1; 4096], "an acknowledged write is lost");
 }
 
+/// B: node 0 loses power; node 1's disk is detached before node 1 has noticed. It had written all
+/// that it received.
+#[test]
+fn a_survivor_is_known_after_its_disk_was_detached() {
+    let mut pair = Pair::in_sync(1, Protocol::B);
+    pair.write(0, 0, &[1; 4096]);
+    pair.run(Duration::from_secs(2));
+    pair.write(0, 0, &[2; 4096]);
+    pair.paused[0] = true;
+    pair.command(1, Command::Detach { volume: VOLUME, force: false }).unwrap();
+    pair.kill(0);
+    pair.lose_power(0, 0, &[1; 4096]);
+    pair.paused[0] = false;
+    pair.restart(0);
+    pair.run(Duration::from_secs(30));
+    pair.attach(1);
+    pair.run(Duration::from_secs(30));
+    assert_in_sync(&pair);
+    assert_eq!(pair.nodes[1].devices[0][0], 2, "an acknowledged write is lost");
+}
+
 /// A Primary whose disk was attached again crashes with writes that only it has.
 #[test]
 fn a_primary_that_got_its_disk_back_and_crashes_is_known_as_crashed() {
