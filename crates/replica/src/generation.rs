@@ -33,8 +33,12 @@ impl Resource {
     }
 
     /// Starts a new generation where a peer that is gone does not have all that was answered: what
-    /// had to wait while I/O was frozen.
+    /// had to wait while I/O was frozen. A Secondary has answered nothing: what differs there a
+    /// verify has found.
     pub(crate) fn rotate_where_different(&mut self, volume: VolumeIndex) {
+        if self.role != Role::Primary {
+            return;
+        }
         let Some(attached) = self.volumes[volume].attached() else { return };
         let mut bitmaps = self.peer_indexes().map(|peer| (peer, attached.bitmaps[peer].count()));
         if bitmaps.any(|(peer, bits)| bits > 0 && self.peer_lacks(peer, volume)) {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use tandem_replica::wire::{ByteRange, DiskState, Protocol};
+use tandem_replica::wire::{ByteRange, DiskState, NodeId, Protocol};
 use tandem_replica::{Command, OnNoData, RequestError, RequestOp, Suspended};
 
 use crate::pair::{CLIENT, Pair, data_writes, flushes, reads};
@@ -205,5 +205,23 @@ fn a_primary_without_data_does_not_go_on_with_a_copy_that_lost_power() {
     }
     pair.attach(0);
     pair.run(Duration::from_secs(30));
+    assert_in_sync(&pair);
+}
+
+/// A verify has found a difference; the Secondary's I/O, of which it has none, is frozen and thawed
+/// while it is alone.
+#[test]
+fn a_secondary_that_is_thawed_makes_no_generation() {
+    let mut pair = Pair::in_sync(1, Protocol::C);
+    pair.nodes[1].devices[0][8192] ^= 1;
+    let verify =
+        Command::Verify { volume: VOLUME, peer: NodeId(1), start: None, stop: None, repair: false };
+    pair.command(0, verify).unwrap();
+    short(&mut pair);
+    pair.cut();
+    pair.write(0, 0, &[5; 4096]);
+    pair.command(1, Command::SuspendIo).unwrap();
+    pair.command(1, Command::ResumeIo).unwrap();
+    pair.heal();
     assert_in_sync(&pair);
 }
