@@ -282,7 +282,14 @@ impl Resource {
             return self.ask_for_barriers();
         }
         for mut open in std::mem::take(&mut self.invalidations) {
-            if is_draining(&open) {
+            if let (Stage::Draining { id, .. }, Some(peer)) = (open.stage, open.peer) {
+                // Either disk may be gone meanwhile, and with it a copy that is needed.
+                if !self.volumes[open.volume].is_attached() || !self.serves(peer, open.volume) {
+                    let text = "a disk was detached meanwhile".to_owned();
+                    self.done(open.command, Err(CommandError::Refused(text)));
+                    self.send(peer, Packet::Abort { id });
+                    continue;
+                }
                 let ticket = self.mark_invalid(open.volume, open.peer, open.reset_bitmap);
                 open.stage = Stage::Marking(ticket);
             }

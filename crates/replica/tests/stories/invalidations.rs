@@ -5,7 +5,7 @@ use std::time::Duration;
 use tandem_replica::wire::{DiskState, NodeId, Packet, Protocol};
 use tandem_replica::{Command, CommandError};
 
-use crate::pair::{CLIENT, Pair, data_writes, meta_writes, reads};
+use crate::pair::{CLIENT, Pair, data_writes, flushes, meta_writes, reads};
 use crate::stage::{VOLUME, assert_in_sync, connection, disks, short, start_write};
 
 const ALL: Command = Command::Invalidate { volume: VOLUME, reset_bitmap: true };
@@ -49,6 +49,27 @@ fn of_two_that_cross_one_is_refused() {
         pair.release(0);
         pair.release(1);
         pair.run(Duration::from_secs(60));
+        assert_in_sync(&pair);
+    }
+}
+
+/// Either disk goes away while the Primary waits for what the peer has not durably yet.
+#[test]
+fn a_disk_detached_meanwhile_ends_an_invalidation() {
+    for node in 0..2 {
+        let mut pair = Pair::in_sync(1, Protocol::C);
+        pair.hold[1] = flushes;
+        pair.write(0, 0, &[1; 4096]);
+        let invalidate = pair.start(0, ALL);
+        let detach = pair.start(node, Command::Detach { volume: VOLUME, force: false });
+        pair.run(Duration::from_millis(100));
+        pair.release(1);
+        pair.run(Duration::from_secs(1));
+        assert_eq!(pair.ended(node, detach), Some(Ok(())));
+        assert!(pair.ended(0, invalidate).is_some_and(|ended| ended.is_err()), "node {node}");
+        assert_eq!(disks(&pair)[1 - node], DiskState::UpToDate, "the last good copy");
+        pair.attach(node);
+        pair.run(Duration::from_secs(30));
         assert_in_sync(&pair);
     }
 }
