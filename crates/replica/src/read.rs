@@ -64,6 +64,9 @@ impl Resource {
         let read = self.reads.get(key).expect("served before its end");
         let (volume, range) = (read.volume, read.range);
         if !read.local_failed && self.local_is_good(volume, range) {
+            if self.would_go_back(volume, range) {
+                return self.read_mut(key).source = Source::Waiting;
+            }
             self.read_mut(key).source = Source::Local;
             self.volumes[volume].counters.read_bytes += u64::from(range.len);
             return self.disk_op(volume, Purpose::Read(key), DiskOpKind::Read(range));
@@ -128,6 +131,31 @@ impl Resource {
                 self.is_sync_target(peer, volume)
                     && !attached.bitmaps[peer].any(range.offset, u64::from(range.len))
             })
+    }
+
+    /// A write is on its way to a disk that is not the one reads are sure to be served from.
+    pub(crate) fn note_shown_early(&mut self, volume: VolumeIndex, write: Key) {
+        let volume = &mut self.volumes[volume];
+        if volume.disk_state() != DiskState::UpToDate {
+            volume.shown_early.push(write);
+        }
+    }
+
+    /// This disk has ended a write: reads that waited for it go on.
+    pub(crate) fn shown_at_last(&mut self, volume: VolumeIndex, write: Key) {
+        let shown_early = &mut self.volumes[volume].shown_early;
+        if let Some(index) = shown_early.iter().position(|key| *key == write) {
+            shown_early.swap_remove(index);
+            self.unsettled = true;
+        }
+    }
+
+    /// Whether this disk may still show what was before a write that the peer has shown (INV-6).
+    fn would_go_back(&self, volume: VolumeIndex, range: ByteRange) -> bool {
+        self.volumes[volume].shown_early.iter().any(|key| {
+            let write = self.writes.get(*key).expect("in flight on the disk");
+            write.range.overlaps(range)
+        })
     }
 
     /// The local disk has answered.

@@ -148,10 +148,6 @@ impl Resync {
     }
 }
 
-fn overlaps(a: ByteRange, b: ByteRange) -> bool {
-    a.offset < b.end() && b.offset < a.end()
-}
-
 impl Resource {
     /// Blocks are to be copied from here on, by either end.
     pub(crate) fn begin_resync(&mut self, peer: PeerIndex, volume: VolumeIndex) {
@@ -204,7 +200,7 @@ impl Resource {
         Some(ResyncProgress { same_checksum_bytes: resync.same_bytes, ..progress })
     }
 
-    fn dirty_bytes(&self, peer: PeerIndex, volume: VolumeIndex) -> u64 {
+    pub(crate) fn dirty_bytes(&self, peer: PeerIndex, volume: VolumeIndex) -> u64 {
         self.dirty_blocks(peer, volume) * u64::from(BLOCK_BYTES)
     }
 
@@ -220,10 +216,10 @@ impl Resource {
     pub(crate) fn touch_resync(&mut self, peer: PeerIndex, volume: VolumeIndex, range: ByteRange) {
         let connection = &mut self.connections[peer];
         for (served, touched) in connection.devices[volume].resync.serving.values_mut() {
-            *touched |= overlaps(*served, range);
+            *touched |= served.overlaps(range);
         }
         for piece in connection.pieces.iter_mut() {
-            piece.touched |= piece.volume == volume && overlaps(piece.range, range);
+            piece.touched |= piece.volume == volume && piece.range.overlaps(range);
         }
     }
 

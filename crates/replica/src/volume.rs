@@ -157,6 +157,8 @@ pub(crate) struct Volume {
     /// The disk failed in the present input.
     pub(crate) failure: Option<String>,
     pub(crate) flusher: Flusher,
+    /// Writes of the application in flight on this disk that a read from a peer may have shown.
+    pub(crate) shown_early: Vec<Key>,
     /// Size of the export; 0 while unknown.
     pub(crate) size_bytes: u64,
     pub(crate) counters: Counters,
@@ -177,6 +179,7 @@ impl Volume {
             rotation: None,
             failure: None,
             flusher: Flusher::default(),
+            shown_early: Vec::new(),
             size_bytes: 0,
             counters: Counters::default(),
         }

@@ -258,6 +258,7 @@ impl Resource {
         // A disk whose metadata are not durable yet is written to by nobody; peers track for it.
         if self.volumes[volume].usable_generation().is_some() {
             self.write_mut(key).local = Leg::Pending;
+            self.note_shown_early(volume, key);
             self.volumes[volume].counters.written_bytes += u64::from(range.len);
             self.disk_op(volume, Purpose::Write(key), write_op(range, kind, fua));
         }
@@ -319,6 +320,7 @@ impl Resource {
     pub(crate) fn local_write_done(&mut self, key: Key, error: Option<DiskError>) {
         let volume = self.write_mut(key).volume;
         let attached = self.volumes[volume].is_attached();
+        self.shown_at_last(volume, key);
         let write = self.write_mut(key);
         // A disk that was given up meanwhile does not count, whatever it says.
         write.local = if error.is_none() && attached { Leg::Done } else { Leg::Failed };

@@ -67,6 +67,11 @@ impl ByteRange {
         Self { offset: start, len }
     }
 
+    /// Whether both have a byte in common.
+    pub fn overlaps(self, other: Self) -> bool {
+        self.offset < other.end() && other.offset < self.end()
+    }
+
     /// Whether both ends lie on multiples of `block_bytes`.
     pub fn is_aligned(self, block_bytes: u32) -> bool {
         let block = u64::from(block_bytes);

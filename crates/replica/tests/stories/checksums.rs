@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
-use tandem_replica::wire::{Packet, Protocol};
-use tandem_replica::{ChecksumResync, Command};
+use bytes::Bytes;
+use tandem_replica::wire::{ByteRange, Packet, Protocol};
+use tandem_replica::{ChecksumResync, Command, RequestOp};
 
-use crate::pair::{Pair, flushes, peer_of};
+use crate::pair::{Pair, data_writes, flushes, peer_of};
 use crate::stage::{VOLUME, assert_in_sync, connection, short, start_write};
 
 fn pair(checksum_resync: ChecksumResync) -> Pair {
@@ -81,5 +82,34 @@ fn equal_blocks_are_flushed_before_their_bits_are_cleared() {
     assert_eq!(progress.map(|progress| progress.same_checksum_bytes), Some(4096));
     pair.release(1);
     pair.run(Duration::from_secs(5));
+    assert_in_sync(&pair);
+}
+
+/// The Primary is the target. A read shows a write that the peer has and this disk not yet; then
+/// the resync ends.
+#[test]
+fn what_the_peer_has_shown_this_disk_shows_too() {
+    const AT: u64 = 256 << 10;
+    let mut pair = pair(ChecksumResync::Always);
+    pair.pause_at = Some((1, |packet| matches!(packet, Packet::RsIsInSync { .. })));
+    pair.start(0, Command::Invalidate { volume: VOLUME, reset_bitmap: true });
+    pair.run(Duration::from_millis(200));
+    pair.hold[0] = |kind| flushes(kind) || data_writes(kind);
+    pair.paused = [false; 2];
+    pair.settle();
+    start_write(&mut pair, 0, AT, 9);
+    let read = || RequestOp::Read(ByteRange::new(AT, 4096));
+    let from_peer = pair.request(0, 0, read());
+    assert_eq!(pair.reply(0, from_peer), Some(Ok(Some(Bytes::from(vec![9; 4096])))));
+    pair.release_first(0);
+    let later = pair.request(0, 0, read());
+    pair.run(Duration::from_millis(50));
+    let reply = pair.reply(0, later);
+    assert!(reply.is_none() || reply == Some(Ok(Some(Bytes::from(vec![9; 4096])))), "gone again");
+    pair.release(0);
+    pair.run(Duration::from_secs(60));
+    if reply.is_none() {
+        assert_eq!(pair.reply(0, later), Some(Ok(Some(Bytes::from(vec![9; 4096])))));
+    }
     assert_in_sync(&pair);
 }

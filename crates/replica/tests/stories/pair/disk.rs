@@ -39,6 +39,15 @@ impl Pair {
         self.settle();
     }
 
+    /// The first operation held ends; what comes is held as before.
+    pub(crate) fn release_first(&mut self, node: usize) {
+        let hold = std::mem::replace(&mut self.hold[node], none);
+        let op = self.held[node].pop_front().expect("one is held");
+        self.disk(node, op);
+        self.hold[node] = hold;
+        self.settle();
+    }
+
     /// The first operation held fails.
     pub(crate) fn fail_once(&mut self, node: usize) {
         let op = self.held[node].pop_front().expect("one is held");
