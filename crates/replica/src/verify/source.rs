@@ -257,8 +257,9 @@ impl Resource {
             }
         };
         self.tell(volume, peer, severity, text, News::VerifyDone { start, stop, found_blocks });
-        if repair && found_blocks > 0 {
-            self.renegotiate(peer, "an online verify found blocks out of sync");
+        // Also what an earlier run has found: it was not compared again.
+        if repair && self.dirty_bytes(peer, volume) > 0 {
+            self.renegotiate(peer, "blocks found out of sync are to be repaired");
         }
     }
 

@@ -86,11 +86,16 @@ fn what_was_found_survives_the_death_of_both() {
     assert_in_sync(&pair);
 }
 
+/// Of what this run finds, and of what an earlier one has found.
 #[test]
 fn repair_follows_the_run_where_it_is_asked_for() {
-    for node in 0..2 {
+    for (node, known) in [(0, false), (1, false), (0, true), (1, true)] {
         let mut pair = Pair::in_sync(1, Protocol::C);
         corrupt(&mut pair, 1, 4096);
+        if known {
+            pair.command(node, verify(node)).unwrap();
+            short(&mut pair);
+        }
         let peer = peer_of(node);
         let command =
             Command::Verify { volume: VOLUME, peer, start: None, stop: None, repair: true };
