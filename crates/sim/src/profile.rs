@@ -242,7 +242,7 @@ impl FaultWeights {
             pause: weight(600),
             rot: weight(250),
             verify: weight(350),
-            monkey: 0,
+            monkey: weight(150) * 3,
         }
     }
 }

@@ -104,7 +104,7 @@ impl World {
             self.plan_verify(node)?;
         }
         let busy = (0..2).any(|node| self.operator.is_busy(node));
-        let chance = if healing { 1000 } else { 30 };
+        let chance = if healing || self.is_long_forgotten() { 1000 } else { 30 };
         if self.phase == Phase::Setup || busy || !self.prng.per_mille(chance) {
             return Ok(());
         }

@@ -192,6 +192,11 @@ impl World {
         Ok(())
     }
 
+    /// Whether bits have been left long enough that the operator must see to them.
+    pub(crate) fn is_long_forgotten(&self) -> bool {
+        self.forgotten_since.is_some_and(|at| self.clock.now() - at > FORGOTTEN_AFTER / 2)
+    }
+
     /// INV-9, and INV-20: a volume that is said to be good on both nodes does not keep bits that
     /// nobody will work off.
     fn check_mirror(&mut self) -> Result<(), Violation> {

@@ -134,7 +134,7 @@ impl World {
             operator: Operator::default(),
             model: Model::new(profile.protocol, &sectors).with_policies(profile.net.policies),
             differences: sectors.iter().map(|count| Differences::new(*count)).collect(),
-            progress: Progress::default(),
+            progress: Progress::new(&profile),
             verifies: Verifies::default(),
             trace: Trace::new(options.trace),
             faults: FaultCounts::default(),

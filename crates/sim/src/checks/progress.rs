@@ -2,10 +2,14 @@
 
 use super::Violation;
 use crate::clock::SECONDS;
+use crate::profile::Profile;
 use crate::view::View;
 
-/// Bytes per second that every profile leaves to a resync.
+/// Bytes per second that every profile leaves to a resync, where its link is wide.
 const RATE_MIN: u64 = 512 << 10;
+
+/// The same behind an application that fills a narrow link: the least window, once a second.
+const RATE_MIN_NARROW: u64 = 64 << 10;
 
 /// Time for what is not copying: a link that hangs, disks that stall, claims that wait.
 const SLACK: u64 = 20 * SECONDS;
@@ -16,9 +20,20 @@ pub struct Progress {
     /// By node and volume.
     deadlines: [Vec<Option<u64>>; 2],
     checked_at: u64,
+    rate_min: u64,
+    slack: u64,
 }
 
 impl Progress {
+    /// For a run of this profile.
+    pub fn new(profile: &Profile) -> Self {
+        let link = profile.link;
+        let rate_min = if link.is_narrow() { RATE_MIN_NARROW } else { RATE_MIN };
+        // All requests of the applications may stand in one line before the resync.
+        let in_line = (profile.clients * profile.depth) as u64 * 2 * link.high;
+        Self { rate_min, slack: SLACK + in_line, ..Self::default() }
+    }
+
     /// A node's states have changed.
     pub fn saw(&mut self, node: usize, view: &View, now: u64) {
         let deadlines = &mut self.deadlines[node];
@@ -26,10 +41,10 @@ impl Progress {
         for (index, deadline) in deadlines.iter_mut().enumerate() {
             let volume = &view.volumes[index];
             let copies = view.is_connected() && view.is_target(index) && !volume.suspended.any();
-            let time = 3 * SECONDS * volume.dirty_blocks * 4096 / RATE_MIN;
+            let time = 3 * SECONDS * volume.dirty_blocks * 4096 / self.rate_min;
             *deadline = match *deadline {
                 Some(deadline) if copies => Some(deadline),
-                Some(_) | None => copies.then_some(now + SLACK + time),
+                Some(_) | None => copies.then_some(now + self.slack + time),
             };
         }
     }
