@@ -22,9 +22,11 @@ use tandem_wire::{DiskState, NodeId, Policies, Role, Uuid, Uuids};
 
 mod conflict;
 mod policies;
+mod refusal;
 
 pub use conflict::loses_as_primary;
 pub use policies::{Party, Policy, Settled, Settlement, SplitBrain, settle};
+pub use refusal::Refusal;
 
 /// What one node says of itself and of its disk of a volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,23 +85,6 @@ pub enum Extent {
     Bits,
     /// Everything: all bits are set first.
     Full,
-}
-
-/// Why a clear direction is forbidden.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// Both sides said `--discard-my-data`.
-    BothDiscard,
-    /// The side that should be source has no whole image.
-    SourceInconsistent,
-    /// The side that should be target is Primary and has data of its own.
-    TargetIsPrimary,
-    /// Both are Primary; neither has written yet, or it would be a split brain.
-    TwoPrimaries,
-    /// One side is Primary without good data of its own and the other one has lost power: what was
-    /// written there and not flushed may be gone, which the Primary's clients must not find out by
-    /// reading older data.
-    SourceLostPower,
 }
 
 macro_rules! rules {

@@ -156,6 +156,7 @@ impl Resource {
             waiting.extend(detaching);
             return;
         }
+        self.expose_own(volume);
         let closing = Disk::Closing { failed, detaching };
         let was = std::mem::replace(&mut self.volumes[volume].disk, closing);
         let Disk::Attached(attached) = was else {

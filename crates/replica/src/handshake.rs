@@ -142,6 +142,7 @@ impl Resource {
             self.send_state(peer, volume);
             let disk = self.volumes[volume].usable_generation();
             self.connections[peer].devices[volume].served_by = disk;
+            self.expose_peers(peer, volume);
         }
         // Who has to wait must know so before the first block is asked for.
         self.advance_dependencies();

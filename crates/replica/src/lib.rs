@@ -28,6 +28,7 @@ mod detach;
 mod dispatch;
 mod entropy;
 mod exchange;
+mod exposed;
 mod flush;
 mod generation;
 mod handshake;

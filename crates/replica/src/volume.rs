@@ -1,6 +1,6 @@
 //! One volume on this node: its disk, the operations in flight on it, its range locks.
 
-use tandem_wire::{ByteRange, DiskState, VolumeNumber};
+use tandem_wire::{ByteRange, DiskState, Uuid, VolumeNumber};
 
 use crate::action::{AttachGeneration, CommandId, DiskToken, OpenedDisk};
 use crate::activity_log::ActivityLog;
@@ -159,6 +159,8 @@ pub(crate) struct Volume {
     pub(crate) flusher: Flusher,
     /// Writes of the application in flight on this disk that a read from a peer may have shown.
     pub(crate) shown_early: Vec<Key>,
+    /// The generation that clients have seen, where this node's disk does not tell.
+    pub(crate) exposed: Uuid,
     /// Size of the export; 0 while unknown.
     pub(crate) size_bytes: u64,
     pub(crate) counters: Counters,
@@ -180,6 +182,7 @@ impl Volume {
             failure: None,
             flusher: Flusher::default(),
             shown_early: Vec::new(),
+            exposed: Uuid::NONE,
             size_bytes: 0,
             counters: Counters::default(),
         }

@@ -3,7 +3,8 @@
 use tandem_wire::{DiskState, RoleConflict};
 
 use super::{
-    Decision, Extent, Refusal, Rule, Side, compare, is_just_created, is_primary, is_whole,
+    Decision, Extent, Refusal, Rule, Side, compare, generations, has_disk, is_just_created,
+    is_primary, is_whole,
 };
 
 /// Turns a direction whose source said `--discard-my-data`, if the other side has a whole image.
@@ -29,6 +30,9 @@ pub(super) fn against_roles(found: Decision, rule: Rule, mine: &Side, peer: &Sid
     let goes_on = matches!(found, Decision::NoSync | Decision::Source(_) | Decision::Target(_));
     if goes_on && (forgets(mine, peer) || forgets(peer, mine)) {
         return Decision::Refuse(Refusal::SourceLostPower);
+    }
+    if goes_on && (has_served_newer(mine, peer) || has_served_newer(peer, mine)) {
+        return Decision::Refuse(Refusal::ServedNewer);
     }
     let ruling = match found {
         Decision::Source(extent) => judge(extent, rule, mine, peer),
@@ -64,6 +68,17 @@ fn forgets(primary: &Side, other: &Side) -> bool {
         && primary.disk != DiskState::UpToDate
         && other.disk >= DiskState::Consistent
         && other.uuids.flags.lost_power
+}
+
+/// Whether clients of `primary`, which has no disk, have seen what `other` does not have: its data
+/// do not descend from the generation that was served.
+fn has_served_newer(primary: &Side, other: &Side) -> bool {
+    let served = primary.uuids.current;
+    is_primary(primary)
+        && !has_disk(primary)
+        && served.is_real()
+        && has_disk(other)
+        && !generations(&other.uuids).any(|known| known == served)
 }
 
 enum Ruling {

@@ -142,7 +142,7 @@ impl Resource {
             Decision::SplitBrain => Verdict::SplitBrain,
             Decision::Unrelated => Verdict::Unrelated,
             Decision::Refuse(reason) | Decision::Retry(reason) => {
-                self.refuse(peer, volume, &format!("{reason:?}"));
+                self.refuse(peer, volume, &reason.to_string());
                 self.call_pri_lost(peer, volume, mine, theirs);
                 Verdict::Refused
             }

@@ -285,8 +285,8 @@ fn assert_parted_with_reason(pair: &Pair, reigns: &Reigns) {
         let reason = connection.reason.as_deref().unwrap_or_default();
         connection.state == ConnectionState::StandAlone
             && (matches!(connection.sync_state, SyncState::SplitBrain { .. })
-                || reason == "cannot connect: TargetIsPrimary"
-                || reason == "cannot connect: TwoPrimaries")
+                || reason.starts_with("cannot connect: TargetIsPrimary")
+                || reason.starts_with("cannot connect: TwoPrimaries"))
     };
     let retries = |connection: &ConnectionStatus| connection.state == ConnectionState::Connecting;
     assert!(told.iter().any(named), "{protocol:?}: {why:?}");

@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tandem_replica::wire::{DiskState, Protocol};
-use tandem_replica::{Command, DiskOpKind, RequestOp};
+use tandem_replica::{Command, ConnectionState, DiskOpKind, RequestOp};
 
 use crate::pair::{CLIENT, Pair, data_writes, flushes, reads};
-use crate::stage::{VOLUME, assert_in_sync, disks, short, start_write, swap_roles_diskless};
+use crate::stage::{
+    VOLUME, assert_in_sync, connection, disks, short, start_write, swap_roles_diskless,
+};
 
 /// Node 1 is Primary and has no disk.
 fn diskless(protocol: Protocol) -> Pair {
@@ -157,4 +159,46 @@ fn force_beside_good_data_gives_nothing_up() {
     pair.run(Duration::from_secs(10));
     assert_in_sync(&pair);
     assert!(pair.nodes[1].devices[0][8192..12288].iter().all(|byte| *byte == 7));
+}
+
+/// 1. the link is lost; 2. the Primary writes alone; 3. its disk goes away; 4. the peer is back,
+///    with data from before. Its clients must not be given them. 5. With its disk it goes on.
+#[test]
+fn a_primary_without_a_disk_takes_no_older_data() {
+    for protocol in PROTOCOLS {
+        let mut pair = Pair::in_sync(1, protocol);
+        pair.write(0, 0, &[1; 4096]);
+        pair.run(Duration::from_secs(2));
+        pair.cut();
+        pair.write(0, 0, &[2; 4096]);
+        pair.command(0, Command::Detach { volume: VOLUME, force: true }).unwrap();
+        pair.heal();
+        let told = connection(&pair, 0);
+        assert_eq!(told.state, ConnectionState::StandAlone, "{protocol:?}");
+        let reason = told.reason.unwrap_or_default();
+        assert!(reason.contains("attach the Primary's disk"), "{protocol:?}: {reason}");
+        pair.attach(0);
+        for node in 0..2 {
+            pair.try_connect(node, false).unwrap();
+        }
+        pair.run(Duration::from_secs(60));
+        assert_eq!(pair.read(0, 0, 4096)[0], 2, "{protocol:?}");
+        assert_in_sync(&pair);
+    }
+}
+
+/// The peer has everything that was served, under a newer generation of its own.
+#[test]
+fn a_primary_without_a_disk_goes_on_with_a_descendant() {
+    for protocol in PROTOCOLS {
+        let mut pair = diskless(protocol);
+        pair.write(1, 0, &[2; 4096]);
+        pair.cut();
+        pair.heal();
+        pair.write(1, 4096, &[3; 4096]);
+        pair.kill(0);
+        pair.restart(0);
+        assert_eq!(connection(&pair, 1).state, ConnectionState::Connected, "{protocol:?}");
+        assert_eq!(pair.read(1, 0, 8192)[..], [[2; 4096], [3; 4096]].concat()[..], "{protocol:?}");
+    }
 }

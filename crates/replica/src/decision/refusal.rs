@@ -1,0 +1,56 @@
+//! Why nodes that know who has the newer data do not connect all the same, in words for operators.
+
+use std::fmt;
+
+/// Why a clear direction is forbidden.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Both sides said `--discard-my-data`.
+    BothDiscard,
+    /// The side that should be source has no whole image.
+    SourceInconsistent,
+    /// The side that should be target is Primary and has data of its own.
+    TargetIsPrimary,
+    /// Both are Primary; neither has written yet, or it would be a split brain.
+    TwoPrimaries,
+    /// One side is Primary without good data of its own and the other one has lost power: what was
+    /// written there and not flushed may be gone, which the Primary's clients must not find out by
+    /// reading older data.
+    SourceLostPower,
+    /// One side is Primary without a disk and has served a generation that the other one does not
+    /// have: its clients must not be given older data (DRBD's exposed data UUID).
+    ServedNewer,
+}
+
+impl Refusal {
+    fn explanation(self) -> &'static str {
+        match self {
+            Self::BothDiscard => {
+                "both nodes were told to discard their data; say --discard-my-data on one of them"
+            }
+            Self::SourceInconsistent => {
+                "the node with the newer data has no whole image, for a resync to it was not \
+                 finished; connect it to the node it copied from, or use primary --force"
+            }
+            Self::TargetIsPrimary => {
+                "a Primary's data would be overwritten; make that node Secondary and connect \
+                 again, or see rr-conflict"
+            }
+            Self::TwoPrimaries => "both nodes are Primary; make one of them Secondary",
+            Self::SourceLostPower => {
+                "a Primary without a good disk lived on a peer that has lost power, and with it \
+                 maybe writes that were answered; attach the Primary's disk, or make it Secondary"
+            }
+            Self::ServedNewer => {
+                "a Primary without a disk has served newer data than its peer has; attach the \
+                 Primary's disk and connect again, or make it Secondary to go back"
+            }
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self:?}: {}", self.explanation())
+    }
+}
