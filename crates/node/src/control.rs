@@ -9,14 +9,17 @@ use std::sync::Arc;
 
 use tandem_control::config::ResourceConfig;
 use tandem_replica::wire::VolumeNumber;
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedReceiver;
 
+use crate::limits;
 use crate::mail::{Errand, Mailbox, ResourceKey, ShardGone};
 
 pub(crate) mod admin;
 pub(crate) mod commands;
 pub(crate) mod convert;
 pub(crate) mod dependencies;
+pub(crate) mod handlers;
 pub(crate) mod lifecycle;
 pub(crate) mod nbd;
 pub(crate) mod peer;
@@ -35,9 +38,12 @@ pub(crate) struct Control {
     /// Name of this node.
     pub(crate) node: String,
     run_dir: PathBuf,
+    config_file: PathBuf,
     shards: Vec<Mailbox>,
     pub(crate) registry: Registry,
     pub(crate) dependencies: Dependencies,
+    /// Handlers that run at once.
+    pub(crate) handlers: Semaphore,
     boot_id: [u8; 16],
 }
 
@@ -45,11 +51,20 @@ impl Control {
     pub(crate) fn new(
         node: String,
         run_dir: PathBuf,
+        config_file: PathBuf,
         shards: Vec<Mailbox>,
         boot_id: [u8; 16],
     ) -> Arc<Self> {
-        let (registry, dependencies) = (Registry::default(), Dependencies::default());
-        Arc::new(Self { node, run_dir, shards, registry, dependencies, boot_id })
+        Arc::new(Self {
+            node,
+            run_dir,
+            config_file,
+            shards,
+            registry: Registry::default(),
+            dependencies: Dependencies::default(),
+            handlers: Semaphore::new(limits::HANDLERS_MAX),
+            boot_id,
+        })
     }
 
     /// Does what shards ask for, until all of them have ended.
@@ -61,6 +76,9 @@ impl Control {
                 }
                 Errand::Resyncing { shard, resource, volume, resyncing } => {
                     self.resyncing(shard, resource, volume, resyncing);
+                }
+                Errand::Handle { shard, resource, occasion } => {
+                    self.handle(shard, resource, occasion);
                 }
             }
         }
@@ -76,6 +94,10 @@ impl Control {
 
     pub(crate) fn run_dir(&self) -> &Path {
         &self.run_dir
+    }
+
+    pub(crate) fn config_file(&self) -> &Path {
+        &self.config_file
     }
 
     pub(crate) fn boot_id(&self) -> [u8; 16] {

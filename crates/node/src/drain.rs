@@ -6,6 +6,7 @@
 use tandem_replica::wire::NodeId;
 use tandem_replica::{Action, Instant, LinkSession};
 
+use crate::control::handlers::Occasion;
 use crate::mail::{Errand, ResourceKey};
 use crate::opener;
 use crate::shard::Shard;
@@ -61,7 +62,15 @@ fn carry_out(shard: &mut Shard, resource: usize, action: Action, now: Instant) {
         Action::Reply { client, cookie, result } => shard.reply(client, cookie, result),
         Action::CloseClient { client } => shard.close_client_unanswered(client, now),
         Action::CommandDone { id, result } => hosted.end_command(id, result),
-        Action::Notify(event) => hosted.log(&event),
+        Action::Notify(event) => {
+            hosted.log(&event);
+            if let Some(handler) = event.handler {
+                let occasion = Occasion { handler, volume: event.volume, peer: event.peer };
+                let shard_number = shard.number;
+                let errand = Errand::Handle { shard: shard_number, resource: key, occasion };
+                let _ = shard.errands.send(errand);
+            }
+        }
         Action::Resyncing { volume, resyncing } => {
             let shard_number = shard.number;
             let errand =

@@ -89,6 +89,16 @@ pub const CLIENT_KEEPALIVE: Duration = Duration::from_secs(30);
 /// do not wait behind an online verify.
 pub const DIGEST_BYTES_TURN: usize = 1 << 20;
 
+/// Handlers that run at once, beside those that the core waits for; more wait for their turn.
+pub const HANDLERS_MAX: usize = 32;
+
+/// How long a handler may run before it is killed: longer than the programs that fence or send mail
+/// give themselves, so that only one that hangs is met.
+pub const HANDLER_TIME_MAX: Duration = Duration::from_secs(600);
+
+/// Bytes of a handler's output that make one line of the log at most.
+pub const HANDLER_LINE_MAX: u64 = 4096;
+
 /// How often one disk operation is continued after a partial transfer before it counts as failed:
 /// a device that moves nothing must not spin.
 pub const PARTIAL_TRANSFERS_MAX: u32 = 64;

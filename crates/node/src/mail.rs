@@ -17,6 +17,7 @@ use tandem_replica::{
 use tandem_ring::Waker;
 use tokio::sync::oneshot;
 
+use crate::control::handlers::Occasion;
 use crate::opener::{DiskPaths, OpenedFiles};
 
 /// A resource's place in its shard's table; never used twice.
@@ -104,6 +105,8 @@ pub(crate) enum Errand {
     Connect { shard: usize, resource: ResourceKey, peer: NodeId },
     /// A volume is in a resync, or not any more: others may wait for it (`resync-after`).
     Resyncing { shard: usize, resource: ResourceKey, volume: VolumeNumber, resyncing: bool },
+    /// Something has happened that operators may have a program for.
+    Handle { shard: usize, resource: ResourceKey, occasion: Occasion },
 }
 
 /// Where to post mail for a shard.

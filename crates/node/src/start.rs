@@ -92,7 +92,7 @@ pub fn run(settings: &Settings) -> Result<(), DaemonError> {
     let shards = shards.map_err(|error| DaemonError::Shard(error.to_string()))?;
     let mailboxes = shards.iter().map(|shard| shard.mailbox.clone()).collect();
     let (node, run_dir) = (settings.node.clone(), settings.run_dir.clone());
-    let control = Control::new(node, run_dir, mailboxes, boot_id);
+    let control = Control::new(node, run_dir, settings.config.clone(), mailboxes, boot_id);
     let resources = config.seen_from(&settings.node);
     if resources.is_empty() {
         let file = settings.config.display();

@@ -110,6 +110,7 @@ impl Resource {
             node_name: host.name.clone(),
             node_id: host.node_id,
             options: ResourceOptions::from_set(&options),
+            handlers: self.handlers.clone(),
             volumes: host.volumes.iter().map(HostVolume::config).collect(),
             peers,
         })

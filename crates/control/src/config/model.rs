@@ -3,6 +3,7 @@
 //! This is what `up` and `adjust` send to the daemon. All inheritance is applied and every default
 //! filled in, so that two of them are equal exactly when the node would behave the same.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -26,6 +27,8 @@ pub struct ResourceConfig {
     pub node_id: NodeId,
     /// What holds for the resource as a whole.
     pub options: ResourceOptions,
+    /// Shell commands by the name of their event.
+    pub handlers: BTreeMap<String, String>,
     /// By ascending number; at least one.
     pub volumes: Vec<VolumeConfig>,
     /// By ascending node id.

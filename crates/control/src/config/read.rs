@@ -146,18 +146,21 @@ impl Reader<'_> {
         for handler in block {
             let keyword = &handler.keyword;
             let name = keyword.text.as_str();
-            if !HANDLERS.contains(&name) {
-                self.unknown(keyword, "in 'handlers'", HANDLERS);
+            let Some((_, happens)) = HANDLERS.iter().find(|(known, _)| *known == name) else {
+                let known: Vec<&str> = HANDLERS.iter().map(|(known, _)| *known).collect();
+                self.unknown(keyword, "in 'handlers'", &known);
                 continue;
-            }
+            };
             let Some(command) = self.one_value(handler, "a command") else {
                 continue;
             };
             if body.handlers.insert(name.to_owned(), command.text.clone()).is_some() {
                 self.diagnostics.error(keyword.at, format!("handler '{name}' is set twice"));
             }
-            let message = format!("handler '{name}' has no effect: handlers are not run yet");
-            self.diagnostics.warn_once(name, keyword.at, message);
+            if !happens {
+                let message = format!("handler '{name}' has no effect: there is no such event yet");
+                self.diagnostics.warn_once(name, keyword.at, message);
+            }
         }
     }
 

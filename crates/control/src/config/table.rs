@@ -52,23 +52,24 @@ impl Section {
     }
 }
 
-/// Names of handlers: programs that are run at events.
-pub(super) const HANDLERS: &[&str] = &[
-    "fence-peer",
-    "outdate-peer",
-    "unfence-peer",
-    "before-resync-target",
-    "after-resync-target",
-    "before-resync-source",
-    "split-brain",
-    "initial-split-brain",
-    "pri-lost",
-    "pri-lost-after-sb",
-    "pri-on-incon-degr",
-    "local-io-error",
-    "out-of-sync",
-    "quorum-lost",
-    "disconnected",
+/// Names of handlers: programs that are run at events. Of those that are `false` the event does not
+/// exist yet.
+pub(super) const HANDLERS: &[(&str, bool)] = &[
+    ("fence-peer", false),
+    ("outdate-peer", false),
+    ("unfence-peer", false),
+    ("before-resync-target", false),
+    ("after-resync-target", false),
+    ("before-resync-source", false),
+    ("split-brain", true),
+    ("initial-split-brain", true),
+    ("pri-lost", true),
+    ("pri-lost-after-sb", true),
+    ("pri-on-incon-degr", false),
+    ("local-io-error", false),
+    ("out-of-sync", true),
+    ("quorum-lost", false),
+    ("disconnected", false),
 ];
 
 /// An option.

@@ -276,7 +276,7 @@ fn what_has_no_effect_is_told_once_by_name() {
             "disk { disk-timeout 3; disk-flushes yes; disk-barrier yes; }
             net { max-buffers 36k; tcp-cork no; }
             options { auto-promote yes; quorum off; }
-            handlers { split-brain \"/bin/true root\"; }"
+            handlers { split-brain \"/bin/true root\"; quorum-lost \"/bin/true\"; }"
         )
         .replace("36k", "36K"),
     );
@@ -285,9 +285,21 @@ fn what_has_no_effect_is_told_once_by_name() {
         "option 'disk-barrier' has no effect: epochs are kept apart by waiting and flushing",
         "option 'max-buffers' has no effect: it is not there yet",
         "option 'auto-promote' has no effect: promotion is by 'primary' only, yet",
-        "handler 'split-brain' has no effect: handlers are not run yet",
+        "handler 'quorum-lost' has no effect: there is no such event yet",
     ];
     assert_eq!(warnings(&text), expected);
+}
+
+#[test]
+fn handlers_of_a_resource_come_before_those_of_all() {
+    let common = "common { handlers { split-brain \"all\"; out-of-sync \"found\"; } } ";
+    let text = common.to_owned() + &pair("handlers { split-brain \"own\"; }");
+    let handlers = seen_from_a(&text).handlers;
+    let of = |name: &str| handlers.get(name).map(String::as_str);
+    assert_eq!(
+        [of("split-brain"), of("out-of-sync"), of("pri-lost")],
+        [Some("own"), Some("found"), None]
+    );
 }
 
 #[test]

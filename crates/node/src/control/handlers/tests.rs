@@ -1,0 +1,74 @@
+//! What a handler is told, what becomes of its end, and that none is waited for too long.
+
+use super::*;
+use tandem_control::config::Config;
+
+fn config() -> ResourceConfig {
+    let text = "resource r0 {
+        volume 0 { device minor 4; disk /dev/a; } volume 1 { device minor 5; disk /dev/b; }
+        on a { node-id 0; address 10.0.0.1:7000; } on b { node-id 1; address 10.0.0.2:7000; } }";
+    Config::parse("t.res".as_ref(), text).unwrap().seen_from("a").remove(0)
+}
+
+fn told(volume: Option<u16>) -> Vec<(String, String)> {
+    let (volume, peer) = (volume.map(VolumeNumber), Some(NodeId(1)));
+    let occasion = Occasion { handler: Handler::SplitBrain, volume, peer };
+    environment(&config(), occasion, &Facts::default())
+}
+
+fn value<'a>(variables: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    variables.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+}
+
+#[test]
+fn an_event_of_a_volume_has_its_numbers_and_one_of_a_connection_lists() {
+    let one = told(Some(1));
+    assert_eq!(value(&one, "DRBD_MINOR"), Some("5"));
+    assert_eq!(value(&one, "DRBD_BACKING_DEV"), Some("/dev/b"));
+    let all = told(None);
+    assert_eq!(value(&all, "DRBD_VOLUME"), Some("0 1"));
+    assert_eq!(value(&all, "DRBD_LL_DISK"), Some("/dev/a /dev/b"));
+    assert_eq!(value(&all, "DRBD_MINOR_0"), Some("4"));
+}
+
+#[test]
+fn a_handler_knows_who_both_nodes_are() {
+    let told = told(None);
+    for (name, expected) in [
+        ("DRBD_RESOURCE", "r0"),
+        ("DRBD_MY_NODE_ID", "0"),
+        ("DRBD_NODE_ID_0", "a"),
+        ("DRBD_NODE_ID_1", "b"),
+        ("DRBD_PEER_NODE_ID", "1"),
+        ("DRBD_PEER_ADDRESS", "10.0.0.2"),
+        ("DRBD_MY_AF", "ipv4"),
+    ] {
+        assert_eq!(value(&told, name), Some(expected), "{name}");
+    }
+}
+
+async fn exit_code(command: &str, limit: Duration) -> Option<i32> {
+    let variables = told(None);
+    run(&config(), Handler::SplitBrain, command, variables, limit).await
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn the_exit_code_is_the_answer_and_a_signal_is_none() {
+    let long = Duration::from_secs(60);
+    assert_eq!(exit_code("test $DRBD_RESOURCE = r0 && exit 7", long).await, Some(7));
+    assert_eq!(exit_code("kill -9 $$", long).await, None);
+    assert_eq!(exit_code("/nowhere/at/all", long).await, Some(127));
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn one_that_hangs_is_killed_with_all_it_has_begun() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("lives");
+    let path = file.display();
+    let command = format!("(sleep 2; echo on > {path}) & sleep 600");
+    let begun = std::time::Instant::now();
+    assert_eq!(exit_code(&command, Duration::from_millis(200)).await, None);
+    assert!(begun.elapsed() < Duration::from_secs(60));
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert!(!file.exists(), "what the handler had begun lives on");
+}
