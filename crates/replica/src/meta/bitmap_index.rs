@@ -98,7 +98,8 @@ impl BitmapIndex {
 
     /// Takes what was read of an area that [`Self::plan_index_read`] named, `None` where reading
     /// failed, and adds the pages that are all set to `bitmap`. Returns how many index blocks count
-    /// as all set for being damaged; their pages are marked unsaved.
+    /// as all set for being damaged. All that is set is marked unsaved: what is read may be in the
+    /// cache of a disk whose write was never finished, and gone with the power.
     ///
     /// # Panics
     /// Where the area is none of those planned, or the bytes are not as many.
@@ -113,9 +114,7 @@ impl BitmapIndex {
                 self.entries[page as usize] = entry.unwrap_or(Entry::Set);
                 if self.entries[page as usize] == Entry::Set && page < bitmap.page_count() {
                     bitmap.load_page(PageIndex(page), &PageImage::AllSet);
-                    if entry.is_none() {
-                        bitmap.mark_unsaved(PageIndex(page));
-                    }
+                    bitmap.mark_unsaved(PageIndex(page));
                 }
             }
         }
@@ -123,8 +122,8 @@ impl BitmapIndex {
     }
 
     /// Takes what was read of an area that [`Self::plan_page_reads`] named, `None` where reading
-    /// failed, and adds it to `bitmap`. Returns how many pages count as all set for being damaged;
-    /// they are marked unsaved.
+    /// failed, and adds it to `bitmap`. Returns how many pages count as all set for being damaged.
+    /// They are marked unsaved, all of them, as by [`Self::load_index`].
     ///
     /// # Panics
     /// As [`Self::load_index`].
@@ -137,15 +136,16 @@ impl BitmapIndex {
                 continue;
             };
             let whole = bytes.filter(|bytes| checksum(self.device, self.area, page, *bytes) == crc);
-            let index = PageIndex(page);
-            if let Some(bytes) = whole {
-                bitmap.load_page(index, &PageImage::Mixed(Box::new(*bytes)));
-                continue;
-            }
-            damaged += 1;
-            *entry = Entry::Set;
-            bitmap.load_page(index, &PageImage::AllSet);
-            bitmap.mark_unsaved(index);
+            let image = match whole {
+                Some(bytes) => PageImage::Mixed(Box::new(*bytes)),
+                None => {
+                    damaged += 1;
+                    *entry = Entry::Set;
+                    PageImage::AllSet
+                }
+            };
+            bitmap.load_page(PageIndex(page), &image);
+            bitmap.mark_unsaved(PageIndex(page));
         }
         damaged
     }

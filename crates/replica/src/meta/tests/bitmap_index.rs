@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::bitmap::{BLOCK_BYTES, Bitmap, PAGE_BLOCKS, PageIndex};
+use crate::bitmap::{BLOCK_BYTES, Bitmap, PAGE_BLOCKS, PageImage, PageIndex};
 
 const PAGE_DEVICE_BYTES: u64 = BLOCK_BYTES * PAGE_BLOCKS;
 const PAGES: u32 = 1100;
@@ -83,7 +83,12 @@ proptest! {
         set(&mut bitmap, &then);
         store(&mut bitmap, &mut index).iter().for_each(|write| device.write(write));
         let (loaded, damaged) = load(&device);
-        prop_assert_eq!((damaged, loaded.unsaved_count()), (0, 0));
+        prop_assert_eq!(damaged, 0);
+        // It may have been read from a cache: what is set is written again before it counts.
+        for page in (0..loaded.page_count()).map(PageIndex) {
+            let clear = matches!(loaded.page_image(page), PageImage::AllClear);
+            prop_assert!(clear || loaded.is_unsaved(page));
+        }
         assert_same(&loaded, &bitmap);
     }
 
@@ -199,7 +204,7 @@ fn pages_in_each_others_place_are_all_set() {
     device.0.copy_within(page..page + 4096, page + 4096);
     let (loaded, damaged) = load(&device);
     assert_eq!((loaded.count(), damaged), (1 + PAGE_BLOCKS, 1));
-    assert!(loaded.is_unsaved(PageIndex(1)) && !loaded.is_unsaved(PageIndex(0)));
+    assert!(loaded.is_unsaved(PageIndex(1)));
 }
 
 #[test]
