@@ -209,14 +209,23 @@ impl Resource {
         }
     }
 
-    /// `suspend-io` ends when nothing is in flight.
+    /// `suspend-io` ends when nothing is in flight. Where no data are accessible that may be never,
+    /// and what waits for them would go on in the middle of the suspension.
     fn end_suspending(&mut self) {
-        if !self.suspension.is_suspending() || !self.is_settled_io() {
+        if !self.suspension.is_suspending() {
             return;
         }
-        let commands = std::mem::take(self.suspension.user.as_mut().expect("just seen"));
-        for command in commands {
-            self.done(command, Ok(()));
+        if self.lacks_data() {
+            for command in self.suspension.user.take().unwrap_or_default() {
+                let text = "I/O is frozen already and cannot come to an end: no UpToDate data are \
+                            accessible; attach a disk or connect a peer that has them first";
+                self.done(command, Err(CommandError::Refused(text.to_owned())));
+            }
+        } else if self.is_settled_io() {
+            let commands = std::mem::take(self.suspension.user.as_mut().expect("just seen"));
+            for command in commands {
+                self.done(command, Ok(()));
+            }
         }
     }
 

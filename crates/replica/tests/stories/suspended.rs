@@ -225,3 +225,16 @@ fn a_secondary_that_is_thawed_makes_no_generation() {
     pair.heal();
     assert_in_sync(&pair);
 }
+
+/// What waits for data would go on in the middle of a suspension: it is not called complete.
+#[test]
+fn suspend_io_is_refused_without_data() {
+    let mut pair = waiting_pair();
+    pair.cut();
+    pair.command(0, Command::Detach { volume: VOLUME, force: true }).unwrap();
+    start_write(&mut pair, 0, 0, 1);
+    assert!(suspended(&pair, 0).no_data);
+    let refused = pair.command(0, Command::SuspendIo).unwrap_err();
+    assert!(refused.to_string().contains("no UpToDate data"), "{refused}");
+    assert!(!suspended(&pair, 0).user);
+}
