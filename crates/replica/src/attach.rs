@@ -13,8 +13,8 @@ use crate::action::{Action, CommandId, DiskOpKind, OpenedDisk, Severity};
 use crate::bitmap::Bitmap;
 use crate::error::{CommandError, DiskError};
 use crate::meta::{
-    Area, BitmapIndex, CopyIndex, Hot, Identity, Layout, META_BLOCK_BYTES, MetaError, Placement,
-    Ring, RingImage, SlotIndex, Superblock, choose, superblock_offsets,
+    Area, BitmapIndex, BootId, CopyIndex, Hot, Identity, Layout, META_BLOCK_BYTES, MetaError,
+    Placement, Ring, RingImage, SlotIndex, Superblock, choose, superblock_offsets,
 };
 use crate::peers::{List, PeerIndex, VolumeIndex};
 use crate::resource::Resource;
@@ -158,6 +158,11 @@ impl Resource {
         if let Err(error) = checked {
             return self.attach_failed(volume, &error.to_string());
         }
+        if !self.may_attach(volume, &superblock) {
+            let text = "this Primary's clients have seen newer data than this disk has; connect \
+                        the peer that has them, or make this node Secondary first";
+            return self.attach_failed(volume, text);
+        }
         let layout = match Layout::from_superblock(&superblock, opened.data_bytes, placement) {
             Ok(layout) => layout,
             Err(error) => return self.attach_failed(volume, &error.to_string()),
@@ -288,6 +293,12 @@ impl Resource {
             .iter()
             .flatten()
             .any(|slot| !slot.bitmap_uuid.is_none() && slot.bitmap_uuid != current);
+        if std::mem::take(&mut self.volumes[volume].unflushable) {
+            // As after a power loss: it may lack what it had received, and is nobody's survivor.
+            for slot in superblock.peers.iter_mut().flatten() {
+                slot.boot_id = BootId::default();
+            }
+        }
         note_absent(&mut superblock, &slots);
         for (bitmap, slot) in bitmaps.iter_mut().zip(slots.iter()) {
             let slot = superblock.peers[slot.index()].as_mut().expect("allocated at attach");
@@ -305,6 +316,7 @@ impl Resource {
             (true, false) => DiskState::Outdated,
             // Newest when last known. Where no peer can have written since, it still is.
             (true, true) if is_primary => DiskState::Outdated,
+            (true, true) if self.meets_data(volume) => DiskState::Consistent,
             (true, true) if alone || self.config.peers.is_empty() => DiskState::UpToDate,
             (true, true) => DiskState::Consistent,
         };
@@ -321,24 +333,17 @@ impl Resource {
         let ticket = self.commit(volume, true);
         let attached = self.volumes[volume].attached_mut().expect("attached above");
         attached.attaching = Some((command, ticket));
-        let mut text = format!("volume {number} attached: {state}");
-        match &hot {
-            None => {}
-            Some(Hot::All) => {
-                text += "; this node crashed as Primary, every block counts as out of sync";
-            }
-            Some(Hot::Extents(extents)) => {
-                let count = extents.len();
-                text += &format!(
-                    "; this node crashed as Primary, {count} extents of its activity log count as \
-                     out of sync"
-                );
-            }
-        }
-        if damaged > 0 {
-            text += &format!("; {damaged} damaged bitmap blocks count as out of sync");
-        }
+        let text = report(hot.as_ref(), damaged);
+        let text = format!("volume {number} attached: {state}{text}");
         self.note(Some(volume), None, Severity::Info, text);
+    }
+
+    /// Whether a connected peer has data, which may be newer: a handshake will show.
+    fn meets_data(&self, volume: VolumeIndex) -> bool {
+        self.connections.iter().any(|connection| {
+            connection.session().is_some()
+                && connection.devices[volume].disk >= DiskState::Inconsistent
+        })
     }
 
     /// Ends attaches whose metadata have become durable: the disk may be used.
@@ -381,6 +386,24 @@ impl Resource {
         self.done(read.command, Err(error));
         self.unsettled = true;
     }
+}
+
+/// What is said of the bits that an attach has set.
+fn report(hot: Option<&Hot>, damaged: u32) -> String {
+    let mut text = match hot {
+        None => String::new(),
+        Some(Hot::All) => {
+            "; this node crashed as Primary, every block counts as out of sync".to_owned()
+        }
+        Some(Hot::Extents(extents)) => format!(
+            "; this node crashed as Primary, {} extents of its activity log count as out of sync",
+            extents.len()
+        ),
+    };
+    if damaged > 0 {
+        text += &format!("; {damaged} damaged bitmap blocks count as out of sync");
+    }
+    text
 }
 
 /// Peers that are not configured miss whatever is written from here on, and nobody notes what.

@@ -274,9 +274,12 @@ fn is_better_crashed(mine: &Side, peer: &Side) -> bool {
 /// SEMANTICS rule 1: whether the crashed one of the two is source, and by which rule.
 fn after_crash(crashed: &Side, other: &Side) -> (bool, Rule) {
     match (is_primary(crashed), is_primary(other)) {
-        (true, false) => return (true, Rule::CrashedPrimary),
+        // One that lost its disk and lived on its peer's, which so has everything, is as any other.
+        (true, false) if crashed.disk != DiskState::Outdated => {
+            return (true, Rule::CrashedPrimary);
+        }
         (false, true) => return (false, Rule::CrashedPrimary),
-        (true, true) | (false, false) => {}
+        (true, true) | (true, false) | (false, false) => {}
     }
     if is_survivor(other, crashed) { (false, Rule::Survivor) } else { (true, Rule::CrashedPrimary) }
 }

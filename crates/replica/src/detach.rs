@@ -170,9 +170,12 @@ impl Resource {
         for peer in self.peer_indexes() {
             self.interrupt_verify(peer, volume, reason);
             let device = &self.connections[peer].devices[volume];
-            // A peer that has everything goes on alone; any other state is decided anew.
-            let goes_on =
-                self.serves(peer, volume) && device.replication == Replication::Established;
+            // A Primary lives on a peer that has everything; any other state is decided anew. So is
+            // the loss of a Secondary's disk: its Primary must not take the flushes of the others
+            // for this one's, and by the link's end everything that is not acked counts as missing.
+            let goes_on = self.role == Role::Primary
+                && self.serves(peer, volume)
+                && device.replication == Replication::Established;
             if goes_on {
                 self.send_state(peer, volume);
             } else {

@@ -8,21 +8,56 @@
 
 use tandem_wire::{DiskState, Role, Uuid};
 
+use crate::meta::Superblock;
 use crate::peers::{PeerIndex, VolumeIndex};
 use crate::resource::Resource;
+use crate::volume::Volume;
 
 impl Resource {
     /// The disk of a volume is about to be given up.
     pub(crate) fn expose_own(&mut self, volume: VolumeIndex) {
-        let rotating = self.volumes[volume].is_rotating();
+        let Volume { rotation, unflushable, .. } = self.volumes[volume];
         let Some(attached) = self.volumes[volume].attached() else { return };
         if attached.state != DiskState::UpToDate {
             return;
         }
         let current = attached.store.superblock().current_uuid;
-        // What was answered belongs to a generation that nobody else will have.
-        let exposed = if rotating { self.entropy.uuid() } else { current };
-        self.volumes[volume].exposed = exposed;
+        self.volumes[volume].exposed = current;
+        // What a new generation was to stand for the peer lacks; what could not be flushed this
+        // disk may have lost.
+        if rotation.is_some() || (unflushable && !self.is_mirrored(volume)) {
+            self.expose_unknown(volume);
+        }
+    }
+
+    /// What was answered belongs to a generation that nobody will have.
+    fn expose_unknown(&mut self, volume: VolumeIndex) {
+        self.volumes[volume].exposed = self.entropy.uuid();
+    }
+
+    /// A peer is lost that did not have an answered write. If this node's disk has none of it
+    /// either, nobody has.
+    pub(crate) fn expose_lost(&mut self, volume: VolumeIndex) {
+        if self.volumes[volume].disk_state() != DiskState::UpToDate {
+            self.expose_unknown(volume);
+        }
+    }
+
+    fn is_mirrored(&self, volume: VolumeIndex) -> bool {
+        self.peer_indexes().any(|peer| self.serves(peer, volume))
+    }
+
+    /// Whether a disk of this generation, and those before it, may be used by this node: as Primary
+    /// only if it has what was served, or a peer that has it is there to copy from.
+    pub(crate) fn may_attach(&self, volume: VolumeIndex, superblock: &Superblock) -> bool {
+        let exposed = self.exposed(volume);
+        let known = |uuid: &Uuid| *uuid == exposed;
+        let slots = superblock.peers.iter().flatten();
+        !exposed.is_real()
+            || superblock.current_uuid == exposed
+            || superblock.history.iter().any(known)
+            || slots.map(|slot| slot.bitmap_uuid).any(|uuid| uuid == exposed)
+            || self.is_mirrored(volume)
     }
 
     /// A session runs with a peer whose data are served where this node's are not good.

@@ -96,6 +96,7 @@ impl Resource {
     pub(crate) fn flush_done(&mut self, volume: VolumeIndex, result: &Result<Bytes, DiskError>) {
         let mut outcome = result.as_ref().map(|_| ()).map_err(|error| *error);
         if let Err(error) = outcome {
+            self.volumes[volume].unflushable = true;
             self.disk_failed(volume, "flushing", error);
         }
         let attached = self.volumes[volume].is_attached();
@@ -133,7 +134,7 @@ impl Resource {
             }
             FlushWaiter::Peer(peer, job) => self.peer_flush_done(peer, job, result),
             FlushWaiter::Resync(peer) => self.resync_flushed(peer, volume, result),
-            FlushWaiter::Demotion => self.demotion_flushed(result),
+            FlushWaiter::Demotion => self.demotion_flushed(),
             FlushWaiter::Settling(peer) => self.settling_flushed(peer),
             FlushWaiter::Rotation => self.rotation_flushed(volume, result),
             FlushWaiter::ActivityLog => self.log_flushed(volume),
@@ -267,6 +268,7 @@ impl Resource {
             return;
         }
         self.flushes.remove(key).expect("it was there");
+        self.unsettled |= self.role_change.is_some(); // a demotion may wait for it
         self.volumes[volume].counters.upper_pending -= 1;
         for peer in self.peer_indexes() {
             if self.connections[peer].outbound.has_mark(mark) {

@@ -98,9 +98,15 @@ impl Resource {
         let read = self.peer_read_mut(peer, key);
         let volume = read.volume;
         match (result, &read.wanted_for) {
-            (Err(error), _) => {
+            (Err(error), wanted_for) => {
+                // Who wants data hears of the failed disk by the end of the session: an answer
+                // before that would look as if nobody had them though the disk is good.
+                let is_told = *wanted_for == PeerReadFor::Verify;
                 self.disk_failed(volume, "reading for the peer", error);
-                self.peer_read_done(peer, key, Err(error));
+                if is_told {
+                    return self.peer_read_done(peer, key, Err(error));
+                }
+                self.drop_peer_read(peer, key);
             }
             (Ok(data), PeerReadFor::Application | PeerReadFor::Resync) => {
                 self.peer_read_done(peer, key, Ok(data));
@@ -154,6 +160,12 @@ impl Resource {
             }
             self.send(peer, packet);
         }
+        self.unlock(read.volume, read.lock.expect("locked before it was read"));
+    }
+
+    fn drop_peer_read(&mut self, peer: PeerIndex, key: Key) {
+        let inbound = &mut self.connections[peer].inbound;
+        let read = inbound.reads.remove(key).expect("a read ends once");
         self.unlock(read.volume, read.lock.expect("locked before it was read"));
     }
 

@@ -9,7 +9,6 @@
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
 use tandem_wire::{
     BarrierNumber, ByteRange, Epoch, Packet, PeerWrite, Protocol, RequestId, WriteKind,
 };
@@ -221,7 +220,8 @@ impl Resource {
         }
         let same_disk = disk.is_some() && disk == self.volumes[volume].usable_generation();
         if !same_disk {
-            self.finish_peer_write(peer, key, Err(DiskError::Io));
+            // Its disk is gone, and with it the session or what is left of it.
+            self.finish_peer_write(peer, key, None);
             return true;
         }
         if self.volumes[volume].is_rotating() {
@@ -255,20 +255,22 @@ impl Resource {
     }
 
     /// The disk has ended a mirrored write.
-    pub(crate) fn peer_write_ended(
-        &mut self,
-        peer: PeerIndex,
-        key: Key,
-        result: Result<Bytes, DiskError>,
-    ) {
-        if let Err(error) = result {
-            let volume = self.incoming(peer, key).volume;
-            self.disk_failed(volume, "writing the peer's data", error);
-        }
-        self.finish_peer_write(peer, key, result.map(|_| ()));
+    pub(crate) fn peer_write_ended(&mut self, peer: PeerIndex, key: Key, error: Option<DiskError>) {
+        let &mut Incoming { volume, id, .. } = self.incoming(peer, key);
+        let acked = self.connections[peer].session_protocol() == Protocol::C;
+        let answer = match error {
+            None => acked.then_some(Packet::WriteAck { id }),
+            // The peer hears of the failed disk by the end of the session: an answer before that
+            // would look as if nobody had the data though the disk is good.
+            Some(error) => {
+                self.disk_failed(volume, "writing the peer's data", error);
+                None
+            }
+        };
+        self.finish_peer_write(peer, key, answer);
     }
 
-    fn finish_peer_write(&mut self, peer: PeerIndex, key: Key, result: Result<(), DiskError>) {
+    fn finish_peer_write(&mut self, peer: PeerIndex, key: Key, answer: Option<Packet>) {
         let inbound = &mut self.connections[peer].inbound;
         let incoming = inbound.writes.remove(key).expect("a write ends once");
         let segment = inbound
@@ -278,15 +280,8 @@ impl Resource {
             .expect("a segment stays while it is incomplete");
         segment.incomplete -= 1;
         let next_epoch = inbound.epoch_leaves(incoming.epoch);
-        if inbound.linked {
-            let id = incoming.id;
-            match result {
-                Err(_) => self.send(peer, Packet::NegAck { id }),
-                Ok(()) if self.connections[peer].session_protocol() == Protocol::C => {
-                    self.send(peer, Packet::WriteAck { id });
-                }
-                Ok(()) => {}
-            }
+        if let (true, Some(answer)) = (inbound.linked, answer) {
+            self.send(peer, answer);
         }
         self.unlock(incoming.volume, incoming.lock.expect("locked before it was issued"));
         self.unsettled |= !self.connections[peer].inbound.linked;
@@ -362,13 +357,12 @@ impl Resource {
             if let Mark::Flush { epoch, .. } = mark {
                 next_epoch |= self.connections[peer].inbound.epoch_leaves(epoch);
             }
-            let packet = match (mark, job.failed) {
-                (Mark::Barrier(number), false) => Packet::BarrierAck(number),
-                (Mark::Flush { id, .. }, false) => Packet::FlushAck { id },
-                (Mark::Flush { id, .. }, true) => Packet::NegFlushAck { id },
-                (Mark::Barrier(_), true) => continue, // the failed disk ends the session
+            let packet = match mark {
+                Mark::Barrier(number) => Packet::BarrierAck(number),
+                Mark::Flush { id, .. } => Packet::FlushAck { id },
             };
-            if linked {
+            // A failed disk ends the session, and says so by that.
+            if linked && !job.failed {
                 self.send(peer, packet);
             }
         }

@@ -160,10 +160,12 @@ impl Resource {
 
     /// The local disk has answered.
     pub(crate) fn local_read_done(&mut self, key: Key, result: Result<Bytes, DiskError>) {
+        let volume = self.read_mut(key).volume;
         match result {
-            Ok(data) => self.end_read(key, Ok(data)),
+            Ok(data) if self.volumes[volume].is_attached() => self.end_read(key, Ok(data)),
+            // A disk that was given up meanwhile does not count, whatever it says.
+            Ok(_) => self.serve_read(key),
             Err(error) => {
-                let volume = self.read_mut(key).volume;
                 self.read_mut(key).local_failed = true;
                 self.disk_failed(volume, "reading data", error);
                 self.serve_read(key);
@@ -218,6 +220,7 @@ impl Resource {
 
     fn end_read(&mut self, key: Key, result: Result<Bytes, RequestError>) {
         let read = self.reads.remove(key).expect("a read ends once");
+        self.unsettled |= self.role_change.is_some(); // a demotion may wait for it
         self.volumes[read.volume].counters.upper_pending -= 1;
         match read.wanted_by {
             ReadFor::Base(write) => self.base_read(write, result),

@@ -195,7 +195,7 @@ impl Resource {
             Purpose::Merge(key) => self.merged(key, result),
             Purpose::Write(key) => self.local_write_done(key, result.err()),
             Purpose::PeerRead(peer, key) => self.peer_read_ended(peer, key, result),
-            Purpose::PeerWrite(peer, key) => self.peer_write_ended(peer, key, result),
+            Purpose::PeerWrite(peer, key) => self.peer_write_ended(peer, key, result.err()),
             Purpose::ResyncWrite(peer, key) => self.piece_written(peer, key, result.err()),
             Purpose::PeerReadLook(peer, key) => self.peer_read_looked_at(peer, key, result),
             Purpose::ChecksumRead(peer, key) => self.own_piece_read(peer, key, result),

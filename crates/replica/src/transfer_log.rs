@@ -57,7 +57,8 @@ impl Resource {
             if only.is_some_and(|volume| volume != write.volume) {
                 continue;
             }
-            let unseen = write.unacked.remove(peer) && protocol == Protocol::A;
+            let unapplied = write.unacked.remove(peer);
+            let unseen = unapplied && protocol == Protocol::A;
             let owed = write.awaiting.remove(peer);
             if waits && write.stage == Stage::InFlight {
                 // It comes back, perhaps without what it had not flushed.
@@ -78,6 +79,9 @@ impl Resource {
             self.set_out_of_sync(volume, peer, range);
             if is_answered && (unseen || diskless) {
                 self.rotate_generation(volume);
+            }
+            if is_answered && unapplied {
+                self.expose_lost(volume);
             }
         }
         self.settle_all(&mut settled);

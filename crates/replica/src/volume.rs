@@ -159,6 +159,8 @@ pub(crate) struct Volume {
     pub(crate) flusher: Flusher,
     /// Writes of the application in flight on this disk that a read from a peer may have shown.
     pub(crate) shown_early: Vec<Key>,
+    /// A flush of this disk has failed: what it has not made durable it may have lost.
+    pub(crate) unflushable: bool,
     /// The generation that clients have seen, where this node's disk does not tell.
     pub(crate) exposed: Uuid,
     /// Size of the export; 0 while unknown.
@@ -182,6 +184,7 @@ impl Volume {
             failure: None,
             flusher: Flusher::default(),
             shown_early: Vec::new(),
+            unflushable: false,
             exposed: Uuid::NONE,
             size_bytes: 0,
             counters: Counters::default(),

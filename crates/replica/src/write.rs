@@ -239,7 +239,8 @@ impl Resource {
         self.log_seq += 1;
         let seq = self.log_seq;
         let now = self.now;
-        let waits = self.waits_for_data();
+        let good = self.volumes[write.volume].disk_state() == DiskState::UpToDate;
+        let waits = self.waits_for_data() || !good;
         let write = self.write_mut(key);
         write.stage = Stage::InFlight;
         write.seq = seq;
@@ -378,7 +379,7 @@ impl Resource {
             if !stored && !unbarriered.is_empty() {
                 return self.hurry_barriers(unbarriered);
             }
-            if !stored && self.tries_again(client, volume) {
+            if !stored && (self.tries_again(client, volume) || self.may_retry(key)) {
                 return self.retry_write(key);
             }
             if !self.may_answer(client, volume, apart) {
@@ -397,6 +398,14 @@ impl Resource {
                 self.send_barrier(peer);
             }
         }
+    }
+
+    /// Whether a write that nothing good has is worth another try: whoever it was sent to is lost,
+    /// and there are good data again.
+    fn may_retry(&self, key: Key) -> bool {
+        let write = self.writes.get(key).expect("the caller holds the write");
+        let awaited = self.clients.contains_key(&write.client);
+        write.kind.is_some() && awaited && self.has_data(write.volume)
     }
 
     /// Puts a write that nothing good has back to the gate, before all that came later. It gets a
@@ -450,6 +459,7 @@ impl Resource {
         let write = self.writes.remove(key).expect("the caller holds the write");
         let issued = matches!(write.stage, Stage::InFlight | Stage::Replied);
         assert!(!issued, "issued writes are settled, not abandoned");
+        self.unsettled |= self.role_change.is_some(); // a demotion may wait for it
         self.uncover(&write);
         let lock = write.lock.expect("abandoned only once locked");
         self.volumes[write.volume].counters.upper_pending -= 1;

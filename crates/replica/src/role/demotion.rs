@@ -2,7 +2,7 @@
 
 use super::{Demotion, RoleChange};
 use crate::action::{Action, ClientId, CommandId};
-use crate::error::{CommandError, DiskError};
+use crate::error::CommandError;
 use crate::flush::FlushWaiter;
 use crate::resource::Resource;
 use tandem_wire::Role;
@@ -57,8 +57,8 @@ impl Resource {
         }
     }
 
-    /// One disk has been flushed for the demotion.
-    pub(crate) fn demotion_flushed(&mut self, _result: Result<(), DiskError>) {
+    /// One disk has been flushed for the demotion, or has failed and is about to be given up.
+    pub(crate) fn demotion_flushed(&mut self) {
         let Some(RoleChange::Demoting { step: Demotion::Flushing { left }, .. }) =
             &mut self.role_change
         else {
@@ -70,7 +70,8 @@ impl Resource {
         }
         let mut tickets = Vec::new();
         for volume in self.volume_indexes() {
-            if self.volumes[volume].is_attached() {
+            // What a disk has not flushed it may have lost: its mark and its log say where.
+            if self.volumes[volume].is_attached() && self.volumes[volume].failure.is_none() {
                 self.unmark_primary(volume);
                 self.mark_sessions(volume, false);
                 tickets.push((volume, self.commit(volume, true)));

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use tandem_replica::wire::{ByteRange, DiskState, NodeId, Protocol};
 use tandem_replica::{Command, ConnectionState, RequestOp};
 
-use crate::pair::{Pair, data_writes, flushes, meta_writes, reads};
-use crate::stage::{connection, disks, start_write, swap_roles_diskless};
+use crate::pair::{CLIENT, Pair, data_writes, flushes, meta_writes, reads};
+use crate::stage::{assert_in_sync, connection, disks, short, start_write, swap_roles_diskless};
 
 #[test]
 fn a_failed_local_write_is_masked_by_the_peer() {
@@ -87,4 +87,58 @@ fn a_flush_on_a_target_does_not_make_up_for_a_failed_one() {
     pair.run(Duration::from_secs(1));
     assert_eq!(pair.nodes[1].devices[0][..4096], [0; 4096]);
     assert_ne!(pair.reply(0, flush), Some(Ok(None)), "durable nowhere");
+}
+
+/// The flush of a demotion fails, and the disk loses what was in its cache. Its mark must stay:
+/// what the log covers is copied when the disk is back.
+#[test]
+fn a_demotion_whose_flush_fails_leaves_the_mark() {
+    let mut pair = Pair::in_sync(1, Protocol::C);
+    pair.write(0, 8192, &[7; 4096]);
+    pair.nodes[0].resource.close_client(CLIENT, pair.now);
+    pair.hold[0] = flushes;
+    let demotion = pair.start(0, Command::Secondary { force: false });
+    pair.run(Duration::from_secs(1));
+    pair.fail_once(0);
+    pair.run(Duration::from_secs(1));
+    assert_eq!(pair.ended(0, demotion), Some(Ok(())));
+    assert_eq!(disks(&pair)[0], DiskState::Diskless);
+    pair.nodes[0].devices[0][8192..12288].fill(0);
+    pair.attach(0);
+    pair.run(Duration::from_secs(30));
+    assert_in_sync(&pair);
+    assert_eq!(pair.nodes[0].devices[0][8192], 7, "an acknowledged write is lost");
+}
+
+/// A Secondary's disk fails with writes that it has acked and not flushed.
+#[test]
+fn what_a_failed_disk_had_not_flushed_is_copied() {
+    let mut pair = Pair::in_sync(1, Protocol::C);
+    pair.write(0, 8192, &[7; 4096]);
+    pair.hold[1] = flushes;
+    let flush = pair.request(0, 0, RequestOp::Flush);
+    short(&mut pair);
+    pair.fail_once(1);
+    pair.run(Duration::from_secs(5));
+    assert_eq!(pair.reply(0, flush), Some(Ok(None)), "this node has flushed");
+    pair.nodes[1].devices[0][8192..12288].fill(0);
+    pair.attach(1);
+    pair.run(Duration::from_secs(30));
+    assert_in_sync(&pair);
+    assert_eq!(pair.nodes[1].devices[0][8192], 7);
+}
+
+/// A read under way on a disk whose flush fails meanwhile is answered by the peer.
+#[test]
+fn a_disk_given_up_answers_nothing() {
+    let mut pair = Pair::in_sync(1, Protocol::C);
+    pair.write(0, 8192, &[7; 4096]);
+    pair.hold[0] = |kind| reads(kind) || flushes(kind);
+    pair.request(0, 0, RequestOp::Flush);
+    let read = pair.request(0, 0, RequestOp::Read(ByteRange::new(8192, 4096)));
+    pair.nodes[0].devices[0][8192..12288].fill(0);
+    pair.fail_once(0);
+    pair.release(0);
+    pair.run(Duration::from_secs(1));
+    assert_eq!(pair.reply(0, read), Some(Ok(Some(Bytes::from(vec![7; 4096])))));
 }
