@@ -7,7 +7,7 @@
 //! before anybody opens the disk again. Nothing else ever changes a byte, but for what rots at rest
 //! (`verify`).
 //!
-//! A place for injected errors is `complete`: its result is already a `Result`.
+//! An operation fails in `complete`, where `ailment` says so.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,6 +15,7 @@ use bytes::{Bytes, BytesMut};
 use tandem_replica::{DiskError, DiskOpKind, OpenedDisk, digest};
 use tandem_wire::ByteRange;
 
+use crate::ailment::Ailment;
 use crate::clock::{MICROS, MILLIS};
 use crate::device::Device;
 use crate::prng::Prng;
@@ -32,7 +33,14 @@ pub struct SimDisk {
     in_flight: BTreeMap<OpKey, InFlight>,
     next_key: OpKey,
     pace: Pace,
+    /// What it suffers from, if anything.
+    pub ailment: Option<Ailment>,
+    /// How often it has lost its cache without its node's power.
+    pub caches_lost: u32,
 }
+
+/// An operation that has ended, if it failed with what it was.
+pub type Ended = (Result<Bytes, DiskError>, Option<DiskOpKind>);
 
 /// How fast a disk is.
 #[derive(Clone, Copy, Debug)]
@@ -62,6 +70,8 @@ impl SimDisk {
             in_flight: BTreeMap::new(),
             next_key: 0,
             pace,
+            ailment: None,
+            caches_lost: 0,
         }
     }
 
@@ -199,8 +209,14 @@ impl SimDisk {
     }
 
     /// Ends an operation; `None` where a crash has ended it before.
-    pub fn complete(&mut self, key: OpKey, prng: &mut Prng) -> Option<Result<Bytes, DiskError>> {
+    pub fn complete(&mut self, key: OpKey, prng: &mut Prng) -> Option<Ended> {
         let op = self.in_flight.remove(&key)?;
+        let struck = self.ailment.as_mut().and_then(|ailment| ailment.strikes(&op.kind));
+        if let Some(error) = struck {
+            let kind = op.kind.clone();
+            self.land(op, prng);
+            return Some((Err(error), Some(kind)));
+        }
         let result = match op.kind {
             DiskOpKind::Read(range) => self.data.read(range.offset, u64::from(range.len)),
             DiskOpKind::Write { offset, data, fua } => {
@@ -226,7 +242,7 @@ impl SimDisk {
             DiskOpKind::Digest { data } => digest::of_blocks(&data),
         };
         self.data.destage_some(prng);
-        Some(Ok(result))
+        Some((Ok(result), None))
     }
 
     /// The process died: what is in flight lands wholly, partly or not, and nothing more after
@@ -248,25 +264,30 @@ impl SimDisk {
         let mut left: Vec<InFlight> = std::mem::take(&mut self.in_flight).into_values().collect();
         while !left.is_empty() {
             let op = left.swap_remove(prng.index(left.len()));
-            let keep = prng.pick(&[0, 500, 1000, 1000]);
-            match op.kind {
-                DiskOpKind::Write { offset, data, .. } => {
-                    self.data.write_some(offset, &data, keep, prng);
-                }
-                DiskOpKind::Zero { range, .. } => {
-                    let data = vec![0; range.len as usize];
-                    self.data.write_some(range.offset, &data, keep, prng);
-                }
-                DiskOpKind::MetaWrite { offset, data } => {
-                    self.meta_mut().write_some(offset, &data, keep, prng);
-                }
-                DiskOpKind::Flush => self.data.forget_flush(op.flush_upto),
-                DiskOpKind::Read(_)
-                | DiskOpKind::MetaRead { .. }
-                | DiskOpKind::Merge { .. }
-                | DiskOpKind::IsZero { .. }
-                | DiskOpKind::Digest { .. } => {}
+            self.land(op, prng);
+        }
+    }
+
+    /// What an operation leaves that does not end well.
+    fn land(&mut self, op: InFlight, prng: &mut Prng) {
+        let keep = prng.pick(&[0, 500, 1000, 1000]);
+        match op.kind {
+            DiskOpKind::Write { offset, data, .. } => {
+                self.data.write_some(offset, &data, keep, prng);
             }
+            DiskOpKind::Zero { range, .. } => {
+                let data = vec![0; range.len as usize];
+                self.data.write_some(range.offset, &data, keep, prng);
+            }
+            DiskOpKind::MetaWrite { offset, data } => {
+                self.meta_mut().write_some(offset, &data, keep, prng);
+            }
+            DiskOpKind::Flush => self.data.forget_flush(op.flush_upto),
+            DiskOpKind::Read(_)
+            | DiskOpKind::MetaRead { .. }
+            | DiskOpKind::Merge { .. }
+            | DiskOpKind::IsZero { .. }
+            | DiskOpKind::Digest { .. } => {}
         }
     }
 

@@ -169,9 +169,14 @@ impl World {
         key: OpKey,
     ) -> Result<(), Violation> {
         let target = &mut self.nodes[node];
-        let Some(result) = target.disks[volume].complete(key, &mut target.prng) else {
+        let Some((result, failed)) = target.disks[volume].complete(key, &mut target.prng) else {
             return Ok(());
         };
+        if let Some(kind) = failed {
+            let text = crate::trace::disk(&kind);
+            self.tell(Some(node), format_args!("disk {volume} {token:?} fails: {text}"));
+            self.saw_disk_error(node, volume, &kind)?;
+        }
         self.trace.mark(self.clock.now(), token.0);
         let volume = volume_number(volume);
         let completion = DiskCompletion { volume, generation, token, result };

@@ -23,6 +23,8 @@ pub struct FaultCounts {
     pub flips: u64,
     /// Commands of the operator that change something.
     pub commands: u64,
+    /// Operations of disks that failed.
+    pub disk_errors: u64,
     /// Blocks of activity logs damaged.
     pub damaged: u64,
     /// Looks at what crashes had left different.
@@ -46,6 +48,7 @@ impl FaultCounts {
         self.resets += other.resets;
         self.flips += other.flips;
         self.commands += other.commands;
+        self.disk_errors += other.disk_errors;
         self.damaged += other.damaged;
         self.crashes_checked += other.crashes_checked;
         self.split_brains += other.split_brains;
@@ -82,6 +85,7 @@ enum Fault {
     Rot,
     Verify,
     Monkey,
+    Sicken,
 }
 
 impl World {
@@ -142,6 +146,7 @@ impl World {
             Fault::Rot => self.rot(),
             Fault::Verify => self.plan_verify(node)?,
             Fault::Monkey => self.plan_monkey(node)?,
+            Fault::Sicken => self.sicken(node),
         }
         Ok(())
     }
@@ -174,6 +179,7 @@ impl World {
             (weights.rot, Fault::Rot),
             (weights.verify, Fault::Verify),
             (weights.monkey, Fault::Monkey),
+            (weights.sicken, Fault::Sicken),
         ];
         let total = table.iter().map(|(weight, _)| weight).sum();
         if total == 0 {

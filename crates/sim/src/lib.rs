@@ -6,6 +6,7 @@
 //! [`marks`] what has been met. One seed is one run, to the bit: chance comes from [`prng`] only,
 //! time from [`clock`] only.
 
+pub mod ailment;
 pub mod checks;
 pub mod client;
 pub mod clock;

@@ -173,8 +173,8 @@ fn conclude(summary: &Summary, elapsed: Duration) {
     );
     println!(
         "faults: {} kills, {} power losses, {} cuts, {} resets, {} flipped bits, {} commands, \
-         {} split brains, {} settled by policy, {} damaged blocks; {} looks behind crashes; I/O \
-         frozen {} times by command, {} without data",
+         {} split brains, {} settled by policy, {} damaged blocks, {} disk errors; {} looks behind \
+         crashes; I/O frozen {} times by command, {} without data",
         faults.kills,
         faults.power_losses,
         faults.cuts,
@@ -184,6 +184,7 @@ fn conclude(summary: &Summary, elapsed: Duration) {
         faults.split_brains,
         faults.settled,
         faults.damaged,
+        faults.disk_errors,
         faults.crashes_checked,
         faults.suspended,
         faults.no_data

@@ -49,6 +49,8 @@ pub struct Operator {
     victim: Option<usize>,
     /// Since when both live and are apart though nothing is cut and nobody wants it.
     stuck_since: Option<u64>,
+    /// Whose disk was refused because of what its clients have seen.
+    gives_up: [bool; 2],
     cuts: [u64; 2],
     /// What commands under way have made the model let go of: node and volume.
     released: BTreeMap<u64, (usize, usize)>,
@@ -71,6 +73,11 @@ impl Operator {
         }
         self.paused_until = 0;
         self.cuts = [u64::MAX; 2];
+    }
+
+    /// A disk that is lost is not attached before then.
+    pub fn keep_detached(&mut self, node: usize, until: u64) {
+        self.detached_until[node] = self.detached_until[node].max(until);
     }
 
     /// A number for a new cut.
@@ -174,6 +181,14 @@ impl World {
                 self.operator.going_down[node] = true;
             }
             (Command::SuspendIo, true) => self.suspended(node),
+            (Command::Attach { .. }, false) => {
+                // It has served what its disk does not have: somebody must give that up.
+                self.operator.gives_up[node] = matches!(
+                    result, Err(CommandError::Metadata { reason, .. }) if reason.contains("clients")
+                );
+                let pause = self.prng.between(100 * MILLIS, 3 * SECONDS);
+                self.operator.keep_detached(node, self.clock.now() + pause);
+            }
             (
                 Command::Attach { .. }
                 | Command::Detach { .. }
@@ -218,6 +233,11 @@ impl World {
             return Ok(());
         }
         let now = self.clock.now();
+        let patient = !self.prng.per_mille(50);
+        if self.operator.gives_up[node] && !patient {
+            self.operator.gives_up[node] = false;
+            return self.command(node, Command::Secondary { force: true });
+        }
         for volume in 0..self.nodes[node].view.volumes.len() {
             let disk = self.nodes[node].view.volumes[volume].disk;
             if disk == DiskState::Diskless && now >= self.operator.detached_until[node] {

@@ -141,6 +141,8 @@ pub struct FaultWeights {
     pub verify: u64,
     /// Any command is given, whatever the states.
     pub monkey: u64,
+    /// A disk fails some operations.
+    pub sicken: u64,
 }
 
 impl Profile {
@@ -243,6 +245,7 @@ impl FaultWeights {
             rot: weight(250),
             verify: weight(350),
             monkey: weight(150) * 3,
+            sicken: weight(300),
         }
     }
 }

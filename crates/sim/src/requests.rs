@@ -6,7 +6,7 @@ use tandem_wire::{DiskState, Protocol, ReplicationState, Role};
 
 use crate::checks::{Violation, floors};
 use crate::client::{Kind, Pending};
-use crate::event::Event;
+use crate::event::{Event, Life};
 use crate::marks::Mark;
 use crate::node::volume_number;
 use crate::stamp::{SECTOR, WriteId};
@@ -112,7 +112,7 @@ impl World {
         let cookie = Cookie(self.clients.next_id());
         self.clients.requests += 1;
         self.clients.slots[slot].in_flight += 1;
-        let peer_life = self.nodes[1 - node].life;
+        let peer_life = self.peer_life(node, volume);
         let peer_left = session.is_some_and(|key| !self.link.is_open(key, 1 - node));
         let since = self.clock.now();
         self.trace.mark(since, cookie.0);
@@ -192,7 +192,7 @@ impl World {
         let replicated = (view.is_established(volume) || (at_peer && !own))
             && pending.session.is_some()
             && pending.session == session
-            && pending.peer_life == self.nodes[1 - node].life;
+            && pending.peer_life == self.peer_life(node, volume);
         match pending.kind {
             Kind::Read { first, floors } => {
                 self.check_read(node, volume, first, data, &floors)?;
@@ -227,6 +227,12 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// What must not change on the way if the peer is to have kept what it acked.
+    fn peer_life(&self, node: usize, volume: usize) -> (Life, u32) {
+        let peer = &self.nodes[1 - node];
+        (peer.life, peer.disks[volume].caches_lost)
     }
 
     /// Whether a node's image shows something older than this write.

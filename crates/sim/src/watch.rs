@@ -93,16 +93,22 @@ impl World {
             self.check_floor(node, volume, when)?;
         }
         self.observe(node)?;
+        self.end_tenure(node, power);
+        Ok(())
+    }
+
+    /// What a Primary had not flushed may be gone everywhere: nobody follows it from here on. So
+    /// may what the only good copy of a living one had.
+    pub(crate) fn end_tenure(&mut self, node: usize, cache_lost: bool) {
         let has_own = |primary: usize| {
             let volumes = &self.nodes[primary].view.volumes;
             volumes.iter().all(|volume| volume.disk == DiskState::UpToDate)
         };
-        let only_copy = power && self.model.tenure.node.is_some_and(|primary| !has_own(primary));
+        let only_copy =
+            cache_lost && self.model.tenure.node.is_some_and(|primary| !has_own(primary));
         if self.model.tenure.node == Some(node) || only_copy {
-            // What it had not flushed may be gone everywhere: nobody follows it from here on.
             self.model.tenure.over = true;
         }
-        Ok(())
     }
 
     fn check_floor(&self, node: usize, volume: usize, when: &str) -> Result<(), Violation> {

@@ -260,6 +260,7 @@ impl World {
             Phase::Heal => {
                 self.phase_end = self.clock.now() + self.profile.patience();
                 self.operator.calm();
+                self.cure();
                 self.doomed = None;
                 for from in [0, 1] {
                     self.link.ease(from);

@@ -33,8 +33,9 @@ pub fn check<'a>(
         release_by_policy(model, node, after.role, peer.role);
     }
     if after.is_connected() && !before.is_connected() {
-        for volume in &mut model.volumes {
-            volume.nodes[node].discards = false;
+        // What has no disk is given up when it has one again.
+        for (volume, state) in model.volumes.iter_mut().zip(&after.volumes) {
+            volume.nodes[node].discards &= state.disk < DiskState::Inconsistent;
         }
     }
     for volume in 0..after.volumes.len() {
@@ -56,7 +57,11 @@ pub fn check<'a>(
             model.volumes[volume].nodes[1 - node].forked = false;
         }
         let gone = after.volumes[volume].disk < DiskState::Outdated;
-        if gone || (is != ReplicationState::Established && is != ReplicationState::Off) {
+        // What the last Primary wrote alone is lost with its disk, on this volume of several.
+        let unmet = after.is_connected()
+            && after.volumes[volume].peer_disk < DiskState::Inconsistent
+            && after.peer_role != Role::Primary;
+        if gone || unmet || (is != ReplicationState::Established && is != ReplicationState::Off) {
             model.volumes[volume].nodes[node].follows = false;
         }
         if before.is_source(volume) && is == ReplicationState::Established {

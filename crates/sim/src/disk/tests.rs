@@ -18,7 +18,7 @@ fn write(byte: u8, offset: u64, sectors: usize, fua: bool) -> DiskOpKind {
 
 fn run(disk: &mut SimDisk, kind: DiskOpKind, prng: &mut Prng) -> Bytes {
     let (key, _) = disk.issue(kind, prng);
-    disk.complete(key, prng).unwrap().unwrap()
+    disk.complete(key, prng).unwrap().0.unwrap()
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn a_flush_saves_what_was_complete_when_it_was_issued() {
         run(&mut disk, write(1, 0, 1, false), &mut prng);
         let (flush, _) = disk.issue(DiskOpKind::Flush, &mut prng);
         run(&mut disk, write(2, 0, 1, false), &mut prng);
-        disk.complete(flush, &mut prng).unwrap().unwrap();
+        disk.complete(flush, &mut prng).unwrap().0.unwrap();
         disk.power_loss(&mut prng);
         seen[usize::from(disk.image()[0])] = true;
     }

@@ -16,7 +16,7 @@ use crate::marks::Mark;
 use crate::node::{Node, node_id, volume_number};
 use crate::world::World;
 
-/// How long both nodes may be connected without anybody's good data until the operator forces one.
+/// How long both nodes may be there without anybody's good data until the operator forces one.
 const HOPELESS_AFTER: u64 = 10 * SECONDS;
 
 impl World {
@@ -96,15 +96,18 @@ impl World {
     /// Nobody has good data: one of two connected nodes must be told that its own are.
     pub(crate) fn tend_hopeless(&mut self) -> Result<(), Violation> {
         let now = self.clock.now();
-        let hopeless = self.nodes.iter().all(|node| {
-            node.answers()
-                && node.view.is_connected()
-                && node.view.volumes.iter().any(|volume| {
-                    let disks = [volume.disk, volume.peer_disk];
-                    disks.iter().all(|disk| *disk < DiskState::UpToDate)
-                        && volume.disk > DiskState::Negotiating
-                })
-        });
+        let is_bad = |node: &Node, volume: usize| {
+            let state = &node.view.volumes[volume];
+            let both = [state.disk, state.peer_disk];
+            let met = node.view.is_connected()
+                && both.iter().all(|disk| *disk < DiskState::UpToDate)
+                && state.disk > DiskState::Negotiating;
+            // Those with no whole image refuse each other.
+            met || state.disk == DiskState::Inconsistent
+        };
+        let hopeless = self.nodes.iter().all(Node::answers)
+            && (0..self.model.volumes.len())
+                .any(|volume| self.nodes.iter().all(|node| is_bad(node, volume)));
         if !hopeless || self.phase == crate::world::Phase::Setup {
             self.operator.hopeless_since = None;
             return Ok(());
