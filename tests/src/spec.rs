@@ -27,6 +27,8 @@ pub struct Spec {
     pub nbd_over_tcp: bool,
     /// More options of the net section.
     pub net: String,
+    /// Options of the disk section.
+    pub disk: String,
 }
 
 impl Default for Spec {
@@ -37,6 +39,7 @@ impl Default for Spec {
             metadata: Metadata::Internal,
             nbd_over_tcp: false,
             net: String::new(),
+            disk: String::new(),
         }
     }
 }
@@ -81,6 +84,7 @@ pub(crate) fn resource_file(spec: &Spec, hosts: &[Host]) -> String {
         let _ = writeln!(text, "        {}", spec.net);
     }
     let _ = writeln!(text, "    }}");
+    let _ = writeln!(text, "    disk {{ {} }}", spec.disk);
     for (number, host) in hosts.iter().enumerate() {
         let _ = writeln!(text, "    on {} {{\n        node-id {number};", host.name);
         let _ = writeln!(text, "        address {};", host.address);

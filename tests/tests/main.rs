@@ -5,6 +5,7 @@
 //! in `TANDEM_TEST_DIR`, on a file system that has `O_DIRECT`. `TANDEM_SEED` repeats the random
 //! choices of a run, `TANDEM_KILLS` and `TANDEM_POWER_LOSSES` make the crash tests longer.
 
+mod activity_log;
 mod admin;
 mod bad_clients;
 mod basics;
