@@ -37,7 +37,7 @@ pub struct OpenOptions {
     pub allow_buffered: bool,
 }
 
-/// Who carries out short operations on a file.
+/// Who carries out operations on a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// The ring, as everything else.
@@ -47,6 +47,10 @@ pub enum Access {
     /// thread. Applies to flushes, and to reads and writes of at most
     /// [`INLINE_BYTES_MAX`](crate::limits::INLINE_BYTES_MAX).
     Inline,
+    /// A worker thread of the ring, always: for files whose file system cannot promise not to wait
+    /// and waits where it is asked to try (FUSE asks its server for the size first, Linux 6.18).
+    /// A server that hangs would hang the thread.
+    Worker,
 }
 
 /// An open, exclusively locked backing disk. Dropping `file` unlocks it.
@@ -107,7 +111,11 @@ pub fn open(path: &Path, options: &OpenOptions) -> Result<BackingDisk, OpenError
         return Err(OpenError::NoDirectIo { path: path.into() });
     };
     let Abilities { block_size, memory_align, is_direct, nowait, is_memory } = abilities;
-    let access = if is_memory && !nowait { Access::Inline } else { Access::Ring };
+    let access = match nowait {
+        true => Access::Ring,
+        false if is_memory => Access::Inline,
+        false => Access::Worker,
+    };
     let honours_dsync =
         is_block_device || probe::honours_dsync(file.as_fd()).map_err(io("probe"))?;
     let file = file.into();

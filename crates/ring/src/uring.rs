@@ -195,7 +195,7 @@ impl Uring {
         if op.offset().is_some_and(|offset| i64::try_from(offset).is_err()) {
             return Some(Err(io::Error::from_raw_os_error(libc::EINVAL)));
         }
-        if access == Access::Ring {
+        if access != Access::Inline {
             return None;
         }
         let result = inline::perform(fd, op)?;

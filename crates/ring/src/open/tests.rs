@@ -71,7 +71,7 @@ fn a_file_system_without_direct_io_is_used_if_allowed() {
     let options = OpenOptions { allow_buffered: true, ..<_>::default() };
     let disk = open(Path::new("/proc/self/comm"), &options).unwrap();
     assert!(!disk.is_direct);
-    assert_eq!((disk.memory_align, disk.access), (1, Access::Ring));
+    assert_eq!((disk.memory_align, disk.access), (1, Access::Worker));
 }
 
 /// Run with `--ignored` and the path of an unused block device, such as a loop device, with a

@@ -43,6 +43,8 @@ struct Open {
 pub(super) struct Target {
     pub(super) number: i32,
     pub(super) is_fixed: bool,
+    /// The kernel is not to try it in the thread that submits it.
+    pub(super) by_worker: bool,
 }
 
 impl Descriptors {
@@ -147,7 +149,8 @@ impl Open {
         } else {
             self.fd.as_raw_fd()
         };
-        Target { number, is_fixed: self.is_fixed }
+        let by_worker = self.access == Access::Worker;
+        Target { number, is_fixed: self.is_fixed, by_worker }
     }
 }
 

@@ -46,7 +46,9 @@ pub(super) fn encode(flight: &mut Flight, target: Target, buffers: &FixedBuffers
             plain(opcode::SendMsg::new(fd, message.gather(pieces)).flags(flags).build())
         }
     };
-    let flags = if target.is_fixed { squeue::Flags::FIXED_FILE } else { squeue::Flags::empty() };
+    let mut flags = squeue::Flags::empty();
+    flags.set(squeue::Flags::FIXED_FILE, target.is_fixed);
+    flags.set(squeue::Flags::ASYNC, target.by_worker);
     Encoded { entry: encoded.entry.flags(flags), ..encoded }
 }
 
