@@ -172,6 +172,13 @@ fn of_peer_device(
         }
         Command::PauseSync(_) => Some(Request::PauseSync { resource, volume, peer }),
         Command::ResumeSync(_) => Some(Request::ResumeSync { resource, volume, peer }),
+        Command::Verify { cancel: true, .. } => {
+            Some(Request::StopVerify { resource, volume, peer })
+        }
+        Command::Verify { start, stop, repair, .. } => {
+            let (start_bytes, stop_bytes, repair) = (*start, *stop, *repair);
+            Some(Request::Verify { resource, volume, peer, start_bytes, stop_bytes, repair })
+        }
         _ => None,
     }
 }

@@ -12,6 +12,7 @@ fn plans_are_as_recorded() {
     let mut printed = String::new();
     for line in golden.lines().filter_map(|line| line.strip_prefix("$ tandemadm ")) {
         let run = setup.run(line);
+        assert!(!run.out.is_empty() || run.code != 0, "'{line}' would do nothing, and succeed");
         printed.push_str(&format!("$ tandemadm {line}\n{}{}", run.out, run.err));
         if run.code != 0 {
             printed.push_str(&format!("exit {}\n", run.code));
