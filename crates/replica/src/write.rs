@@ -401,11 +401,13 @@ impl Resource {
     }
 
     /// Whether a write that nothing good has is worth another try: whoever it was sent to is lost,
-    /// and there are good data again.
+    /// and there are good data again, or a handshake will show.
     fn may_retry(&self, key: Key) -> bool {
         let write = self.writes.get(key).expect("the caller holds the write");
         let awaited = self.clients.contains_key(&write.client);
-        write.kind.is_some() && awaited && self.has_data(write.volume)
+        let data =
+            self.has_data(write.volume) || self.connections.iter().any(|c| c.holds_requests());
+        write.kind.is_some() && awaited && data
     }
 
     /// Puts a write that nothing good has back to the gate, before all that came later. It gets a
