@@ -1,11 +1,12 @@
 //! The activity log bounds what a crashed Primary has copied.
 //!
-//! 1. A volume of 4 GiB with the smallest log, 67 extents of 4 MiB, is in sync; its link passes a proxy
-//!    that counts. A writer works on random blocks of all of it, so that extents come and go all the
-//!    time.
+//! 1. A volume of 4 GiB with the smallest log, 67 extents of 4 MiB, is in sync; its link passes
+//!    a proxy that counts. A writer works on random blocks of all of it, so that extents come and
+//!    go all the time.
 //! 2. The primary's daemon is killed, or its machine loses power: its disk forgets what was not
 //!    flushed.
-//! 3. It comes back, and the survivor is the source. Less than a tenth of the volume crosses the link.
+//! 3. It comes back, and the survivor is the source. Less than a tenth of the volume crosses the
+//!    link.
 //! 4. Both disks are the same, and no acknowledged write is missing.
 
 use std::collections::BTreeMap;
