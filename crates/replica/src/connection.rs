@@ -314,8 +314,10 @@ impl Resource {
         if self.connections[peer].session().is_some() {
             let connection = &mut self.connections[peer];
             connection.pause = CONNECT_PAUSE_FIRST;
-            let until = connection.is_running().then(|| self.now + connection.config.net.timeout);
-            self.leave_session(peer, reason, until);
+            // Requests that have waited for this one wait no longer for the next.
+            let patience = self.now + connection.config.net.timeout;
+            let until = connection.renegotiating.unwrap_or(patience);
+            self.leave_session(peer, reason, Some(until));
             if let Link::Waiting(until) = &mut self.connections[peer].link {
                 *until = self.now;
             }

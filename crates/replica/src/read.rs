@@ -7,7 +7,7 @@
 use bytes::Bytes;
 use tandem_wire::{ByteRange, DiskState, Packet, RequestId};
 
-use crate::action::{ClientId, Cookie, DiskOpKind};
+use crate::action::{AttachGeneration, ClientId, Cookie, DiskOpKind};
 use crate::connection::Connection;
 use crate::error::{DiskError, RequestError};
 use crate::peers::{PeerIndex, PeerSet, VolumeIndex};
@@ -40,7 +40,8 @@ pub(crate) struct Read {
     range: ByteRange,
     wanted_by: ReadFor,
     source: Source,
-    local_failed: bool,
+    /// The opening of the disk that could not read it.
+    local_failed: Option<AttachGeneration>,
     peers_failed: PeerSet,
 }
 
@@ -52,7 +53,7 @@ impl Resource {
             range,
             wanted_by,
             source: Source::Waiting,
-            local_failed: false,
+            local_failed: None,
             peers_failed: PeerSet::default(),
         });
         self.volumes[volume].counters.upper_pending += 1;
@@ -63,7 +64,8 @@ impl Resource {
     fn serve_read(&mut self, key: Key) {
         let read = self.reads.get(key).expect("served before its end");
         let (volume, range) = (read.volume, read.range);
-        if !read.local_failed && self.local_is_good(volume, range) {
+        let opening = Some(self.volumes[volume].generation);
+        if read.local_failed != opening && self.local_is_good(volume, range) {
             if self.would_go_back(volume, range) {
                 return self.read_mut(key).source = Source::Waiting;
             }
@@ -88,7 +90,7 @@ impl Resource {
         if self.tries_again(client, volume) {
             // What comes back may be able to read what was not to be read before.
             let read = self.read_mut(key);
-            (read.local_failed, read.peers_failed) = (false, PeerSet::default());
+            (read.local_failed, read.peers_failed) = (None, PeerSet::default());
             read.source = Source::Waiting;
             return;
         }
@@ -166,7 +168,7 @@ impl Resource {
             // A disk that was given up meanwhile does not count, whatever it says.
             Ok(_) => self.serve_read(key),
             Err(error) => {
-                self.read_mut(key).local_failed = true;
+                self.read_mut(key).local_failed = Some(self.volumes[volume].generation);
                 self.disk_failed(volume, "reading data", error);
                 self.serve_read(key);
             }

@@ -65,9 +65,8 @@ pub(crate) struct Write {
     pub(crate) whole: ByteRange,
     /// The first piece of it, which is carried out.
     pub(crate) range: ByteRange,
-    /// What to do; handed on when the write is issued, so that its buffer is free when disk and
-    /// links are done with it and not only when it retires. Where it may have to be issued again it
-    /// is kept until the reply.
+    /// What to do; kept until the reply, for it may have to be issued again, and not until the
+    /// write retires, so that its buffer is free before.
     pub(crate) kind: Option<WriteKind>,
     /// What comes behind the piece that was issued.
     rest: Option<Rest>,
@@ -239,17 +238,12 @@ impl Resource {
         self.log_seq += 1;
         let seq = self.log_seq;
         let now = self.now;
-        let good = self.volumes[write.volume].disk_state() == DiskState::UpToDate;
-        let waits = self.waits_for_data() || !good;
         let write = self.write_mut(key);
         write.stage = Stage::InFlight;
         write.seq = seq;
         write.issued_at = now;
         let (volume, range, fua) = (write.volume, write.range, write.fua);
-        let kind = write.kind.take().expect("a write at the gate has what it writes");
-        if waits {
-            write.kind = Some(kind.clone());
-        }
+        let kind = write.kind.clone().expect("a write at the gate has what it writes");
         let (kind, rest) = part(write.whole, range, kind);
         (write.rest, write.weight) = (rest, weight(range, &kind));
         self.log.push_back(key);
@@ -407,7 +401,7 @@ impl Resource {
         let awaited = self.clients.contains_key(&write.client);
         let data =
             self.has_data(write.volume) || self.connections.iter().any(|c| c.holds_requests());
-        write.kind.is_some() && awaited && data
+        awaited && data
     }
 
     /// Puts a write that nothing good has back to the gate, before all that came later. It gets a
