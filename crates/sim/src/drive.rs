@@ -98,6 +98,7 @@ impl World {
                 {
                     self.tell(Some(node), format_args!("closes the link"));
                     self.nodes[node].session = None;
+                    self.nodes[node].hung_up_at = Some(self.clock.now());
                     self.hang_up(node, session, key);
                 }
                 Ok(())

@@ -31,6 +31,8 @@ pub struct Node {
     pub opened: Vec<Option<AttachGeneration>>,
     /// The link as the process has it: its name and the network's key.
     pub session: Option<(LinkSession, u64)>,
+    /// When it has last ended a link by itself.
+    pub hung_up_at: Option<u64>,
     /// The attempt to connect under way.
     pub attempt: Option<u64>,
     /// What it misses, while it is stopped.
@@ -66,6 +68,7 @@ impl Node {
             frozen_at: 0,
             disks,
             session: None,
+            hung_up_at: None,
             attempt: None,
             stopped: None,
             holds_write: false,

@@ -270,12 +270,22 @@ impl World {
         let view = self.fresh_view(node);
         let without_data = view.volumes[volume].disk < DiskState::UpToDate
             && (!view.is_connected() || view.volumes[volume].peer_disk < DiskState::UpToDate);
-        let waits = self.waits_for_data(node);
+        let waits = self.waits_for_data(node) || self.begins_anew(node);
         if without_data && error == RequestError::Io && !waits {
             return Ok(());
         }
         let text = format!("node {node} answers \"{error}\" while {}", view.text());
         Err(Violation::new("no error replies", text))
+    }
+
+    /// Whether the node has ended its session this very moment to have another one, which requests
+    /// wait for. A failed disk is no such reason: it may have been the last.
+    fn begins_anew(&self, node: usize) -> bool {
+        let resource = self.nodes[node].resource.as_ref().expect("it replied");
+        let status = resource.status(self.now());
+        let reason = status.connections[0].reason.as_deref();
+        self.nodes[node].hung_up_at == Some(self.clock.now())
+            && reason.is_some_and(|reason| BEGIN_ANEW.contains(&reason))
     }
 
     fn check_read(
@@ -310,3 +320,11 @@ fn brief(op: &RequestOp) -> String {
         | RequestOp::Flush => format!("{op:?}"),
     }
 }
+
+/// Why a node ends a session to begin another, in the words of its status.
+const BEGIN_ANEW: [&str; 4] = [
+    "a disk was attached",
+    "data were invalidated by the operator",
+    "blocks found out of sync are to be repaired",
+    "this node was promoted by force",
+];
