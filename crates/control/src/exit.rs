@@ -8,6 +8,8 @@ pub const OK: u8 = 0;
 pub const USAGE: u8 = 1;
 /// A `wait-` command timed out.
 pub const TIMEOUT: u8 = 5;
+/// `outdate`: the data are worse than Outdated anyway.
+pub const BELOW_OUTDATED: u8 = 5;
 /// The configuration is invalid or was refused; the object is not known to the daemon.
 pub const CONFIG: u8 = 10;
 /// A change of state was refused.
@@ -16,6 +18,8 @@ pub const STATE: u8 = 11;
 pub const NO_DISK: u8 = 16;
 /// The change needs access to UpToDate data.
 pub const NEED_UP_TO_DATE: u8 = 17;
+/// `outdate`: this node is Primary.
+pub const IS_PRIMARY: u8 = 17;
 /// The daemon is not running or does not answer; a device cannot be used.
 pub const FAILURE: u8 = 20;
 /// Existing data was found, and metadata was not written over it.

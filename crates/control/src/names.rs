@@ -242,6 +242,18 @@ names! {
 }
 
 names! {
+    /// What is done before a node goes on without its peer.
+    Fencing {
+        /// Nothing.
+        DontCare = "dont-care",
+        /// The handler fence-peer is called; a promotion waits for it, a Primary does not.
+        ResourceOnly = "resource-only",
+        /// The same, and a Primary's I/O is frozen meanwhile.
+        ResourceAndStonith = "resource-and-stonith",
+    }
+}
+
+names! {
     /// What happens to a disk that reports an I/O error.
     OnIoError {
         /// It is detached; I/O goes on at the peer.

@@ -62,10 +62,16 @@ fn carry_out(shard: &mut Shard, resource: usize, action: Action, now: Instant) {
         Action::Reply { client, cookie, result } => shard.reply(client, cookie, result),
         Action::CloseClient { client } => shard.close_client_unanswered(client, now),
         Action::CommandDone { id, result } => hosted.end_command(id, result),
+        Action::Call { id, handler, peer } => {
+            let occasion = Occasion { handler, volume: None, peer: Some(peer), call: Some(id) };
+            let errand = Errand::Handle { shard: shard.number, resource: key, occasion };
+            let _ = shard.errands.send(errand);
+        }
         Action::Notify(event) => {
             hosted.log(&event);
             if let Some(handler) = event.handler {
-                let occasion = Occasion { handler, volume: event.volume, peer: event.peer };
+                let (volume, peer) = (event.volume, event.peer);
+                let occasion = Occasion { handler, volume, peer, call: None };
                 let shard_number = shard.number;
                 let errand = Errand::Handle { shard: shard_number, resource: key, occasion };
                 let _ = shard.errands.send(errand);

@@ -11,8 +11,8 @@ use bytes::Bytes;
 use tandem_nbd::ExportInfo;
 use tandem_replica::wire::{Link, NodeId, VolumeNumber};
 use tandem_replica::{
-    AttachGeneration, ClientId, Command, CommandError, Config, Export, PeerConfig, ResourceStatus,
-    VolumeConfig,
+    AttachGeneration, CallId, ClientId, Command, CommandError, Config, Export, PeerConfig,
+    ResourceStatus, VolumeConfig,
 };
 use tandem_ring::Waker;
 use tokio::sync::oneshot;
@@ -87,6 +87,8 @@ pub(crate) enum Mail {
         generation: AttachGeneration,
         result: Result<OpenedFiles, String>,
     },
+    /// A handler that the core waits for has ended.
+    Called { resource: ResourceKey, call: CallId, exit_code: Option<i32> },
     /// Leave the loop.
     Stop,
 }

@@ -263,8 +263,7 @@ impl Shard {
         // Nobody need be left to hear an answer: who asked may have given up.
         match mail {
             Mail::Add { config, disks, reply } => {
-                let hosted = Hosted::new(Resource::new(config, now), disks);
-                self.resources.push(Some(Box::new(hosted)));
+                self.resources.push(Some(Box::new(Hosted::new(Resource::new(config, now), disks))));
                 let key = self.resources.len() - 1;
                 drain(self, key, now);
                 let _ = reply.send(ResourceKey(key));
@@ -320,11 +319,12 @@ impl Shard {
             Mail::LinkUp { resource, peer, socket, agreed, peer_discards } => {
                 self.link_up(resource.0, peer, socket, agreed, peer_discards, now);
             }
-            Mail::ConnectFailed { resource, peer } => {
-                self.connect_failed(resource.0, peer, now);
-            }
+            Mail::ConnectFailed { resource, peer } => self.connect_failed(resource.0, peer, now),
             Mail::DiskOpened { resource: ResourceKey(resource), volume, generation, result } => {
                 self.disk_opened(resource, volume, generation, result, now);
+            }
+            Mail::Called { resource, call, exit_code } => {
+                self.tell(resource, now, |core| core.handle_called(call, exit_code, now));
             }
             Mail::Stop => self.is_stopping = true,
         }

@@ -37,6 +37,10 @@ pub struct DiskToken(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CommandId(pub u64);
 
+/// Names a handler whose end the core waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CallId(pub u64);
+
 /// A request from an export. Ranges lie inside the export and are at most
 /// [`REQUEST_BYTES_MAX`](crate::limits::REQUEST_BYTES_MAX) long for reads and writes of data; the
 /// core checks both. Any alignment is served.
@@ -284,6 +288,11 @@ pub enum Command {
         /// Close clients that are still connected, and leave a Primary that has no other good data.
         force: bool,
     },
+    /// Local data are older than the peer's, whatever they say of themselves.
+    Outdate {
+        /// Volume concerned.
+        volume: VolumeNumber,
+    },
     /// Freeze the application's I/O on this node; ends when nothing is in flight.
     SuspendIo,
     /// End every suspension of I/O; where no data are accessible, errors are answered.
@@ -386,6 +395,16 @@ pub enum Action {
         /// How.
         result: Result<(), CommandError>,
     },
+    /// Run the operators' program for this peer, and end it with `handle_called`. Where there is
+    /// none, or it does not come to an end, that is the answer.
+    Call {
+        /// Name for the answer.
+        id: CallId,
+        /// Which.
+        handler: Handler,
+        /// Whom it is about.
+        peer: NodeId,
+    },
     /// Something an operator may want to know.
     Notify(Event),
     /// A volume's first resync has begun, or its last one ended, paused ones included. Who waits
@@ -455,6 +474,10 @@ handlers! {
     PriLost = "pri-lost",
     /// A Primary should lose its changes by a policy, and cannot be demoted.
     PriLostAfterSb = "pri-lost-after-sb",
+    /// The peer is to be put out of the way. Its exit code is the answer.
+    FencePeer = "fence-peer",
+    /// What was done for that can be taken back.
+    UnfencePeer = "unfence-peer",
     /// An online verify has found blocks that differ.
     OutOfSync = "out-of-sync",
 }

@@ -299,6 +299,11 @@ impl Resource {
                 slot.boot_id = BootId::default();
             }
         }
+        // Nobody can have gone on whom this node has put out of the way, and not met since.
+        let fenced = self.connections.iter().all(|it| it.session().is_none())
+            && slots.iter().all(|slot| {
+                superblock.peers[slot.index()].as_ref().is_some_and(|it| it.flags.outdated)
+            });
         note_absent(&mut superblock, &slots);
         for (bitmap, slot) in bitmaps.iter_mut().zip(slots.iter()) {
             let slot = superblock.peers[slot.index()].as_mut().expect("allocated at attach");
@@ -317,7 +322,7 @@ impl Resource {
             // Newest when last known. Where no peer can have written since, it still is.
             (true, true) if is_primary => DiskState::Outdated,
             (true, true) if self.meets_data(volume) => DiskState::Consistent,
-            (true, true) if alone || self.config.peers.is_empty() => DiskState::UpToDate,
+            (true, true) if alone || fenced || self.config.peers.is_empty() => DiskState::UpToDate,
             (true, true) => DiskState::Consistent,
         };
         // What the peers agreed on meanwhile stands where this disk says nothing.

@@ -60,6 +60,7 @@ impl Resource {
                 self.done(id, Ok(()));
                 Ok(())
             }
+            Command::Outdate { volume } => self.begin_outdate(id, self.find_volume(volume)?),
             Command::SuspendIo => self.begin_suspend(id),
             Command::ResumeIo => {
                 self.begin_resume(id);
@@ -140,7 +141,8 @@ impl Resource {
             return;
         }
         if self.role_change.is_some() {
-            return;
+            // A handler that hangs must not keep the node up.
+            return self.end_fencing(Err(CommandError::Concurrent));
         }
         for peer in self.peer_indexes() {
             match &self.connections[peer].link {

@@ -108,8 +108,22 @@ pub struct NetConfig {
     /// `congestion-fill`: bytes sent and not known to be durable at the peer, from which on a link
     /// counts as congested; 0 = never.
     pub congestion_fill_bytes: u64,
+    /// `fencing`: what must be known of a lost peer before this node goes on without it.
+    pub fencing: Fencing,
     /// `csums-alg`, `csums-after-crash-only`: when a resync to this node compares before it copies.
     pub checksum_resync: ChecksumResync,
+}
+
+/// What is done before a node goes on without its peer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fencing {
+    /// Nothing.
+    #[default]
+    DontCare,
+    /// `fence-peer` is called; a Primary does not wait for it, a promotion does.
+    ResourceOnly,
+    /// The same, and a Primary's I/O is frozen until it answers.
+    ResourceAndStonith,
 }
 
 /// When the target of a resync asks by digest, so that equal blocks need not travel.
@@ -167,6 +181,7 @@ impl Default for NetConfig {
             policies: Policies::default(),
             on_congestion: OnCongestion::Block,
             congestion_fill_bytes: 0,
+            fencing: Fencing::DontCare,
             checksum_resync: ChecksumResync::Never,
         }
     }

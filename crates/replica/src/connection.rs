@@ -109,6 +109,8 @@ pub(crate) struct Connection {
     pub(crate) comparisons: crate::slab::Slab<crate::verify::Comparison>,
     /// What the last session brought, and whether it may still be lost with the power.
     pub(crate) leftovers: Leftovers,
+    /// What is known of the peer while no session runs.
+    pub(crate) fence: crate::fencing::Fence,
     /// Something of the last session may not have been carried out yet.
     pub(crate) undrained: bool,
     pub(crate) received_at: Instant,
@@ -138,6 +140,7 @@ impl Connection {
             comparisons: crate::slab::Slab::default(),
             // A process that was killed may have left some.
             leftovers: Leftovers::Volatile,
+            fence: crate::fencing::Fence::default(),
             undrained: false,
             received_at: now,
             pinged_at: None,
@@ -279,6 +282,8 @@ impl Resource {
         connection.peer_role = Role::Unknown;
         connection.renegotiating = until;
         connection.granted = None;
+        self.fence_link_lost(peer, was_running);
+        let connection = &mut self.connections[peer];
         for device in connection.devices.iter_mut() {
             device.session_ended();
         }
@@ -292,8 +297,11 @@ impl Resource {
         self.connections[peer].outbound = Outbound::default();
         self.flushes_link_lost(peer);
         self.connections[peer].inbound.link_lost();
-        if let Some(Leaving::Asking { command, .. } | Leaving::Outdating { command, .. }) =
-            session.leaving
+        if let Some(
+            Leaving::Asking { command, .. }
+            | Leaving::Outdating { command, .. }
+            | Leaving::Telling { command, .. },
+        ) = session.leaving
         {
             self.now_standalone(peer, "disconnected by the operator");
             self.end_command(command, Ok(()));

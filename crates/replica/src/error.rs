@@ -106,6 +106,27 @@ pub enum CommandError {
         /// What to do.
         advice: String,
     },
+    /// The peer may go on by itself (DRBD -7).
+    #[error(
+        "peer {peer} is not known to be Outdated: {what}; fence it, connect it, or use --force"
+    )]
+    NotFenced {
+        /// Its name.
+        peer: String,
+        /// Why not.
+        what: String,
+    },
+    /// A Primary's data are the newest.
+    #[error("this node is Primary: its data cannot be marked as Outdated")]
+    OutdatePrimary,
+    /// The data are worse than Outdated (DRBD -16).
+    #[error("volume {volume} is {disk}, which is lower than Outdated")]
+    BelowOutdated {
+        /// Volume.
+        volume: VolumeNumber,
+        /// What its disk is.
+        disk: DiskState,
+    },
     /// Clients are connected (DRBD -12).
     #[error("{clients} client connection(s) open; close them or use --force")]
     InUse {

@@ -25,7 +25,8 @@ impl Resource {
         if self.volumes[volume].is_rotating() || !self.volumes[volume].is_attached() {
             return;
         }
-        if self.is_frozen() || !self.is_untold(volume) {
+        let unfenced = self.peer_indexes().any(|peer| self.awaits_fence(peer));
+        if self.is_frozen() || unfenced || !self.is_untold(volume) {
             return;
         }
         self.volumes[volume].rotation = Some(Rotation::Flushing);

@@ -86,8 +86,10 @@ impl Resource {
     /// Reports once a power loss cannot take back what the last session brought: what is reported
     /// as the same on both nodes is tracked by neither from then on.
     fn report_durably(&mut self, peer: PeerIndex) {
-        match self.connections[peer].leftovers {
-            Leftovers::Durable => self.send_report(peer),
+        let leftovers = self.connections[peer].leftovers;
+        match leftovers {
+            Leftovers::Durable if self.fence_is_forgotten(peer) => self.send_report(peer),
+            Leftovers::Durable => {}
             Leftovers::Flushing(_) => {}
             Leftovers::Volatile => {
                 self.connections[peer].leftovers = Leftovers::Flushing(self.volumes.len());
@@ -136,6 +138,8 @@ impl Resource {
         connection.discard_my_data = false;
         connection.sync_state = SyncState::Normal;
         connection.reason = None;
+        self.fence_link_runs(peer);
+        let connection = &mut self.connections[peer];
         connection.pause = crate::limits::CONNECT_PAUSE_FIRST;
         self.note(None, Some(peer), Severity::Info, "connected".to_owned());
         for volume in self.volume_indexes() {

@@ -18,6 +18,8 @@ pub(crate) enum Leaving {
     Asking { command: Option<CommandId>, id: RequestId, until: Instant },
     /// The peer agreed; this node outdates itself.
     Outdating { command: Option<CommandId>, tickets: Vec<(VolumeIndex, Ticket)> },
+    /// This node is Outdated; the peer is told, so that it need not fence what has left.
+    Telling { command: Option<CommandId>, id: RequestId, until: Instant },
     /// The peer leaves; this node outdates itself before it agrees.
     Consenting { id: RequestId, tickets: Vec<(VolumeIndex, Ticket)> },
 }
@@ -99,6 +101,10 @@ impl Resource {
     /// The peer's answer to this node's leaving. False where nothing of that name is open.
     pub(crate) fn leaving_vote(&mut self, peer: PeerIndex, id: RequestId, vote: Vote) -> bool {
         let session = self.connections[peer].session_mut().expect("packets come on a session");
+        if matches!(session.leaving, Some(Leaving::Telling { id: open, .. }) if open == id) {
+            self.drop_to_standalone(peer, "disconnected by the operator");
+            return true;
+        }
         let Some(Leaving::Asking { command, id: open, .. }) = session.leaving else {
             return false;
         };
@@ -128,7 +134,7 @@ impl Resource {
     }
 
     /// Marks every good disk of this node as older than the Primary's.
-    fn outdate_all(&mut self) -> Vec<(VolumeIndex, Ticket)> {
+    pub(crate) fn outdate_all(&mut self) -> Vec<(VolumeIndex, Ticket)> {
         let mut tickets = Vec::new();
         for volume in self.volume_indexes() {
             let Some(attached) = self.volumes[volume].attached_mut() else {
@@ -161,7 +167,11 @@ impl Resource {
                 // The peer may have outdated itself for nothing: that is put right by meeting anew.
                 self.renegotiate(peer, "the peer did not answer in time");
             }
-            Some(Leaving::Outdating { tickets, .. }) if self.all_durable(tickets) => {
+            Some(Leaving::Outdating { command, tickets }) if self.all_durable(tickets) => {
+                let (command, asked) = (*command, tickets.is_empty());
+                self.end_leaving(peer, command, asked);
+            }
+            Some(Leaving::Telling { until, .. }) if *until <= self.now => {
                 self.drop_to_standalone(peer, "disconnected by the operator");
             }
             Some(Leaving::Consenting { id, tickets }) if self.all_durable(tickets) => {
@@ -173,15 +183,34 @@ impl Resource {
                 self.send(peer, Packet::PrepareReply { id, vote: Vote::Yes });
             }
             Some(
-                Leaving::Asking { .. } | Leaving::Outdating { .. } | Leaving::Consenting { .. },
+                Leaving::Asking { .. }
+                | Leaving::Outdating { .. }
+                | Leaving::Telling { .. }
+                | Leaving::Consenting { .. },
             )
             | None => {}
         }
     }
 
+    /// This node goes. A Primary that it has outdated itself for hears of that first: the answer to
+    /// a second question comes behind what was told before.
+    fn end_leaving(&mut self, peer: PeerIndex, command: Option<CommandId>, is_told: bool) {
+        if is_told {
+            return self.drop_to_standalone(peer, "disconnected by the operator");
+        }
+        for volume in self.volume_indexes() {
+            self.send_state(peer, volume);
+        }
+        self.next_request += 1;
+        let id = RequestId(self.next_request);
+        let until = self.now + self.connections[peer].config.net.timeout;
+        self.set_leaving(peer, Leaving::Telling { command, id, until });
+        self.send(peer, Packet::Prepare { id, change: Change::Disconnect });
+    }
+
     pub(crate) fn leaving_deadline(&self, peer: PeerIndex) -> Option<Instant> {
         match self.connections[peer].session()?.leaving {
-            Some(Leaving::Asking { until, .. }) => Some(until),
+            Some(Leaving::Asking { until, .. } | Leaving::Telling { until, .. }) => Some(until),
             Some(Leaving::Outdating { .. } | Leaving::Consenting { .. }) | None => None,
         }
     }

@@ -29,6 +29,7 @@ mod dispatch;
 mod entropy;
 mod exchange;
 mod exposed;
+mod fencing;
 mod flush;
 mod generation;
 mod handshake;
@@ -36,6 +37,7 @@ mod invalidate;
 mod leave;
 mod notice;
 mod outbound;
+mod outdate;
 mod peer_device;
 mod peer_read;
 mod peer_request;
@@ -55,12 +57,12 @@ mod volume;
 mod write;
 
 pub use action::{
-    Action, AttachGeneration, ClientId, Command, CommandId, Cookie, DiskCompletion, DiskOp,
+    Action, AttachGeneration, CallId, ClientId, Command, CommandId, Cookie, DiskCompletion, DiskOp,
     DiskOpKind, DiskToken, Event, Handler, LinkDown, LinkEvent, LinkSession, News, OpenedDisk,
     Request, RequestOp, Severity,
 };
 pub use config::{
-    ChecksumResync, Config, NetConfig, OnCongestion, OnNoData, PeerConfig, ResyncConfig,
+    ChecksumResync, Config, Fencing, NetConfig, OnCongestion, OnNoData, PeerConfig, ResyncConfig,
     VolumeConfig,
 };
 pub use error::{CommandError, DiskError, PeerError, RequestError};

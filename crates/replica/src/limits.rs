@@ -91,5 +91,9 @@ pub const CONNECT_PAUSE_FIRST: Duration = Duration::from_millis(100);
 /// A greeting and the handshake behind it must end within this many `timeout`s.
 pub const HANDSHAKE_TIMEOUTS: u32 = 1;
 
+/// Pause before a fence that failed is tried again while I/O is frozen: what shoots machines needs
+/// about as long to have an answer.
+pub const FENCE_RETRY: Duration = Duration::from_secs(30);
+
 /// Commands under way at once.
 pub const COMMANDS_MAX: usize = 64;

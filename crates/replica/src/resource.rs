@@ -16,6 +16,7 @@ use crate::error::{CommandError, PeerError};
 use crate::flush::ClientFlush;
 use crate::invalidate::Invalidation;
 use crate::limits::BLOCK_BYTES;
+use crate::outdate::Outdating;
 use crate::peers::{List, PeerIndex, VolumeIndex};
 use crate::range_lock::LockId;
 use crate::read::Read;
@@ -58,6 +59,7 @@ pub struct Resource {
     pub(crate) gated: VecDeque<Key>,
     pub(crate) invalidations: Vec<Invalidation>,
     pub(crate) detaching: Vec<Detaching>,
+    pub(crate) outdating: Vec<Outdating>,
     pub(crate) down: Option<crate::command::Down>,
     pub(crate) suspension: Suspension,
     /// Names of prepares.
@@ -100,6 +102,7 @@ impl Resource {
             gated: VecDeque::new(),
             invalidations: Vec::new(),
             detaching: Vec::new(),
+            outdating: Vec::new(),
             down: None,
             suspension: Suspension::default(),
             next_request: 0,
@@ -323,6 +326,7 @@ impl Resource {
         self.unsettled |= self.role_change.is_some()
             || self.down.is_some()
             || !self.invalidations.is_empty()
+            || !self.outdating.is_empty()
             || self.suspension.is_suspending()
             || self.connections.iter().any(Connection::in_handshake);
     }
@@ -358,6 +362,7 @@ impl Resource {
             self.advance_leaving(peer);
             self.advance_drained(peer);
             self.advance_handshake(peer);
+            self.advance_fencing(peer);
             for volume in self.volume_indexes() {
                 self.advance_resync(peer, volume);
                 self.advance_congestion(peer, volume);
@@ -365,6 +370,7 @@ impl Resource {
             }
         }
         self.advance_dependencies();
+        self.advance_outdating();
         self.advance_role();
         self.advance_invalidations();
         self.advance_detach();

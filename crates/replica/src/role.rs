@@ -36,6 +36,8 @@ pub(crate) enum RoleChange {
 pub(crate) enum Promotion {
     /// A Primary peer may be vanishing, or a handshake is under way.
     Waiting { until: Instant },
+    /// A peer without a session is being fenced.
+    Fencing,
     /// Votes are out.
     Voting { id: RequestId, awaiting: PeerSet, until: Instant },
     /// The mark is being made durable.
@@ -83,6 +85,7 @@ impl Resource {
             None => {}
             Some(RoleChange::Promoting { step, .. }) => match step {
                 Promotion::Waiting { until } => self.try_promotion(*until),
+                Promotion::Fencing => self.advance_promotion_fencing(),
                 Promotion::Voting { awaiting, .. } if awaiting.is_empty() => self.votes_in(),
                 Promotion::Voting { until, .. } if *until <= self.now => self.votes_overdue(),
                 Promotion::Saving(tickets) if self.all_durable(tickets) => self.marks_durable(),
@@ -109,7 +112,9 @@ impl Resource {
                 step: Promotion::Waiting { until } | Promotion::Voting { until, .. },
                 ..
             }) => Some(*until),
-            Some(RoleChange::Promoting { step: Promotion::Saving(_), .. })
+            Some(RoleChange::Promoting {
+                step: Promotion::Fencing | Promotion::Saving(_), ..
+            })
             | Some(RoleChange::Demoting { .. })
             | None => None,
         }

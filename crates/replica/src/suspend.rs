@@ -2,7 +2,8 @@
 //!
 //! A reason is a fact that is looked at when it matters, not a switch that somebody must turn back:
 //! `user` lasts from `suspend-io` to `resume-io`, `no-data` for as long as this Primary reaches no
-//! UpToDate copy of some volume (`on-no-data-accessible suspend-io`).
+//! UpToDate copy of some volume (`on-no-data-accessible suspend-io`), `fencing` for as long as a
+//! lost peer may go on by itself.
 //!
 //! While any reason holds, new requests wait as they came, in their order; clients bound how many.
 //! `user` lets what is in flight end, so that it ends in a consistent point. Every other reason
@@ -60,7 +61,7 @@ impl Resource {
         Suspended {
             user: self.suspension.user.is_some(),
             no_data: self.lacks_data(),
-            fencing: false,
+            fencing: self.lacks_fence(),
             quorum: false,
         }
     }
@@ -72,7 +73,7 @@ impl Resource {
 
     /// Whether also what is in flight gets no answer.
     pub(crate) fn holds_answers(&self) -> bool {
-        self.lacks_data()
+        self.lacks_data() || self.lacks_fence()
     }
 
     /// Whether nothing of the application moves any more.
@@ -89,7 +90,8 @@ impl Resource {
     /// Whether requests wait for data instead of getting errors.
     pub(crate) fn waits_for_data(&self) -> bool {
         match self.config.on_no_data {
-            OnNoData::IoError => false,
+            // While I/O is frozen for a fence nothing is answered, errors neither (rule 7).
+            OnNoData::IoError => !self.suspension.answers_errors && self.lacks_fence(),
             OnNoData::SuspendIo => !self.suspension.answers_errors,
         }
     }
@@ -149,6 +151,12 @@ impl Resource {
             self.rotate_generation(volume);
         }
         !self.volumes[volume].is_rotating()
+    }
+
+    /// Looks again at what could not be answered.
+    pub(crate) fn let_answers_go(&mut self) {
+        self.suspension.withheld = true;
+        self.unsettled = true;
     }
 
     /// A client is gone: nobody waits for its requests.
@@ -215,10 +223,15 @@ impl Resource {
         if !self.suspension.is_suspending() {
             return;
         }
-        if self.lacks_data() {
+        if self.holds_answers() {
             for command in self.suspension.user.take().unwrap_or_default() {
-                let text = "I/O is frozen already and cannot come to an end: no UpToDate data are \
-                            accessible; attach a disk or connect a peer that has them first";
+                let text = if self.lacks_data() {
+                    "I/O is frozen already and cannot come to an end: no UpToDate data are \
+                     accessible; attach a disk or connect a peer that has them first"
+                } else {
+                    "I/O is frozen already and cannot come to an end: the lost peer is not fenced; \
+                     fence or connect it first"
+                };
                 self.done(command, Err(CommandError::Refused(text.to_owned())));
             }
         } else if self.is_settled_io() {
@@ -253,6 +266,7 @@ impl Resource {
     /// The operator wants answers, whatever they are.
     pub(crate) fn begin_resume(&mut self, id: CommandId) {
         self.suspension.answers_errors = self.lacks_data();
+        self.waive_fences();
         for command in self.suspension.user.take().unwrap_or_default() {
             let text = "resume-io was said before everything in flight had ended";
             self.done(command, Err(CommandError::Refused(text.to_owned())));

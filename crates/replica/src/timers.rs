@@ -18,6 +18,10 @@ impl Resource {
     }
 
     fn next_deadline(&self, peer: PeerIndex) -> Option<Instant> {
+        self.link_deadline(peer).into_iter().chain(self.fence_deadline(peer)).min()
+    }
+
+    fn link_deadline(&self, peer: PeerIndex) -> Option<Instant> {
         let connection = &self.connections[peer];
         match connection.link {
             Link::StandAlone => None,

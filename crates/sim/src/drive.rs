@@ -107,6 +107,10 @@ impl World {
             Action::CloseClient { .. } => unreachable!("taken by drain"),
             // No other resource of the node waits for it.
             Action::Resyncing { .. } => Ok(()),
+            Action::Call { id, handler, .. } => {
+                self.call_handler(node, id, handler);
+                Ok(())
+            }
             Action::CommandDone { id, result } => {
                 let CommandId(id) = id;
                 self.command_done(node, id, &result)

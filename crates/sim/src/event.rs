@@ -3,6 +3,7 @@
 use tandem_replica::{AttachGeneration, DiskToken};
 
 use crate::disk::OpKey;
+use crate::operator::fence::Caller;
 
 /// Counts the processes of a node; what was meant for an earlier one is dropped.
 pub type Life = u32;
@@ -50,4 +51,8 @@ pub enum Event {
     Ease { from: usize },
     /// A frame of a session that has ended reaches the process.
     Late { node: usize, life: Life },
+    /// A handler does what it was called for.
+    Fence { caller: Caller },
+    /// A handler ends.
+    Fenced { caller: Caller, exit_code: Option<i32> },
 }

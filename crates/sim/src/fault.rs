@@ -275,6 +275,7 @@ impl World {
             }
             self.check_order(node, Boundary::Flush)?;
         }
+        self.fences_saw_death(node);
         let target = &mut self.nodes[node];
         target.stop();
         for disk in &mut target.disks {

@@ -113,6 +113,12 @@ marks! {
     WriteToPausedTarget = "write_to_paused_target": "A paused target gets a write.",
     KilledWhilePaused = "killed_while_paused": "A node dies in a resync that is paused.",
     ZeroesNotSent = "zeroes_not_sent": "A piece of a resync is zeroes and is not sent.",
+    FenceCalled = "fence_called": "A node wants its peer fenced.",
+    FenceMetPrimary = "fence_met_primary": "The peer that is to be outdated is Primary.",
+    FenceAnswerLate = "fence_answer_late": "The answer comes when a link is up again.",
+    PeerOutdated = "peer_outdated": "A peer is outdated by a handler.",
+    PeerShot = "peer_shot": "A handler takes the power of the peer.",
+    FrozenForFence = "frozen_for_fence": "I/O is frozen for a peer that is lost.",
     TargetCompared = "target_compared": "The bits of a resting target are compared with its disk.",
 }
 

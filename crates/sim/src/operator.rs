@@ -16,6 +16,7 @@ use crate::event::Event;
 use crate::node::{Node, node_id, volume_number};
 use crate::world::{Phase, World};
 
+pub mod fence;
 mod monkey;
 mod plan;
 pub mod suspend;
@@ -54,6 +55,8 @@ pub struct Operator {
     cuts: [u64; 2],
     /// What commands under way have made the model let go of: node and volume.
     released: BTreeMap<u64, (usize, usize)>,
+    /// Fences under way.
+    fences: fence::Fences,
     /// Since when both are connected and nobody has good data.
     hopeless_since: Option<u64>,
 }
@@ -134,6 +137,7 @@ impl World {
             return Ok(());
         }
         self.saw_command(node, command);
+        self.saw_waiver(node, command);
         self.operator.commands += 1;
         let id = self.operator.commands;
         self.tell(Some(node), format_args!("command {id} {command:?}"));
@@ -160,6 +164,7 @@ impl World {
         let word = result.as_ref().map_or_else(ToString::to_string, |()| "done".into());
         self.tell(Some(node), format_args!("command {id}: {word}"));
         self.release_ends(id, result.is_ok());
+        self.fence_command_ended(id, result);
         match (command, result.is_ok()) {
             (Command::Primary { .. }, true) => {
                 self.operator.preferred = None;
@@ -199,6 +204,7 @@ impl World {
                 | Command::Verify { .. }
                 | Command::StopVerify { .. }
                 | Command::Down { .. }
+                | Command::Outdate { .. }
                 | Command::SuspendIo
                 | Command::ResumeIo
                 | Command::PauseSync { .. }
@@ -346,7 +352,7 @@ impl World {
         }
         let primaries: Vec<usize> =
             (0..2).filter(|node| self.nodes[*node].view.role == Role::Primary).collect();
-        let second = self.profile.split_brain
+        let second = self.profile.promotes_apart()
             && self.phase == Phase::Load
             && primaries.len() == 1
             && !(self.nodes[primaries[0]].view.is_connected()
@@ -370,7 +376,7 @@ impl World {
         {
             return false;
         }
-        if self.operator.is_busy(1 - node) && !self.profile.split_brain {
+        if self.operator.is_busy(1 - node) && !self.profile.promotes_apart() {
             return false;
         }
         let good = view.volumes.iter().all(|volume| volume.disk == DiskState::UpToDate);
@@ -378,7 +384,7 @@ impl World {
             return good;
         }
         let usable = view.volumes.iter().all(|volume| volume.disk >= DiskState::Consistent);
-        if self.profile.split_brain && self.phase == Phase::Load {
+        if self.profile.promotes_apart() && self.phase == Phase::Load {
             return usable;
         }
         let own = self.operator.safe_alone == Some(node) && peer.role != Role::Primary;
@@ -423,6 +429,7 @@ impl World {
         self.tell(Some(node), format_args!("stops"));
         self.operator.pending.retain(|_, (on, _, _)| *on != node);
         self.nodes[node].stop();
+        self.fences_saw_death(node);
         self.operator.io[node] = suspend::IoOrders::default();
         if let Some((_, key)) = self.nodes[node].session.take() {
             self.link.close(key, node, false, &mut self.clock);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tandem_replica::{ChecksumResync, NetConfig, OnCongestion, OnNoData, ResyncConfig};
+use tandem_replica::{ChecksumResync, Fencing, NetConfig, OnCongestion, OnNoData, ResyncConfig};
 use tandem_wire::{
     AfterSplitBrain0Pri, AfterSplitBrain1Pri, AfterSplitBrain2Pri, Policies, Protocol, RoleConflict,
 };
@@ -61,6 +61,40 @@ pub struct Profile {
     pub on_no_data: OnNoData,
     /// The activity logs.
     pub log: LogProfile,
+    /// What fences a peer.
+    pub fencing: FencingProfile,
+}
+
+/// What is behind `fence-peer`.
+#[derive(Clone, Copy, Debug)]
+pub struct FencingProfile {
+    /// It takes the peer's power; else it has its data outdated.
+    pub shoots: bool,
+    /// Longest time for what it does, and for its answer, nanoseconds.
+    pub delay_max: u64,
+    /// How many of a thousand fail.
+    pub fails: u64,
+    /// How many of a thousand never answer.
+    pub hangs: u64,
+}
+
+impl FencingProfile {
+    /// The policy, and what carries it out. Answers of protocol A cannot wait for a fence.
+    fn draw(prng: &mut Prng, protocol: Protocol) -> (Fencing, Self) {
+        let policy = match prng.below(10) {
+            0..6 => Fencing::DontCare,
+            6..7 => Fencing::ResourceOnly,
+            _ if protocol == Protocol::A => Fencing::DontCare,
+            _ => Fencing::ResourceAndStonith,
+        };
+        let program = Self {
+            shoots: prng.per_mille(400),
+            delay_max: prng.log_between(5 * MILLIS, 5 * SECONDS),
+            fails: prng.pick(&[0, 0, 100, 500]),
+            hangs: prng.pick(&[0, 0, 50, 300]),
+        };
+        (policy, program)
+    }
 }
 
 /// What activity logs are like.
@@ -163,6 +197,7 @@ impl Profile {
         let bytes = if prng.per_mille(500) { [512; 2] } else { [4096; 2] };
         let protocol = prng.pick(&[Protocol::A, Protocol::B, Protocol::C, Protocol::C]);
         let is_narrow = protocol == Protocol::A && prng.per_mille(400);
+        let (fencing, program) = FencingProfile::draw(&mut prng.clone().fork(8), protocol);
         let mut profile = Self {
             protocol,
             volume_blocks: (0..volumes).map(|_| blocks(prng)).collect(),
@@ -192,10 +227,12 @@ impl Profile {
             hasty: prng.per_mille(300),
             // From numbers of its own: worlds are as they would be without it.
             log: LogProfile::draw(&mut prng.clone().fork(7)),
+            fencing: program,
             on_no_data: OnNoData::IoError,
             both_invalidate: 0,
         };
         profile.net.policies = draw_policies(prng, profile.split_brain);
+        profile.net.fencing = fencing;
         profile.both_invalidate = prng.pick(&[0, 300]);
         profile.on_no_data = prng.pick(&[OnNoData::IoError, OnNoData::SuspendIo]);
         profile
@@ -203,6 +240,12 @@ impl Profile {
 }
 
 impl Profile {
+    /// Whether the operator promotes a node without its peer, whatever that one may be doing:
+    /// because split brains are wanted, or because the node must fence it first.
+    pub fn promotes_apart(&self) -> bool {
+        self.split_brain || self.net.fencing == Fencing::ResourceAndStonith
+    }
+
     /// LIVE-1: simulated time in which everything must be healthy again once faults have stopped.
     /// Ten times what the nodes wait for each other, what the operator takes to act, and the time
     /// of four full copies, a block at a time.
@@ -294,6 +337,7 @@ fn draw_net(prng: &mut Prng, is_narrow: bool) -> NetConfig {
             3..9 => OnCongestion::PullAhead,
             _ => OnCongestion::Disconnect,
         },
+        fencing: Fencing::DontCare,
         congestion_fill_bytes: if is_narrow { prng.log_between(8 << 10, 512 << 10) } else { 0 },
     }
 }

@@ -189,6 +189,8 @@ impl World {
         let peer = &self.nodes[1 - node].view;
         let marks = &mut self.marks;
         marks.hit_if(after.is_split() && !before.is_split(), Mark::SplitBrainSeen);
+        let frozen = after.suspended.fencing && !before.suspended.fencing;
+        marks.hit_if(frozen, Mark::FrozenForFence);
         let promoted = before.role != Role::Primary && after.role == Role::Primary;
         marks.hit_if(promoted && after.is_connected(), Mark::PromotedConnected);
         marks.hit_if(promoted && !after.is_connected(), Mark::PromotedAlone);

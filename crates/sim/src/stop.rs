@@ -82,6 +82,7 @@ impl World {
             | Event::Up { node, .. }
             | Event::Late { node, .. } => Some(node),
             Event::Arrive { from, .. } => Some(1 - from),
+            Event::Fenced { caller, .. } => Some(caller.node),
             Event::Client { .. }
             | Event::Operator
             | Event::Fault
@@ -89,7 +90,8 @@ impl World {
             | Event::Start { .. }
             | Event::Sample
             | Event::Continue { .. }
-            | Event::Ease { .. } => None,
+            | Event::Ease { .. }
+            | Event::Fence { .. } => None,
         }
     }
 

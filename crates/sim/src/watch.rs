@@ -31,6 +31,7 @@ impl World {
         let before = std::mem::replace(&mut self.nodes[node].view, view.clone());
         self.saw_change(node, &before, &view);
         self.see_io(node, &before);
+        self.check_fenced(node, &view)?;
         if self.trace.is_on() && before.text() != view.text() {
             self.tell(Some(node), format_args!("is {}", view.text()));
         }

@@ -230,6 +230,8 @@ impl World {
                 Ok(())
             }
             Event::Late { node, life } => self.on_late(node, life),
+            Event::Fence { caller } => self.on_fence(caller),
+            Event::Fenced { caller, exit_code } => self.on_fenced(caller, exit_code),
         }
     }
 
@@ -250,6 +252,7 @@ impl World {
         match phase {
             Phase::Setup | Phase::Done => {}
             Phase::Load => {
+                self.trust_fences();
                 self.phase_end = self.clock.now() + self.options.seconds * SECONDS;
                 let pause = self.prng.between(1, self.profile.fault_pause * 2);
                 self.clock.after(pause, Event::Fault);

@@ -15,6 +15,9 @@ use crate::id::{Minor, NodeId, VolumeNumber};
 /// What `after-sb-0pri` begins with where it names the host that loses.
 pub(super) const DISCARD_NODE: &str = "discard-node-";
 
+/// What `fence-peer` was called in DRBD 8.
+const OUTDATE_PEER: &str = "outdate-peer";
+
 /// A resource and where it is defined.
 #[derive(Clone, Debug)]
 pub struct Definition {
@@ -110,7 +113,7 @@ impl Resource {
             node_name: host.name.clone(),
             node_id: host.node_id,
             options: ResourceOptions::from_set(&options),
-            handlers: self.handlers.clone(),
+            handlers: self.handlers.iter().map(by_its_name).collect(),
             volumes: host.volumes.iter().map(HostVolume::config).collect(),
             peers,
         })
@@ -150,6 +153,12 @@ impl Resource {
             volumes: volumes.collect(),
         })
     }
+}
+
+/// A handler by the name of its event: one of them has had another name.
+fn by_its_name((name, command): (&String, &String)) -> (String, String) {
+    let name = if name == OUTDATE_PEER { "fence-peer" } else { name.as_str() };
+    (name.to_owned(), command.clone())
 }
 
 impl HostVolume {

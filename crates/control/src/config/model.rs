@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{Minor, NodeId, VolumeNumber};
 use crate::names::{
-    AfterSb0Pri, AfterSb1Pri, AfterSb2Pri, OnCongestion, OnIoError, OnNoDataAccessible, Protocol,
-    RrConflict,
+    AfterSb0Pri, AfterSb1Pri, AfterSb2Pri, Fencing, OnCongestion, OnIoError, OnNoDataAccessible,
+    Protocol, RrConflict,
 };
 
 /// A resource as one of its nodes sees it.
@@ -138,6 +138,8 @@ pub struct NetOptions {
     pub always_asbp: bool,
     /// What is done where a Primary should become target of a resync.
     pub rr_conflict: RrConflict,
+    /// What is done before this node goes on without the peer.
+    pub fencing: Fencing,
     /// What is done about a congested link in protocol A.
     pub on_congestion: OnCongestion,
     /// Bytes in flight from which on a link counts as congested; 0 for never.

@@ -15,7 +15,7 @@ use super::tree::Word;
 use crate::config::NetOptions;
 use crate::id::{Minor, NodeId, VolumeNumber};
 use crate::limits;
-use crate::names::{OnCongestion, Protocol};
+use crate::names::{Fencing, OnCongestion, Protocol};
 
 /// The definitions of all resources that are without errors.
 pub(super) fn resolve(config: &RawConfig, diagnostics: &mut Diagnostics) -> Vec<Definition> {
@@ -208,6 +208,7 @@ impl Resolver<'_> {
         self.check_times(&net);
         self.check_loser(&net, [&hosts[a].name.text, &hosts[b].name.text]);
         self.check_congestion(&net);
+        self.check_fencing(&net);
         let mut volumes = BTreeMap::new();
         for (number, (at, set)) in written.iter().flat_map(|connection| &connection.volumes) {
             if !self.raw.volumes_of(&hosts[a]).contains_key(number) {
@@ -277,6 +278,18 @@ impl Resolver<'_> {
         {
             let message =
                 format!("on-congestion pull-ahead needs protocol A, not {}", typed.protocol);
+            self.error(*at, message);
+        }
+    }
+
+    /// Protocol A has answered what the peer lacks before anybody could wait for a fence.
+    fn check_fencing(&mut self, net: &PlacedSet) {
+        let typed = NetOptions::from_set(&without_places(net.clone()));
+        let freezes = typed.fencing == Fencing::ResourceAndStonith;
+        if let (true, Some((_, at))) = (freezes, net.get("fencing"))
+            && typed.protocol == Protocol::A
+        {
+            let message = "fencing resource-and-stonith needs protocol B or C, not A";
             self.error(*at, message);
         }
     }

@@ -55,9 +55,9 @@ impl Section {
 /// Names of handlers: programs that are run at events. Of those that are `false` the event does not
 /// exist yet.
 pub(super) const HANDLERS: &[(&str, bool)] = &[
-    ("fence-peer", false),
-    ("outdate-peer", false),
-    ("unfence-peer", false),
+    ("fence-peer", true),
+    ("outdate-peer", true),
+    ("unfence-peer", true),
     ("before-resync-target", false),
     ("after-resync-target", false),
     ("before-resync-source", false),

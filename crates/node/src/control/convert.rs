@@ -96,6 +96,11 @@ pub(crate) fn peer(resource: &ResourceConfig, peer: &PeerConfig) -> replica::Pee
                 (true, false) => replica::ChecksumResync::Always,
             },
             policies: policies(resource, peer),
+            fencing: match net.fencing {
+                names::Fencing::DontCare => replica::Fencing::DontCare,
+                names::Fencing::ResourceOnly => replica::Fencing::ResourceOnly,
+                names::Fencing::ResourceAndStonith => replica::Fencing::ResourceAndStonith,
+            },
             on_congestion: match net.on_congestion {
                 names::OnCongestion::Block => replica::OnCongestion::Block,
                 names::OnCongestion::PullAhead => replica::OnCongestion::PullAhead,

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use tandem_control::config::ResourceConfig;
-use tandem_replica::Handler;
 use tandem_replica::wire::{NodeId, VolumeNumber};
+use tandem_replica::{CallId, Handler};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::process::Command;
 use tokio::time::timeout;
@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use super::registry::Running;
 use super::{Control, status};
 use crate::limits;
-use crate::mail::ResourceKey;
+use crate::mail::{Mail, ResourceKey};
 
 mod environment;
 
@@ -30,19 +30,33 @@ pub(crate) struct Occasion {
     pub(crate) handler: Handler,
     pub(crate) volume: Option<VolumeNumber>,
     pub(crate) peer: Option<NodeId>,
+    /// The core waits for the exit code under this name.
+    pub(crate) call: Option<CallId>,
 }
 
 impl Control {
-    /// Runs the handler for an event, if there is one. Nobody waits for its end.
+    /// Runs the handler for an event, if there is one.
     pub(crate) fn handle(self: &Arc<Self>, shard: usize, key: ResourceKey, occasion: Occasion) {
         let Some(running) = self.registry.find_key(shard, key) else { return };
-        let Some(command) = running.config.handlers.get(occasion.handler.name()).cloned() else {
-            return;
-        };
+        let command = running.config.handlers.get(occasion.handler.name()).cloned();
         let control = Arc::clone(self);
         tokio::spawn(async move {
-            let _permit = control.handlers.acquire().await.expect("it is never closed");
-            control.run_handler(&running, occasion, &command).await;
+            let Some(call) = occasion.call else {
+                let Some(command) = command else { return };
+                let _permit = control.handlers.acquire().await.expect("it is never closed");
+                control.run_handler(&running, occasion, &command).await;
+                return;
+            };
+            // Nothing else that runs keeps it waiting: I/O may be frozen for it.
+            let exit_code = match command {
+                Some(command) => control.run_handler(&running, occasion, &command).await,
+                None => {
+                    let (resource, handler) = (&running.config.name, occasion.handler.name());
+                    tracing::error!(resource, handler, "there is no such handler: no answer");
+                    None
+                }
+            };
+            control.shard(shard).post(Mail::Called { resource: key, call, exit_code });
         });
     }
 

@@ -271,6 +271,9 @@ fn refusal(running: &Running, error: &CommandError) -> Refusal {
         CommandError::UnknownVolume(_) => Refusal { kind: RefusalKind::Unknown, reason },
         CommandError::UnknownPeer(_)
         | CommandError::PeerIsPrimary { .. }
+        | CommandError::NotFenced { .. }
+        | CommandError::OutdatePrimary
+        | CommandError::BelowOutdated { .. }
         | CommandError::NeedUpToDate { .. }
         | CommandError::InUse { .. }
         | CommandError::Refused(_)

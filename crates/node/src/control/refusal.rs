@@ -59,7 +59,10 @@ fn command_exit_code(error: &CommandError) -> u8 {
         | CommandError::OpenDisk { .. }
         | CommandError::PauseFlag { .. } => exit::CONFIG,
         CommandError::NeedUpToDate { .. } => exit::NEED_UP_TO_DATE,
+        CommandError::OutdatePrimary => exit::IS_PRIMARY,
+        CommandError::BelowOutdated { .. } => exit::BELOW_OUTDATED,
         CommandError::PeerIsPrimary { .. }
+        | CommandError::NotFenced { .. }
         | CommandError::InUse { .. }
         | CommandError::Refused(_)
         | CommandError::Concurrent

@@ -162,6 +162,10 @@ impl Resource {
     pub(super) fn tell_verdicts(&mut self, peer: PeerIndex) {
         let session = self.connections[peer].session_mut().expect("a handshake has a session");
         session.phase = Phase::Deciding;
+        let mut devices = self.connections[peer].devices.iter();
+        if devices.all(|device| device.verdict.is_some_and(|verdict| !is_bad(&verdict))) {
+            self.forget_fence(peer);
+        }
         for volume in self.volume_indexes() {
             let verdict = self.connections[peer].devices[volume].verdict.expect("all are decided");
             let number = self.volumes[volume].number;

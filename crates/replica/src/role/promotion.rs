@@ -21,6 +21,7 @@ impl Resource {
                 self.ping(peer);
             }
         }
+        self.unwaive_fences();
         let until = self.now + self.config.promote_timeout;
         let step = Promotion::Waiting { until };
         self.role_change = Some(RoleChange::Promoting { command, force, step });
@@ -54,6 +55,9 @@ impl Resource {
         };
         if let Err(error) = self.has_good_data(force) {
             return self.end_promotion(Err(error));
+        }
+        if self.peer_indexes().any(|peer| self.must_fence(peer, force)) {
+            return self.set_promotion(Promotion::Fencing);
         }
         self.next_request += 1;
         let id = RequestId(self.next_request);
@@ -112,9 +116,33 @@ impl Resource {
     /// Everybody agreed, or is gone: what was good data at the start may be gone with them.
     pub(super) fn votes_in(&mut self) {
         let Some(RoleChange::Promoting { force, .. }) = self.role_change else { return };
+        if self.peer_indexes().any(|peer| self.must_fence(peer, force)) {
+            return self.promote_anew(); // it was lost while it voted
+        }
         match self.has_good_data(force) {
             Ok(()) => self.save_promotion(),
             Err(error) => self.end_promotion(Err(error)),
+        }
+    }
+
+    /// Goes on when every lost peer is out of the way, or one is back.
+    pub(super) fn advance_promotion_fencing(&mut self) {
+        let Some(RoleChange::Promoting { force, .. }) = self.role_change else { return };
+        let is_back = self.connections.iter().any(|it| it.session().is_some());
+        if is_back || !self.peer_indexes().any(|peer| self.must_fence(peer, force)) {
+            self.promote_anew();
+        }
+    }
+
+    fn promote_anew(&mut self) {
+        let until = self.now + self.config.promote_timeout;
+        self.set_promotion(Promotion::Waiting { until });
+    }
+
+    /// Fencing has come to nothing.
+    pub(crate) fn end_fencing(&mut self, result: Result<(), CommandError>) {
+        if let Some(RoleChange::Promoting { step: Promotion::Fencing, .. }) = self.role_change {
+            self.end_promotion(result);
         }
     }
 

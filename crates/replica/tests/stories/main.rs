@@ -10,6 +10,7 @@ mod checksums;
 mod congestion;
 mod disks;
 mod errors;
+mod fencing;
 mod generations;
 mod hunt;
 mod invalidations;

@@ -324,6 +324,10 @@ impl Pair {
             }
             Action::Reply { cookie, result, .. } => self.nodes[node].replies.push((cookie, result)),
             Action::CommandDone { id, result } => self.nodes[node].done.push((id, result)),
+            Action::Call { id, handler, .. } => {
+                self.nodes[node].called.push(handler);
+                self.nodes[node].calls.push(id);
+            }
             Action::Notify(event) => {
                 self.nodes[node].called.extend(event.handler);
                 self.nodes[node].events.push(event.text);

@@ -50,6 +50,11 @@ impl World {
         if orders.resume_at.is_none_or(|at| at > now) || !self.nodes[node].answers() {
             return Ok(());
         }
+        // Mostly he sees that the same command would take it on him that there is no fence.
+        if self.nodes[node].view.suspended.fencing && !self.prng.per_mille(20) {
+            return Ok(());
+        }
+        let orders = &mut self.operator.io[node];
         orders.resume_at = None;
         orders.is_frozen = false;
         orders.takes_errors |= self.nodes[node].view.suspended.no_data;
@@ -77,7 +82,9 @@ impl World {
         let is_frozen = self.operator.io[node].is_frozen;
         let lacked_data = self.nodes[node].view.suspended.no_data;
         let lacks_data = lacked_data && resource.suspended().no_data;
-        if !is_frozen && !lacks_data {
+        let lacked_fence = self.nodes[node].view.suspended.fencing;
+        let lacks_fence = lacked_fence && resource.suspended().fencing;
+        if !is_frozen && !lacks_data && !lacks_fence {
             return Ok(());
         }
         let text = format!("node {node} answers while {:?}", resource.suspended());

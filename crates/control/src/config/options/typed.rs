@@ -7,8 +7,8 @@ use super::OptionSet;
 use crate::config::table::{Kind, Section, Unit};
 use crate::config::{DiskOptions, NetOptions, ResourceOptions, ResyncOptions};
 use crate::names::{
-    AfterSb0Pri, AfterSb1Pri, AfterSb2Pri, OnCongestion, OnIoError, OnNoDataAccessible, Protocol,
-    RrConflict,
+    AfterSb0Pri, AfterSb1Pri, AfterSb2Pri, Fencing, OnCongestion, OnIoError, OnNoDataAccessible,
+    Protocol, RrConflict,
 };
 
 impl ResourceOptions {
@@ -43,6 +43,7 @@ impl NetOptions {
             after_sb_2pri: get.named("after-sb-2pri").unwrap_or(AfterSb2Pri::Disconnect),
             always_asbp: get.flag("always-asbp", false),
             rr_conflict: get.named("rr-conflict").unwrap_or(RrConflict::Disconnect),
+            fencing: get.named("fencing").unwrap_or(Fencing::DontCare),
             on_congestion: get.named("on-congestion").unwrap_or(OnCongestion::Block),
             congestion_fill_bytes: get.bytes("congestion-fill"),
         }

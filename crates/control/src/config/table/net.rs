@@ -72,11 +72,7 @@ pub(super) const NET: &[Spec] = &[
     text("verify-alg", DIGESTS),
     flag("use-rle", ignored(&["yes"], "bitmaps are always sent in runs")),
     number("socket-check-timeout", (0, 300, 0), Tenths, ignored(&["0"], "it is for proxies")),
-    choice(
-        "fencing",
-        &["dont-care", "resource-only", "resource-and-stonith"],
-        only(&["dont-care"], "fencing is not there yet"),
-    ),
+    choice("fencing", &["dont-care", "resource-only", "resource-and-stonith"], Active),
     number("max-buffers", (32, 131_072, 2048), One, NOT_YET),
     flag("allow-remote-read", ignored(&["yes"], "it is not there yet")),
     flag("tls", ENCRYPTION),

@@ -4,10 +4,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{pair, parse, seen_from_a, warnings};
-use crate::config::{MetaDisk, NetOptions, ResyncOptions};
+use crate::config::{Config, MetaDisk, NetOptions, ResyncOptions};
 use crate::id::{Minor, NodeId, VolumeNumber};
 use crate::names::{
-    AfterSb0Pri, AfterSb1Pri, AfterSb2Pri, OnCongestion, OnNoDataAccessible, Protocol, RrConflict,
+    AfterSb0Pri, AfterSb1Pri, AfterSb2Pri, Fencing, OnCongestion, OnNoDataAccessible, Protocol,
+    RrConflict,
 };
 
 #[test]
@@ -45,6 +46,7 @@ fn the_smallest_resource_has_the_defaults() {
         after_sb_2pri: AfterSb2Pri::Disconnect,
         always_asbp: false,
         rr_conflict: RrConflict::Disconnect,
+        fencing: Fencing::DontCare,
         on_congestion: OnCongestion::Block,
         congestion_fill_bytes: 0,
     };
@@ -339,4 +341,21 @@ fn requests_without_data_fail_unless_told_to_wait() {
     };
     assert_eq!(of(""), OnNoDataAccessible::IoError);
     assert_eq!(of("on-no-data-accessible suspend-io;"), OnNoDataAccessible::SuspendIo);
+}
+
+#[test]
+fn fencing_is_an_option_of_the_connection_and_freezing_needs_an_answer_to_wait_for() {
+    let of = |net: &str| seen_from_a(&pair(&format!("net {{ {net} }}"))).peers[0].net.fencing;
+    assert_eq!(of(""), Fencing::DontCare);
+    assert_eq!(of("protocol A; fencing resource-only;"), Fencing::ResourceOnly);
+    assert_eq!(of("protocol B; fencing resource-and-stonith;"), Fencing::ResourceAndStonith);
+    let refused = pair("net { protocol A; fencing resource-and-stonith; }");
+    let errors = Config::parse("t.res".as_ref(), &refused).unwrap_err().to_string();
+    assert!(errors.contains("needs protocol B or C"), "{errors}");
+}
+
+#[test]
+fn the_handler_that_fences_is_also_known_by_its_old_name() {
+    let handlers = seen_from_a(&pair("handlers { outdate-peer \"fence\"; }")).handlers;
+    assert_eq!(handlers.get("fence-peer").map(String::as_str), Some("fence"));
 }

@@ -55,9 +55,14 @@ fn section(name: &str, section: Section, seed: u64) -> String {
 
 /// Options that are not taken, or not whatever stands beside them.
 fn is_refused(option: &str) -> bool {
-    ["cram-hmac-alg", "shared-secret", "tls-", "on-congestion pull-ahead"]
-        .iter()
-        .any(|name| option.starts_with(name))
+    let refused = [
+        "cram-hmac-alg",
+        "shared-secret",
+        "tls-",
+        "on-congestion pull-ahead",
+        "fencing resource-and-stonith",
+    ];
+    refused.iter().any(|name| option.starts_with(name))
 }
 
 fn text(seeds: &[u64; 8], volumes: u16, flags: u8) -> String {

@@ -12,7 +12,7 @@ fn config() -> ResourceConfig {
 
 fn told(volume: Option<u16>) -> Vec<(String, String)> {
     let (volume, peer) = (volume.map(VolumeNumber), Some(NodeId(1)));
-    let occasion = Occasion { handler: Handler::SplitBrain, volume, peer };
+    let occasion = Occasion { handler: Handler::SplitBrain, volume, peer, call: None };
     environment(&config(), occasion, &Facts::default())
 }
 

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use tandem_replica::meta::{self, CopyIndex, DeviceUuid, Identity, Layout, Placement, Superblock};
 use tandem_replica::wire::{NodeId, Protocol, VolumeNumber};
 use tandem_replica::{
-    CommandError, CommandId, Config, Cookie, Handler, Instant, NetConfig, OnNoData, PeerConfig,
-    RequestError, Resource, VolumeConfig,
+    CallId, CommandError, CommandId, Config, Cookie, Handler, Instant, NetConfig, OnNoData,
+    PeerConfig, RequestError, Resource, VolumeConfig,
 };
 
 /// Bytes of each backing device; internal metadata take their part of it.
@@ -36,6 +36,8 @@ pub(crate) struct Node {
     pub(crate) events: Vec<String>,
     /// Handlers that were called.
     pub(crate) called: Vec<Handler>,
+    /// Those of them whose answer is awaited.
+    pub(crate) calls: Vec<CallId>,
     pub(crate) running: bool,
 }
 
@@ -53,6 +55,7 @@ impl Node {
             done: Vec::new(),
             events: Vec::new(),
             called: Vec::new(),
+            calls: Vec::new(),
             running: true,
         };
         for volume in 0..volumes {
