@@ -29,6 +29,8 @@ pub struct Spec {
     pub net: String,
     /// Options of the disk section.
     pub disk: String,
+    /// Handlers, as they stand in their section.
+    pub handlers: String,
 }
 
 impl Default for Spec {
@@ -40,6 +42,7 @@ impl Default for Spec {
             nbd_over_tcp: false,
             net: String::new(),
             disk: String::new(),
+            handlers: String::new(),
         }
     }
 }
@@ -85,6 +88,9 @@ pub(crate) fn resource_file(spec: &Spec, hosts: &[Host]) -> String {
     }
     let _ = writeln!(text, "    }}");
     let _ = writeln!(text, "    disk {{ {} }}", spec.disk);
+    if !spec.handlers.is_empty() {
+        let _ = writeln!(text, "    handlers {{ {} }}", spec.handlers);
+    }
     for (number, host) in hosts.iter().enumerate() {
         let _ = writeln!(text, "    on {} {{\n        node-id {number};", host.name);
         let _ = writeln!(text, "        address {};", host.address);

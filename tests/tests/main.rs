@@ -12,6 +12,7 @@ mod basics;
 mod clients;
 mod disk_errors;
 mod failover;
+mod fencing;
 mod kills;
 mod partition;
 mod postgres;

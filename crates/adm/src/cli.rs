@@ -103,6 +103,8 @@ pub(crate) enum Command {
     Invalidate(Invalidate),
     /// A peer's data are wrong: copy to it
     InvalidateRemote(Invalidate),
+    /// Mark this node's data as older than the peer's: what a peer's fence-peer asks for
+    Outdate(Objects),
     /// Freeze I/O on this node, and come back when nothing is in flight
     SuspendIo(Objects),
     /// Let I/O go on, whatever it was frozen for

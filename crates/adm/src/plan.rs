@@ -54,6 +54,7 @@ pub(crate) fn plan(
         Command::SuspendIo(objects) | Command::ResumeIo(objects) => (objects, RESOURCE),
         Command::Attach(objects) | Command::Detach { objects, .. } => (objects, VOLUME),
         Command::Connect { objects, .. } | Command::Disconnect { objects, .. } => (objects, PEER),
+        Command::Outdate(objects) => (objects, VOLUME),
         Command::Invalidate(it) => (&it.objects, VOLUME),
         Command::InvalidateRemote(it) => (&it.objects, PEER_DEVICE),
         Command::PauseSync(objects) | Command::ResumeSync(objects) => (objects, PEER_DEVICE),
@@ -79,7 +80,10 @@ fn add(command: &Command, target: &Target<'_>, steps: &mut Vec<Step>) {
         Command::CreateMd { force, max_peers, .. } => {
             return steps.extend(create_md(target, *max_peers, *force));
         }
-        Command::Attach(_) | Command::Detach { .. } | Command::Invalidate(_) => {
+        Command::Attach(_)
+        | Command::Detach { .. }
+        | Command::Outdate(_)
+        | Command::Invalidate(_) => {
             return steps.extend(target.volumes().filter_map(|volume| {
                 of_volume(command, resource.clone(), volume.number).map(Step::Ask)
             }));
@@ -124,6 +128,7 @@ fn add(command: &Command, target: &Target<'_>, steps: &mut Vec<Step>) {
 fn of_volume(command: &Command, resource: String, volume: VolumeNumber) -> Option<Request> {
     match command {
         Command::Attach(_) => Some(Request::Attach { resource, volume }),
+        Command::Outdate(_) => Some(Request::Outdate { resource, volume }),
         Command::Detach { force, .. } => Some(Request::Detach { resource, volume, force: *force }),
         Command::Invalidate(it) => {
             let reset_bitmap = it.reset_bitmap;
@@ -227,6 +232,7 @@ fn resource_of(request: &Request) -> &str {
         | Request::Disconnect { resource, .. }
         | Request::Primary { resource, .. }
         | Request::Secondary { resource, .. }
+        | Request::Outdate { resource, .. }
         | Request::Invalidate { resource, .. }
         | Request::InvalidateRemote { resource, .. }
         | Request::SuspendIo { resource }
@@ -280,6 +286,7 @@ fn show_request(request: &Request, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Request::Secondary { resource, force } => {
             write!(f, "secondary {resource}{}", flag(*force, "--force"))
         }
+        Request::Outdate { resource, volume } => write!(f, "outdate {resource}/{volume}"),
         Request::Invalidate { resource, volume, reset_bitmap } => {
             let by_bits = flag(!*reset_bitmap, "--reset-bitmap=no");
             write!(f, "invalidate {resource}/{volume}{by_bits}")

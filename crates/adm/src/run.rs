@@ -36,6 +36,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         | Command::Disconnect { .. }
         | Command::Primary { .. }
         | Command::Secondary { .. }
+        | Command::Outdate(_)
         | Command::Invalidate(_)
         | Command::InvalidateRemote(_)
         | Command::SuspendIo(_)

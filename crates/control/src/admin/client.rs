@@ -16,6 +16,9 @@ use super::{
 /// How long the daemon may take for any command but a wait; drbdadm's `cmd-timeout-medium`.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(121);
 
+/// A promotion may wait for a handler that fences the peer; the daemon kills one that hangs.
+const PROMOTION_TIMEOUT: Duration = Duration::from_secs(700);
+
 /// Why the daemon could not be asked.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -187,6 +190,7 @@ fn reply_timeout(request: &Request) -> Option<Duration> {
         Request::WaitConnect { timeout, .. } | Request::WaitSync { timeout, .. } => {
             timeout.map(|timeout| timeout.saturating_add(REPLY_TIMEOUT))
         }
+        Request::Primary { .. } => Some(PROMOTION_TIMEOUT),
         Request::Hello { .. }
         | Request::Ping
         | Request::Up(_)
@@ -195,8 +199,8 @@ fn reply_timeout(request: &Request) -> Option<Duration> {
         | Request::Detach { .. }
         | Request::Connect { .. }
         | Request::Disconnect { .. }
-        | Request::Primary { .. }
         | Request::Secondary { .. }
+        | Request::Outdate { .. }
         | Request::Invalidate { .. }
         | Request::InvalidateRemote { .. }
         | Request::PauseSync { .. }

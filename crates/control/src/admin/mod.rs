@@ -198,6 +198,13 @@ pub enum Request {
         /// The peer.
         peer: NodeId,
     },
+    /// Marks the volume's data as older than the peer's.
+    Outdate {
+        /// The resource.
+        resource: String,
+        /// The volume.
+        volume: VolumeNumber,
+    },
 }
 
 /// What the daemon answers.

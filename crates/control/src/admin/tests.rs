@@ -52,6 +52,7 @@ fn requests() -> Vec<Request> {
             repair: true,
         },
         Request::StopVerify { resource: resource(), volume, peer },
+        Request::Outdate { resource: resource(), volume },
     ]
 }
 

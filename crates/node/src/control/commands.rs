@@ -37,6 +37,7 @@ impl Control {
             | Request::Disconnect { .. }
             | Request::Primary { .. }
             | Request::Secondary { .. }
+            | Request::Outdate { .. }
             | Request::Invalidate { .. }
             | Request::InvalidateRemote { .. }
             | Request::SuspendIo { .. }
@@ -108,6 +109,9 @@ fn core_command(request: Request) -> (String, Command) {
         }
         Request::Primary { resource, force } => (resource, Command::Primary { force }),
         Request::Secondary { resource, force } => (resource, Command::Secondary { force }),
+        Request::Outdate { resource, volume } => {
+            (resource, Command::Outdate { volume: core_volume(volume) })
+        }
         Request::Invalidate { resource, volume, reset_bitmap } => {
             (resource, Command::Invalidate { volume: core_volume(volume), reset_bitmap })
         }
