@@ -168,7 +168,6 @@ impl Resource {
         }
         self.volumes[volume].rotation = None;
         for peer in self.peer_indexes() {
-            self.interrupt_verify(peer, volume, reason);
             let device = &self.connections[peer].devices[volume];
             // A Primary lives on a peer that has everything; any other state is decided anew. So is
             // the loss of a Secondary's disk: its Primary must not take the flushes of the others
@@ -177,8 +176,11 @@ impl Resource {
                 && self.serves(peer, volume)
                 && device.replication == Replication::Established;
             if goes_on {
+                self.interrupt_verify(peer, volume, reason);
                 self.send_state(peer, volume);
             } else {
+                // Before anything is let go that waits for a lock: what then ends without a disk
+                // must find nobody to ack it to.
                 self.renegotiate(peer, reason);
             }
             self.release_held(peer);

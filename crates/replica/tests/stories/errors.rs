@@ -83,7 +83,9 @@ fn a_flush_on_a_target_does_not_make_up_for_a_failed_one() {
     pair.hold[0] = |kind| reads(kind) || flushes(kind);
     let flush = pair.request(0, 0, RequestOp::Flush);
     pair.fail[0] = flushes;
+    pair.paused[1] = true;
     pair.release(0);
+    pair.paused[1] = false;
     pair.run(Duration::from_secs(1));
     assert_eq!(pair.nodes[1].devices[0][..4096], [0; 4096]);
     assert_ne!(pair.reply(0, flush), Some(Ok(None)), "durable nowhere");

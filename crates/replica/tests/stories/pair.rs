@@ -317,9 +317,7 @@ impl Pair {
             Action::Connect { .. } => self.link(node),
             Action::Disconnect { session, .. } => {
                 if self.session.is_some_and(|(a, b)| [a, b][node] == session) {
-                    let linked = self.linked;
-                    self.cut();
-                    self.linked = linked;
+                    self.hang_up(node);
                 }
             }
             Action::Reply { cookie, result, .. } => self.nodes[node].replies.push((cookie, result)),

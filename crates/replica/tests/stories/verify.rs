@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use tandem_replica::limits::VERIFY_REQUEST_BYTES;
 use tandem_replica::wire::{Packet, Protocol, ReplicationState};
 use tandem_replica::{Command, CommandError, RequestOp};
 
@@ -275,4 +276,26 @@ fn both_may_verify_at_the_same_time() {
         assert_eq!(pair.ended(node, id), Some(Ok(())));
         assert!(says(&pair, node, "found 1 blocks of 4 KiB out of sync"));
     }
+}
+
+/// The verifying Secondary's disk fails while a mirrored write waits for another comparison: the
+/// write is on no disk there, so the flush behind it must not count for this node.
+#[test]
+fn a_write_behind_a_comparison_that_a_failed_disk_ends_is_copied_later() {
+    let mut pair = Pair::in_sync(1, Protocol::C);
+    pair.hold[1] = reads;
+    pair.command(1, verify(1)).unwrap();
+    short(&mut pair);
+    let second = u64::from(VERIFY_REQUEST_BYTES) + 4096;
+    start_write(&mut pair, 0, second, 7);
+    pair.request(0, 0, RequestOp::Flush);
+    short(&mut pair);
+    pair.fail_once(1);
+    pair.release(1);
+    pair.run(Duration::from_secs(5));
+    pair.attach(1);
+    pair.run(Duration::from_secs(30));
+    assert_in_sync(&pair);
+    let at = usize::try_from(second).unwrap();
+    assert_eq!(pair.nodes[1].devices[0][at], 7, "a mirrored write is lost");
 }

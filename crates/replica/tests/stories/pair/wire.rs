@@ -24,6 +24,18 @@ impl Pair {
         self.settle();
     }
 
+    /// A node ends the session: what it has sent before still arrives, unless packets are paused.
+    pub(super) fn hang_up(&mut self, node: usize) {
+        while !self.paused[1 - node]
+            && let Some(packet) = self.wires[1 - node].pop_front()
+        {
+            self.deliver(1 - node, packet);
+        }
+        let linked = self.linked;
+        self.cut();
+        self.linked = linked;
+    }
+
     pub(crate) fn heal(&mut self) {
         self.linked = true;
         self.run(Duration::from_secs(60));
