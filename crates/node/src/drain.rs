@@ -63,18 +63,17 @@ fn carry_out(shard: &mut Shard, resource: usize, action: Action, now: Instant) {
         Action::CloseClient { client } => shard.close_client_unanswered(client, now),
         Action::CommandDone { id, result } => hosted.end_command(id, result),
         Action::Call { id, handler, peer } => {
-            let occasion = Occasion { handler, volume: None, peer: Some(peer), call: Some(id) };
-            let errand = Errand::Handle { shard: shard.number, resource: key, occasion };
-            let _ = shard.errands.send(errand);
+            run_handler(
+                shard,
+                key,
+                Occasion { handler, volume: None, peer: Some(peer), call: Some(id) },
+            );
         }
         Action::Notify(event) => {
             hosted.log(&event);
             if let Some(handler) = event.handler {
                 let (volume, peer) = (event.volume, event.peer);
-                let occasion = Occasion { handler, volume, peer, call: None };
-                let shard_number = shard.number;
-                let errand = Errand::Handle { shard: shard_number, resource: key, occasion };
-                let _ = shard.errands.send(errand);
+                run_handler(shard, key, Occasion { handler, volume, peer, call: None });
             }
         }
         Action::Resyncing { volume, resyncing } => {
@@ -84,6 +83,11 @@ fn carry_out(shard: &mut Shard, resource: usize, action: Action, now: Instant) {
             let _ = shard.errands.send(errand);
         }
     }
+}
+
+/// Has the control thread run an operator's program; without one the daemon is ending.
+fn run_handler(shard: &Shard, resource: ResourceKey, occasion: Occasion) {
+    let _ = shard.errands.send(Errand::Handle { shard: shard.number, resource, occasion });
 }
 
 /// The present link to a peer, if it is of this session.
