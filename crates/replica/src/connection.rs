@@ -415,6 +415,11 @@ impl Resource {
         self.is_replicating(peer, volume) && self.has_good_disk(peer, volume)
     }
 
+    /// Whether any peer does.
+    pub(crate) fn is_served(&self, volume: VolumeIndex) -> bool {
+        self.peer_indexes().any(|peer| self.serves(peer, volume))
+    }
+
     pub(crate) fn is_sync_target(&self, peer: PeerIndex, volume: VolumeIndex) -> bool {
         self.is_replicating(peer, volume)
             && self.connections[peer].devices[volume].replication == Replication::SyncTarget

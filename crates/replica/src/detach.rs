@@ -59,9 +59,8 @@ impl Resource {
             Disk::Opening(_) | Disk::Reading(_) => return Err(CommandError::Concurrent),
             Disk::Attached(_) => {}
         }
-        let served_elsewhere = self.peer_indexes().any(|peer| self.serves(peer, volume));
         let needed = self.clients.values().any(|open| *open == volume);
-        if needed && !served_elsewhere && !force {
+        if needed && !force && !self.is_served(volume) {
             let disk = self.volumes[volume].disk_state();
             let advice = "clients use it and no connected peer has UpToDate data".to_owned();
             return Err(CommandError::NeedUpToDate { volume: number, disk, advice });

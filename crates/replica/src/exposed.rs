@@ -25,7 +25,7 @@ impl Resource {
         self.volumes[volume].exposed = current;
         // What a new generation was to stand for the peer lacks; what could not be flushed this
         // disk may have lost.
-        if rotation.is_some() || (unflushable && !self.is_mirrored(volume)) {
+        if rotation.is_some() || (unflushable && !self.is_served(volume)) {
             self.expose_unknown(volume);
         }
     }
@@ -43,10 +43,6 @@ impl Resource {
         }
     }
 
-    fn is_mirrored(&self, volume: VolumeIndex) -> bool {
-        self.peer_indexes().any(|peer| self.serves(peer, volume))
-    }
-
     /// Whether a disk of this generation, and those before it, may be used by this node: as Primary
     /// only if it has what was served, or a peer that has it is there to copy from.
     pub(crate) fn may_attach(&self, volume: VolumeIndex, superblock: &Superblock) -> bool {
@@ -57,7 +53,7 @@ impl Resource {
             || superblock.current_uuid == exposed
             || superblock.history.iter().any(known)
             || slots.map(|slot| slot.bitmap_uuid).any(|uuid| uuid == exposed)
-            || self.is_mirrored(volume)
+            || self.is_served(volume)
     }
 
     /// A session runs with a peer whose data are served where this node's are not good.

@@ -12,7 +12,7 @@
 
 use tandem_wire::{DiskState, Role};
 
-use crate::action::{Action, AttachGeneration, CallId, Event, Handler, Severity};
+use crate::action::{Action, AttachGeneration, CallId, Handler, Severity};
 use crate::config::Fencing;
 use crate::error::CommandError;
 use crate::limits::FENCE_RETRY;
@@ -177,17 +177,7 @@ impl Resource {
         if self.connections[peer].fence.unfence_due && self.is_in_sync_with(peer) {
             self.connections[peer].fence.unfence_due = false;
             let text = "the peer is UpToDate: it needs no fence".to_owned();
-            let (peer, handler) =
-                (Some(self.connections[peer].config.node_id), Some(Handler::UnfencePeer));
-            let severity = Severity::Info;
-            self.push(Action::Notify(Event {
-                volume: None,
-                peer,
-                severity,
-                handler,
-                text,
-                news: None,
-            }));
+            self.call(Handler::UnfencePeer, None, peer, Severity::Info, text);
         }
         if self.fence_deadline(peer).is_some_and(|due| due <= self.now) {
             self.call_fence(peer);

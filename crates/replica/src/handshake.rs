@@ -89,8 +89,7 @@ impl Resource {
         let leftovers = self.connections[peer].leftovers;
         match leftovers {
             Leftovers::Durable if self.fence_is_forgotten(peer) => self.send_report(peer),
-            Leftovers::Durable => {}
-            Leftovers::Flushing(_) => {}
+            Leftovers::Durable | Leftovers::Flushing(_) => {}
             Leftovers::Volatile => {
                 self.connections[peer].leftovers = Leftovers::Flushing(self.volumes.len());
                 for volume in self.volume_indexes() {

@@ -137,17 +137,19 @@ impl Resource {
     pub(crate) fn outdate_all(&mut self) -> Vec<(VolumeIndex, Ticket)> {
         let mut tickets = Vec::new();
         for volume in self.volume_indexes() {
-            let Some(attached) = self.volumes[volume].attached_mut() else {
-                continue;
-            };
-            if attached.state <= DiskState::Outdated {
-                continue;
+            if self.volumes[volume].attached().is_some_and(|it| it.state > DiskState::Outdated) {
+                tickets.push((volume, self.outdate(volume)));
             }
-            attached.state = DiskState::Outdated;
-            attached.store.set_disk_state(DiskState::Outdated);
-            tickets.push((volume, self.commit(volume, false)));
         }
         tickets
+    }
+
+    /// Marks an attached disk as older than the Primary's; durable with the ticket.
+    pub(crate) fn outdate(&mut self, volume: VolumeIndex) -> Ticket {
+        let attached = self.volumes[volume].attached_mut().expect("its disk is attached");
+        attached.state = DiskState::Outdated;
+        attached.store.set_disk_state(DiskState::Outdated);
+        self.commit(volume, false)
     }
 
     pub(crate) fn advance_leaving(&mut self, peer: PeerIndex) {

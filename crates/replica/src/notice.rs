@@ -31,11 +31,12 @@ impl Resource {
         handler: Handler,
         volume: Option<VolumeIndex>,
         peer: PeerIndex,
+        severity: Severity,
         text: String,
     ) {
         let volume = volume.map(|volume| self.volumes[volume].number);
         let peer = Some(self.connections[peer].config.node_id);
-        let (severity, handler) = (Severity::Error, Some(handler));
+        let handler = Some(handler);
         self.push(Action::Notify(Event { volume, peer, severity, handler, text, news: None }));
     }
 

@@ -108,10 +108,7 @@ impl Resource {
             // What it reports in a handshake under way would not be so any more.
             self.renegotiate(peer, "this node's data were marked as Outdated");
         }
-        let attached = self.volumes[volume].attached_mut().expect("it may be outdated");
-        attached.state = DiskState::Outdated;
-        attached.store.set_disk_state(DiskState::Outdated);
-        let ticket = self.commit(volume, false);
+        let ticket = self.outdate(volume);
         self.unsettled = true;
         Ok(Some((self.volumes[volume].generation, ticket)))
     }

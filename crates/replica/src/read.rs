@@ -116,8 +116,7 @@ impl Resource {
 
     /// Whether there are good data to serve: here, or at a peer that replicates.
     pub(crate) fn has_data(&self, volume: VolumeIndex) -> bool {
-        self.volumes[volume].disk_state() == DiskState::UpToDate
-            || self.peer_indexes().any(|peer| self.serves(peer, volume))
+        self.volumes[volume].disk_state() == DiskState::UpToDate || self.is_served(volume)
     }
 
     /// Whether the local disk has the newest data of these blocks.

@@ -22,10 +22,16 @@ impl Resource {
             found.peer,
             when_parted(found.peer.was_primary),
         );
-        self.call(Handler::InitialSplitBrain, Some(volume), peer, text.clone());
+        self.call(Handler::InitialSplitBrain, Some(volume), peer, Severity::Error, text.clone());
         if settlement.primary_lost {
             let text = "this Primary should lose its changes and cannot be demoted: it is in use";
-            self.call(Handler::PriLostAfterSb, Some(volume), peer, text.to_owned());
+            self.call(
+                Handler::PriLostAfterSb,
+                Some(volume),
+                peer,
+                Severity::Error,
+                text.to_owned(),
+            );
         }
         match found.settled {
             Settled::No => self.split_brain_stays(peer, volume, found, text),
@@ -58,7 +64,7 @@ impl Resource {
             peer: found.peer,
         });
         self.connections[peer].reason = Some(text.clone());
-        self.call(Handler::SplitBrain, Some(volume), peer, text);
+        self.call(Handler::SplitBrain, Some(volume), peer, Severity::Error, text);
     }
 
     fn tell_loser(
@@ -105,7 +111,7 @@ impl Resource {
         let wanted = mine.policies.rr_conflict == RoleConflict::CallPriLost;
         if wanted && decision::loses_as_primary(mine, theirs) {
             let text = "this node is Primary and should become target of a resync".to_owned();
-            self.call(Handler::PriLost, Some(volume), peer, text);
+            self.call(Handler::PriLost, Some(volume), peer, Severity::Error, text);
         }
     }
 
