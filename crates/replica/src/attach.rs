@@ -373,6 +373,7 @@ impl Resource {
         attached.attaching = None;
         self.done(command, Ok(()));
         for peer in self.peer_indexes() {
+            self.leftovers_attached(peer, volume);
             if !self.connections[peer].is_settling() {
                 self.renegotiate(peer, "a disk was attached");
             }

@@ -73,7 +73,7 @@ pub(crate) enum Phase {
     Running,
 }
 
-/// What the last session has left on this node's disks.
+/// What was written to this node's disks in the last session and since.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Leftovers {
     /// Nothing that a power loss could take.

@@ -99,6 +99,18 @@ impl Resource {
         }
     }
 
+    /// A disk is attached: what it had in its cache when it went is still there.
+    pub(crate) fn leftovers_attached(&mut self, peer: PeerIndex, volume: VolumeIndex) {
+        match &mut self.connections[peer].leftovers {
+            Leftovers::Volatile => {}
+            leftovers @ Leftovers::Durable => *leftovers = Leftovers::Volatile,
+            Leftovers::Flushing(left) => {
+                *left += 1;
+                self.flush_disk(volume, FlushWaiter::Settling(peer));
+            }
+        }
+    }
+
     /// One disk has been flushed for a handshake. A flush that fails ends the session by itself.
     pub(crate) fn settling_flushed(&mut self, peer: PeerIndex) {
         let leftovers = &mut self.connections[peer].leftovers;

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use tandem_replica::wire::{ByteRange, DiskState, NodeId, Protocol};
+use tandem_replica::wire::{ByteRange, DiskState, NodeId, Protocol, VolumeNumber};
 use tandem_replica::{Command, ConnectionState, RequestOp};
 
 use crate::pair::{CLIENT, Pair, data_writes, flushes, meta_writes, reads};
@@ -143,4 +143,34 @@ fn a_disk_given_up_answers_nothing() {
     pair.release(0);
     pair.run(Duration::from_secs(1));
     assert_eq!(pair.reply(0, read), Some(Ok(Some(Bytes::from(vec![7; 4096])))));
+}
+
+/// A Primary's disk goes and comes back with data in its cache, and is the source of a resync. A
+/// handshake without the disk must not have settled that nothing is left to be flushed: when the
+/// power fails only the target has those data, and no bit says so.
+#[test]
+fn a_disk_that_comes_back_is_flushed_before_its_data_are_reported() {
+    let mut pair = Pair::in_sync(1, Protocol::C);
+    pair.cut();
+    pair.write(0, 8192, &[7; 4096]);
+    pair.command(0, Command::Detach { volume: VolumeNumber(0), force: true }).unwrap();
+    pair.linked = true;
+    pair.run(Duration::from_secs(5));
+    pair.connect();
+    pair.attach(0);
+    for node in 0..2 {
+        let _ = pair.try_connect(node, false);
+    }
+    pair.run(Duration::from_secs(30));
+    assert_in_sync(&pair);
+    for node in 0..2 {
+        pair.kill(node);
+        pair.lose_unflushed(node);
+    }
+    for node in 0..2 {
+        pair.revive(node);
+    }
+    pair.run(Duration::from_secs(60));
+    assert_in_sync(&pair);
+    assert_eq!(pair.nodes[0].devices[0][8192], 7);
 }
