@@ -25,6 +25,8 @@ pub struct FaultCounts {
     pub commands: u64,
     /// Operations of disks that failed.
     pub disk_errors: u64,
+    /// Disks replaced by new ones.
+    pub replaced: u64,
     /// Blocks of activity logs damaged.
     pub damaged: u64,
     /// Looks at what crashes had left different.
@@ -49,6 +51,7 @@ impl FaultCounts {
         self.flips += other.flips;
         self.commands += other.commands;
         self.disk_errors += other.disk_errors;
+        self.replaced += other.replaced;
         self.damaged += other.damaged;
         self.crashes_checked += other.crashes_checked;
         self.split_brains += other.split_brains;
@@ -86,6 +89,7 @@ enum Fault {
     Verify,
     Monkey,
     Sicken,
+    Replace,
 }
 
 impl World {
@@ -147,6 +151,7 @@ impl World {
             Fault::Verify => self.plan_verify(node)?,
             Fault::Monkey => self.plan_monkey(node)?,
             Fault::Sicken => self.sicken(node),
+            Fault::Replace => self.plan_replace()?,
         }
         Ok(())
     }
@@ -180,6 +185,7 @@ impl World {
             (weights.verify, Fault::Verify),
             (weights.monkey, Fault::Monkey),
             (weights.sicken, Fault::Sicken),
+            (weights.replace, Fault::Replace),
         ];
         let total = table.iter().map(|(weight, _)| weight).sum();
         if total == 0 {

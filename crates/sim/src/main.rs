@@ -173,8 +173,8 @@ fn conclude(summary: &Summary, elapsed: Duration) {
     );
     println!(
         "faults: {} kills, {} power losses, {} cuts, {} resets, {} flipped bits, {} commands, \
-         {} split brains, {} settled by policy, {} damaged blocks, {} disk errors; {} looks behind \
-         crashes; I/O frozen {} times by command, {} without data",
+         {} split brains, {} settled by policy, {} damaged blocks, {} disk errors, {} new disks; \
+         {} looks behind crashes; I/O frozen {} times by command, {} without data",
         faults.kills,
         faults.power_losses,
         faults.cuts,
@@ -185,6 +185,7 @@ fn conclude(summary: &Summary, elapsed: Duration) {
         faults.settled,
         faults.damaged,
         faults.disk_errors,
+        faults.replaced,
         faults.crashes_checked,
         faults.suspended,
         faults.no_data

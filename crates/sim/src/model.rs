@@ -114,6 +114,8 @@ pub struct NodeModel {
     pub forked: bool,
     /// It was Primary while apart: perhaps a generation of its own.
     pub may_have_forked: bool,
+    /// Its disk is a new one that has not been told yet what it lacks.
+    pub blank: bool,
     /// It has followed the Primary of this tenure since it was last equal to it.
     pub follows: bool,
     /// Crashed since it was last known equal to the peer: bits are known after the next handshake
@@ -345,6 +347,14 @@ impl VolumeModel {
         other.released = true;
     }
 
+    /// The disk of `node` is a new one: it owes nothing until it has been a target.
+    pub fn replaced(&mut self, node: usize) {
+        let node = &mut self.nodes[node];
+        node.begin_target(&vec![0; node.volatile.len()]);
+        node.released = true;
+        node.blank = true;
+    }
+
     /// Node `target` has become equal to the other one, whose word now counts. If they are not
     /// `linked` any more, the other one may have gone on alone since.
     pub fn became_equal(
@@ -400,6 +410,7 @@ impl NodeModel {
             failed_over: false,
             forked: false,
             may_have_forked: false,
+            blank: false,
             follows: false,
             crashed: false,
         }
@@ -408,6 +419,7 @@ impl NodeModel {
     /// Its copy of everything is being replaced: it owes nothing until that is done.
     pub fn begin_target(&mut self, source_floor: &[WriteId]) {
         self.target = true;
+        self.blank = false;
         self.follows = false;
         // What it wrote apart is being replaced, whether the other node has seen that or not.
         self.forked = false;

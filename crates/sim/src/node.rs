@@ -80,6 +80,12 @@ impl Node {
         }
     }
 
+    /// A new disk, formatted, stands where the old one was.
+    pub fn replace_disk(&mut self, volume: usize, profile: &Profile) {
+        let blocks = profile.volume_blocks[volume];
+        self.disks[volume] = new_disk(self.index, volume, blocks, profile, &mut self.prng);
+    }
+
     /// Starts the process.
     pub fn start(&mut self, profile: &Profile, now: u64) {
         assert!(self.resource.is_none(), "one process at a time");
@@ -123,14 +129,18 @@ impl Node {
     fn config(&mut self, profile: &Profile) -> Config {
         let mut boot_id = [1; 16];
         boot_id[..8].copy_from_slice(&self.boot.to_le_bytes());
+        let mut log = profile.log;
+        if log.changes {
+            log.redraw(&mut self.prng);
+        }
         Config {
             name: format::RESOURCE.into(),
             node_id: node_id(self.index),
             volumes: (0..self.disks.len())
                 .map(|volume| VolumeConfig {
                     external_metadata: profile.external[self.index],
-                    al_extents: profile.log.extents,
-                    al_updates: profile.log.updates[self.index],
+                    al_extents: log.extents,
+                    al_updates: log.updates[self.index],
                     discard_granularity_bytes: profile.discard_granularity[self.index],
                     resync_after: (profile.resync_after[self.index] == Some(volume))
                         .then(|| volume_number(1 - volume)),

@@ -19,6 +19,7 @@ use crate::world::{Phase, World};
 pub mod fence;
 mod monkey;
 mod plan;
+mod replace;
 pub mod suspend;
 
 /// What the operator knows and wants.

@@ -106,6 +106,8 @@ pub struct LogProfile {
     pub extent_bytes: u32,
     /// Whether one is kept, by node.
     pub updates: [bool; 2],
+    /// Both are different at every start of a node.
+    pub changes: bool,
     /// The copy whose blocks are damaged at rest, if one.
     pub damaged: Option<u8>,
 }
@@ -114,12 +116,25 @@ impl LogProfile {
     /// Mostly logs so short, and extents so small, that slots are taken away all the time: volumes
     /// have 64 to 512 blocks.
     fn draw(prng: &mut Prng) -> Self {
-        let extents = if prng.per_mille(100) { 6433 } else { prng.log_between(4, 67) };
         Self {
-            extents: u32::try_from(extents).expect("small"),
+            extents: Self::draw_extents(prng),
             extent_bytes: prng.pick(&[4, 4, 8, 8, 16, 16, 32, 64, 256, 1024]) << 10,
             updates: if prng.per_mille(900) { [true; 2] } else { [prng.per_mille(500), false] },
+            changes: false,
             damaged: [None, None, Some(0), Some(1)][prng.index(4)],
+        }
+    }
+
+    fn draw_extents(prng: &mut Prng) -> u32 {
+        let extents = if prng.per_mille(100) { 6433 } else { prng.log_between(4, 67) };
+        u32::try_from(extents).expect("small")
+    }
+
+    /// Another configuration of the same disks.
+    pub fn redraw(&mut self, prng: &mut Prng) {
+        self.extents = Self::draw_extents(prng);
+        for updates in &mut self.updates {
+            *updates = prng.per_mille(900);
         }
     }
 }
@@ -177,6 +192,8 @@ pub struct FaultWeights {
     pub monkey: u64,
     /// A disk fails some operations.
     pub sicken: u64,
+    /// A Secondary's disk is replaced by a new one.
+    pub replace: u64,
 }
 
 impl Profile {
@@ -231,6 +248,9 @@ impl Profile {
             on_no_data: OnNoData::IoError,
             both_invalidate: 0,
         };
+        let mut later = prng.clone().fork(9);
+        profile.faults.replace = if later.per_mille(150) { later.between(1, 5) } else { 0 };
+        profile.log.changes = later.per_mille(150);
         profile.net.policies = draw_policies(prng, profile.split_brain);
         profile.net.fencing = fencing;
         profile.both_invalidate = prng.pick(&[0, 300]);
@@ -289,6 +309,7 @@ impl FaultWeights {
             verify: weight(350),
             monkey: weight(150) * 3,
             sicken: weight(300),
+            replace: 0,
         }
     }
 }

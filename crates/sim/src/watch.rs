@@ -162,6 +162,9 @@ impl World {
         }
         let mut missing = 0;
         for volume in 0..self.model.volumes.len() {
+            if self.has_blank(volume) {
+                return Ok(()); // that its peer has a new disk it cannot know
+            }
             if self.nodes[node].view.volumes[volume].disk != DiskState::UpToDate {
                 return Ok(()); // its bits are on no disk of its own
             }
@@ -268,7 +271,7 @@ impl World {
         }
         for volume in 0..self.model.volumes.len() {
             let attached = |node: &Node| node.view.volumes[volume].disk >= DiskState::Inconsistent;
-            if !self.nodes.iter().all(attached) {
+            if !self.nodes.iter().all(attached) || self.has_blank(volume) {
                 continue;
             }
             let [a, b] = &mut self.nodes;
