@@ -13,8 +13,8 @@ use crate::action::{Action, CommandId, DiskOpKind, OpenedDisk, Severity};
 use crate::bitmap::Bitmap;
 use crate::error::{CommandError, DiskError};
 use crate::meta::{
-    Area, BitmapIndex, BootId, CopyIndex, Hot, Identity, Layout, META_BLOCK_BYTES, MetaError,
-    Placement, Ring, RingImage, SlotIndex, Superblock, choose, superblock_offsets,
+    Area, BitmapIndex, BootId, Chosen, CopyIndex, Hot, Identity, Layout, META_BLOCK_BYTES,
+    MetaError, Placement, Ring, RingImage, SlotIndex, Superblock, choose, superblock_offsets,
 };
 use crate::peers::{List, PeerIndex, VolumeIndex};
 use crate::resource::Resource;
@@ -35,6 +35,7 @@ pub(crate) struct AttachRead {
 struct Maps {
     layout: Layout,
     superblock: Superblock,
+    first_copy: CopyIndex,
     slots: List<SlotIndex>,
     indexes: List<BitmapIndex>,
     bitmaps: List<Bitmap>,
@@ -140,7 +141,7 @@ impl Resource {
         };
         let (copy_a, copy_b) = (copy_a.clone(), copy_b.clone());
         match choose(copy_a, copy_b) {
-            Ok(chosen) => self.plan_maps(volume, chosen.superblock),
+            Ok(chosen) => self.plan_maps(volume, chosen),
             Err(error) => {
                 let advice = if error == MetaError::NotFound { "; run create-md" } else { "" };
                 self.attach_failed(volume, &format!("{error}{advice}"));
@@ -149,7 +150,8 @@ impl Resource {
     }
 
     /// The superblock is good: checks that it suits, and reads the bitmaps' indexes.
-    fn plan_maps(&mut self, volume: VolumeIndex, mut superblock: Superblock) {
+    fn plan_maps(&mut self, volume: VolumeIndex, chosen: Chosen) {
+        let Chosen { mut superblock, repair } = chosen;
         let opened = self.reading(volume).expect("reading goes on").opened;
         let placement = self.placement(volume, opened);
         let number = self.volumes[volume].number;
@@ -193,6 +195,7 @@ impl Resource {
         let maps = Maps {
             layout,
             superblock,
+            first_copy: repair.map_or(CopyIndex::A, |(copy, _)| copy),
             ring: has_log.then(|| RingImage::unread(ring)),
             bitmaps: slots.iter().map(|_| Bitmap::new(size)).collect(),
             slots: slots.into_iter().collect(),
@@ -283,8 +286,17 @@ impl Resource {
         let disk = std::mem::replace(&mut self.volumes[volume].disk, Disk::Diskless);
         let Disk::Reading(read) = disk else { unreachable!("reading goes on") };
         let AttachRead { command, opened, maps, .. } = *read;
-        let Maps { layout, mut superblock, slots, indexes, mut bitmaps, ring, damaged, .. } =
-            maps.expect("planned before");
+        let Maps {
+            layout,
+            mut superblock,
+            first_copy,
+            slots,
+            indexes,
+            mut bitmaps,
+            ring,
+            damaged,
+            ..
+        } = maps.expect("planned before");
         let crashed = superblock.flags.primary_indicator;
         let hot = crashed.then(|| ring.map_or(Hot::All, |ring| ring.recover(superblock.al_log)));
         let current = superblock.current_uuid;
@@ -330,7 +342,7 @@ impl Resource {
             0 => self.volumes[volume].size_bytes,
             agreed => agreed,
         };
-        let store = Store::new(layout, superblock, slots, indexes);
+        let store = Store::new(layout, superblock, first_copy, slots, indexes);
         let attached = Attached { state, opened, store, bitmaps, log: None, attaching: None };
         let number = self.volumes[volume].number;
         self.volumes[volume].size_bytes = size;

@@ -11,7 +11,7 @@ use tandem_wire::{DiskState, HISTORY_LEN, Uuid};
 use crate::action::DiskOpKind;
 use crate::bitmap::PageIndex;
 use crate::error::DiskError;
-use crate::meta::{BitmapIndex, Layout, MetaWrite, PeerSlot, SlotIndex, Superblock};
+use crate::meta::{BitmapIndex, CopyIndex, Layout, MetaWrite, PeerSlot, SlotIndex, Superblock};
 use crate::peers::{List, PeerIndex, VolumeIndex};
 use crate::resource::Resource;
 use crate::volume::Purpose;
@@ -47,6 +47,9 @@ struct Wanted {
 pub(crate) struct Store {
     layout: Layout,
     superblock: Superblock,
+    /// The copy that every update writes first: the one that was not good at the attach. A crash
+    /// must not find the other one half written before this one is good.
+    first_copy: CopyIndex,
     /// By connection.
     pub(crate) slots: List<SlotIndex>,
     /// By connection.
@@ -61,12 +64,14 @@ impl Store {
     pub(crate) fn new(
         layout: Layout,
         superblock: Superblock,
+        first_copy: CopyIndex,
         slots: List<SlotIndex>,
         indexes: List<BitmapIndex>,
     ) -> Self {
         Self {
             layout,
             superblock,
+            first_copy,
             slots,
             indexes,
             asked: Ticket(0),
@@ -213,9 +218,9 @@ impl Resource {
         let bm_writes = writes.len() as u64;
         writes.extend(first);
         let copies = if superblock {
-            let Store { superblock, layout, .. } = store;
-            let [copy_a, copy_b] = superblock.plan_update(layout);
-            vec![copy_b, copy_a]
+            let Store { superblock, layout, first_copy, .. } = store;
+            let [first, second] = superblock.plan_update(layout, *first_copy);
+            vec![second, first]
         } else {
             Vec::new()
         };

@@ -41,7 +41,7 @@ pub const HISTORY_SLOTS: usize = 32;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum CopyIndex {
-    /// Written first.
+    /// Written first, unless B is to be repaired.
     A = 0,
     /// Written when A is durable.
     B = 1,
@@ -179,11 +179,16 @@ impl Superblock {
         })
     }
 
-    /// Raises the sequence number and returns the two writes that store what `self` says. The
-    /// second must not be issued before the first is durable; the update counts when both are.
-    pub fn plan_update(&mut self, layout: &Layout) -> [MetaWrite; 2] {
+    /// Raises the sequence number and returns the two writes that store what `self` says, that of
+    /// copy `first` in front: the one that is not good, if one is not. The second must not be issued
+    /// before the first is durable; the update counts when both are.
+    pub fn plan_update(&mut self, layout: &Layout, first: CopyIndex) -> [MetaWrite; 2] {
         self.sequence = self.sequence.checked_add(1).expect("2^64 updates take for ever");
-        self.plan_write(layout)
+        let mut writes = self.plan_write(layout);
+        if first == CopyIndex::B {
+            writes.reverse();
+        }
+        writes
     }
 
     pub(super) fn plan_write(&self, layout: &Layout) -> [MetaWrite; 2] {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tandem_replica::wire::{ByteRange, NodeId, Protocol};
-use tandem_replica::{Command, RequestOp};
+use tandem_replica::{Command, DiskOpKind, RequestOp};
 
 use crate::pair::{CLIENT, Pair, meta_writes, reads};
 use crate::stage::{VOLUME, assert_in_sync, start_write, swap_roles, swap_roles_diskless};
@@ -112,4 +112,35 @@ fn two_detaches_end_both() {
     for command in commands {
         assert_eq!(pair.ended(0, command), Some(Ok(())));
     }
+}
+
+/// The power fails while the second copy of the superblock is written, and once more while the
+/// first update after that is: each time what is being written is torn. The copy that the first
+/// loss has left good must not be the one that the second one tears.
+#[test]
+fn a_superblock_survives_two_torn_updates() {
+    let mut pair = Pair::in_sync(1, Protocol::C);
+    pair.hold[1] = meta_writes;
+    pair.start(1, Command::Detach { volume: VOLUME, force: false });
+    pair.settle();
+    pair.release_first(1);
+    for _ in 0..2 {
+        let Some(DiskOpKind::MetaWrite { offset, data }) =
+            pair.held[1].front().map(|op| op.kind.clone())
+        else {
+            panic!("no update is under way: {:?}", pair.held[1]);
+        };
+        let at = usize::try_from(offset).unwrap();
+        assert_eq!(data.len(), 4096);
+        pair.kill(1);
+        pair.nodes[1].devices[0][at + 512..at + 4096].fill(0x5a);
+        pair.new_process(1);
+        pair.hold[1] = meta_writes;
+        pair.start(1, Command::Attach { volume: VOLUME });
+        pair.settle();
+    }
+    pair.release(1);
+    pair.try_connect(1, false).unwrap();
+    pair.run(Duration::from_secs(30));
+    assert_in_sync(&pair);
 }

@@ -52,7 +52,7 @@ pub(crate) struct Pair {
     pub(crate) hang: bool,
     /// Disk operations that do not end until `release`.
     pub(crate) hold: [Choice; 2],
-    held: [VecDeque<DiskOp>; 2],
+    pub(crate) held: [VecDeque<DiskOp>; 2],
     /// Disk operations that fail.
     pub(crate) fail: [Choice; 2],
     /// Packets to this node stay in the network.

@@ -251,7 +251,7 @@ fn an_update_writes_both_copies_with_the_next_number() {
     let layout = internal(64 * MIB, 2);
     let mut superblock = full();
     let before = superblock.sequence;
-    let [a, b] = superblock.plan_update(&layout);
+    let [a, b] = superblock.plan_update(&layout, CopyIndex::A);
     assert_eq!(superblock.sequence, before + 1);
     assert_eq!((a.offset, b.offset), (63 * MIB, 64 * MIB - META_BLOCK));
     assert_eq!(Superblock::decode(&a.bytes, CopyIndex::A), Ok(superblock.clone()));
