@@ -27,7 +27,7 @@ pub struct FaultCounts {
     pub disk_errors: u64,
     /// Disks replaced by new ones.
     pub replaced: u64,
-    /// Blocks of activity logs damaged.
+    /// Blocks of metadata damaged.
     pub damaged: u64,
     /// Looks at what crashes had left different.
     pub crashes_checked: u64,
@@ -253,14 +253,18 @@ impl World {
         Ok(true)
     }
 
-    /// A block of the activity log is damaged at rest. Always in the same copy: the other one is
-    /// what it must be recovered from.
-    fn damage_logs(&mut self, node: usize) {
+    /// Metadata are damaged at rest. What there are two copies of always in the same one: the other
+    /// one is what it must be recovered from.
+    fn damage_metadata(&mut self, node: usize) {
         let Some(copy) = self.profile.log.damaged else { return };
         let target = &mut self.nodes[node];
         for disk in &mut target.disks {
             if target.prng.per_mille(500) {
                 crate::format::damage_log(disk, &self.profile, node, copy, &mut target.prng);
+                self.faults.damaged += 1;
+            }
+            if self.profile.damages_more && target.prng.per_mille(300) {
+                crate::format::damage_more(disk, &self.profile, node, copy, &mut target.prng);
                 self.faults.damaged += 1;
             }
         }
@@ -291,7 +295,7 @@ impl World {
                 disk.kill(&mut target.prng);
             }
         }
-        self.damage_logs(node);
+        self.damage_metadata(node);
         let target = &mut self.nodes[node];
         if power {
             target.reboot();

@@ -1,6 +1,8 @@
 //! Metadata as `tandemadm create-md` makes them, before the run.
 
-use tandem_replica::meta::{self, DeviceUuid, Identity, Layout, Placement};
+use tandem_replica::meta::{
+    self, CopyIndex, DeviceUuid, Identity, Layout, META_BLOCK, Placement, SlotIndex, Superblock,
+};
 
 use crate::disk::SimDisk;
 use crate::node::{node_id, volume_number};
@@ -43,6 +45,28 @@ pub fn damage_log(disk: &mut SimDisk, profile: &Profile, node: usize, copy: u8, 
     let half = area.len / 2;
     let place = prng.log_between(1, half / 4096 - 1);
     let at = area.offset + u64::from(copy) * half + place * 4096 + prng.below(8) * 512;
+    flip(disk, at, prng);
+}
+
+/// Damages one copy of a superblock, where the other one is good, or a block of a bitmap.
+pub fn damage_more(disk: &mut SimDisk, profile: &Profile, node: usize, copy: u8, prng: &mut Prng) {
+    let layout = layout(disk, profile, node);
+    let at = if prng.per_mille(500) {
+        let copy = CopyIndex::ALL[usize::from(copy)];
+        let other = CopyIndex::ALL[1 - copy as usize];
+        let block = disk.meta_mut().read(layout.superblock_offset(other), META_BLOCK);
+        if Superblock::decode(&block, other).is_err() {
+            return;
+        }
+        layout.superblock_offset(copy)
+    } else {
+        let area = layout.bitmap(SlotIndex(0)).expect("there is one peer").area();
+        area.offset + prng.below(area.len / META_BLOCK) * META_BLOCK
+    };
+    flip(disk, at + prng.below(8) * 512, prng);
+}
+
+fn flip(disk: &mut SimDisk, at: u64, prng: &mut Prng) {
     let mut sector = disk.meta_mut().read(at, 512).to_vec();
     sector[prng.index(512)] ^= 1 << prng.below(8);
     disk.meta_mut().write(at, &sector, true);

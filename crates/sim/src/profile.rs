@@ -61,6 +61,8 @@ pub struct Profile {
     pub on_no_data: OnNoData,
     /// The activity logs.
     pub log: LogProfile,
+    /// Superblocks and bitmaps are damaged too, not the logs alone.
+    pub damages_more: bool,
     /// What fences a peer.
     pub fencing: FencingProfile,
 }
@@ -244,6 +246,7 @@ impl Profile {
             hasty: prng.per_mille(300),
             // From numbers of its own: worlds are as they would be without it.
             log: LogProfile::draw(&mut prng.clone().fork(7)),
+            damages_more: false,
             fencing: program,
             on_no_data: OnNoData::IoError,
             both_invalidate: 0,
@@ -251,6 +254,7 @@ impl Profile {
         let mut later = prng.clone().fork(9);
         profile.faults.replace = if later.per_mille(150) { later.between(1, 5) } else { 0 };
         profile.log.changes = later.per_mille(150);
+        profile.damages_more = later.per_mille(300);
         profile.net.policies = draw_policies(prng, profile.split_brain);
         profile.net.fencing = fencing;
         profile.both_invalidate = prng.pick(&[0, 300]);
