@@ -299,23 +299,13 @@ impl Resource {
         } = maps.expect("planned before");
         let crashed = superblock.flags.primary_indicator;
         let hot = crashed.then(|| ring.map_or(Hot::All, |ring| ring.recover(superblock.al_log)));
-        let current = superblock.current_uuid;
-        let alone = superblock
-            .peers
-            .iter()
-            .flatten()
-            .any(|slot| !slot.bitmap_uuid.is_none() && slot.bitmap_uuid != current);
         if std::mem::take(&mut self.volumes[volume].unflushable) {
             // As after a power loss: it may lack what it had received, and is nobody's survivor.
             for slot in superblock.peers.iter_mut().flatten() {
                 slot.boot_id = BootId::default();
             }
         }
-        // Nobody can have gone on whom this node has put out of the way, and not met since.
-        let fenced = self.connections.iter().all(|it| it.session().is_none())
-            && slots.iter().all(|slot| {
-                superblock.peers[slot.index()].as_ref().is_some_and(|it| it.flags.outdated)
-            });
+        let state = self.attached_state(volume, &superblock, &slots);
         note_absent(&mut superblock, &slots);
         for (bitmap, slot) in bitmaps.iter_mut().zip(slots.iter()) {
             let slot = superblock.peers[slot.index()].as_mut().expect("allocated at attach");
@@ -326,17 +316,6 @@ impl Resource {
         }
         superblock.flags.crashed_primary |= crashed;
         superblock.flags.primary_indicator = false;
-        // A Primary that went on without this disk: what the disk holds is old.
-        let is_primary = self.role == Role::Primary;
-        let state = match (superblock.flags.consistent, superblock.flags.was_up_to_date) {
-            (false, _) => DiskState::Inconsistent,
-            (true, false) => DiskState::Outdated,
-            // Newest when last known. Where no peer can have written since, it still is.
-            (true, true) if is_primary => DiskState::Outdated,
-            (true, true) if self.meets_data(volume) => DiskState::Consistent,
-            (true, true) if alone || fenced || self.config.peers.is_empty() => DiskState::UpToDate,
-            (true, true) => DiskState::Consistent,
-        };
         // What the peers agreed on meanwhile stands where this disk says nothing.
         let size = match superblock.effective_bytes {
             0 => self.volumes[volume].size_bytes,
@@ -353,6 +332,33 @@ impl Resource {
         let text = report(hot.as_ref(), damaged);
         let text = format!("volume {number} attached: {state}{text}");
         self.note(Some(volume), None, Severity::Info, text);
+    }
+
+    /// What the disk is worth, by its metadata and what is known of the peers.
+    fn attached_state(
+        &self,
+        volume: VolumeIndex,
+        superblock: &Superblock,
+        slots: &List<SlotIndex>,
+    ) -> DiskState {
+        let current = superblock.current_uuid;
+        let mut peers = superblock.peers.iter().flatten();
+        let alone = peers.any(|it| !it.bitmap_uuid.is_none() && it.bitmap_uuid != current);
+        // Nobody can have gone on whom this node has put out of the way, and not met since.
+        let fenced = self.connections.iter().all(|it| it.session().is_none())
+            && slots.iter().all(|slot| {
+                superblock.peers[slot.index()].as_ref().is_some_and(|it| it.flags.outdated)
+            });
+        match (superblock.flags.consistent, superblock.flags.was_up_to_date) {
+            (false, _) => DiskState::Inconsistent,
+            (true, false) => DiskState::Outdated,
+            // A Primary that went on without this disk: what the disk holds is old.
+            (true, true) if self.role == Role::Primary => DiskState::Outdated,
+            // Newest when last known. Where no peer can have written since, it still is.
+            (true, true) if self.meets_data(volume) => DiskState::Consistent,
+            (true, true) if alone || fenced || self.config.peers.is_empty() => DiskState::UpToDate,
+            (true, true) => DiskState::Consistent,
+        }
     }
 
     /// Whether a connected peer has data, which may be newer: a handshake will show.

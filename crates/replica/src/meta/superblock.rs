@@ -180,8 +180,8 @@ impl Superblock {
     }
 
     /// Raises the sequence number and returns the two writes that store what `self` says, that of
-    /// copy `first` in front: the one that is not good, if one is not. The second must not be issued
-    /// before the first is durable; the update counts when both are.
+    /// copy `first` in front: the one that is not good, if one is not. The second must not be
+    /// issued before the first is durable; the update counts when both are.
     pub fn plan_update(&mut self, layout: &Layout, first: CopyIndex) -> [MetaWrite; 2] {
         self.sequence = self.sequence.checked_add(1).expect("2^64 updates take for ever");
         let mut writes = self.plan_write(layout);
