@@ -100,6 +100,49 @@ fn a_hung_disk_of_the_primary_is_waited_for() -> Result<()> {
     story.end()
 }
 
+/// With `disk-timeout` it is given up: writers wait no longer than that, and the disk is attached
+/// again once it has ended what it was told.
+#[test]
+fn a_hung_disk_of_the_primary_is_given_up_in_its_time() -> Result<()> {
+    let mut story = Story::begin_with("timeout-primary", Side::A, Fault::Eio, "disk-timeout 20;")?;
+    let load = story.load()?;
+    story.disk.hang()?;
+    let a = story.cluster.node(Side::A);
+    a.wait("given up", Duration::from_secs(5), |it| it.disk(0) == "Failed")?;
+    let before = story.audit.acked_count();
+    std::thread::sleep(Duration::from_secs(1));
+    ensure(story.audit.acked_count() > before, || "no write was answered without it".to_owned())?;
+    ensure(a.adm(&["attach", "r0/0"])?.ok().is_err(), || "attached while it hangs".to_owned())?;
+    story.disk.go_on()?;
+    a.wait("closed", LIMIT, |it| it.disk(0) == "Diskless")?;
+    a.adm_ok(&["attach", "r0/0"])?;
+    load.stop()?;
+    story.end()
+}
+
+/// Nobody has said how long to wait: the operator does not.
+#[test]
+fn a_hung_disk_is_detached_by_force() -> Result<()> {
+    let mut story = Story::begin("force-primary", Side::A, Fault::Eio)?;
+    let load = story.load()?;
+    story.disk.hang()?;
+    let a = story.cluster.node(Side::A);
+    let asked = Instant::now();
+    a.adm_ok(&["detach", "--force", "r0/0"])?;
+    ensure(asked.elapsed() < Duration::from_secs(3), || "the detach waited".to_owned())?;
+    let before = story.audit.acked_count();
+    std::thread::sleep(Duration::from_secs(1));
+    ensure(story.audit.acked_count() > before, || "no write was answered without it".to_owned())?;
+    story.disk.go_on()?;
+    load.stop()?;
+    // Refused until everything has ended that it was told.
+    let refused = Instant::now() + LIMIT;
+    while a.adm(&["attach", "r0/0"])?.ok().is_err() && Instant::now() < refused {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    story.end()
+}
+
 struct Story {
     cluster: Cluster,
     disk: FaultyDisk,
@@ -111,6 +154,11 @@ struct Story {
 impl Story {
     /// A pair in sync; the disk of `side` can fail.
     fn begin(test: &str, side: Side, fault: Fault) -> Result<Self> {
+        Self::begin_with(test, side, fault, "")
+    }
+
+    /// The same with options of the disk section.
+    fn begin_with(test: &str, side: Side, fault: Fault, options: &str) -> Result<Self> {
         let random = Random::announced(test);
         let folder = Cluster::folder_for(test)?;
         let mut disks = ["a", "b"].map(|name| folder.path().join(format!("{name}0.img")));
@@ -119,7 +167,8 @@ impl Story {
         }
         let disk = FaultyDisk::new(&disks[side as usize], fault)?;
         disks[side as usize] = disk.front().to_owned();
-        let spec = Spec { net: "ko-count 2;".to_owned(), ..Spec::with_bytes(BYTES) };
+        let (net, options) = ("ko-count 2;".to_owned(), options.to_owned());
+        let spec = Spec { net, disk: options, ..Spec::with_bytes(BYTES) };
         let mut cluster = Cluster::with_disks(spec, folder, &disks.map(|disk| vec![disk]))?;
         cluster.bring_up()?;
         let audit = Arc::new(Audit::new(cluster.data_bytes(0)?)?);

@@ -186,6 +186,12 @@ impl Operations {
         }
     }
 
+    /// Whether an operation of this resource is in flight.
+    pub(crate) fn has_any_of(&self, resource: usize) -> bool {
+        let keys = 0..self.operations.key_end();
+        keys.filter_map(|key| self.operations.get(key)).any(|it| it.resource == resource)
+    }
+
     /// Whether digests are left for the next turn, which then must not wait.
     pub(crate) fn has_digests(&self) -> bool {
         !self.digests.is_empty()

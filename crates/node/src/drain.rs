@@ -9,7 +9,7 @@ use tandem_replica::{Action, Instant, LinkSession};
 use crate::control::handlers::Occasion;
 use crate::mail::{Errand, ResourceKey};
 use crate::opener;
-use crate::shard::Shard;
+use crate::shard::{Shard, close_disk};
 
 /// Carries out what `resource` wants done.
 pub(crate) fn drain(shard: &mut Shard, resource: usize, now: Instant) {
@@ -36,10 +36,7 @@ fn carry_out(shard: &mut Shard, resource: usize, action: Action, now: Instant) {
         }
         Action::CloseDisk { volume, generation } => {
             if let Some(disk) = hosted.remove_disk(volume, generation) {
-                shard.io.unregister_file(disk.data.id);
-                if disk.meta.id != disk.data.id {
-                    shard.io.unregister_file(disk.meta.id);
-                }
+                close_disk(&mut shard.io, disk);
             }
         }
         Action::Send { peer, session, packet } => {

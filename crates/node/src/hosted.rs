@@ -79,6 +79,11 @@ impl Hosted {
         Some(self.disks.swap_remove(position).1)
     }
 
+    /// The disks that are open, of a resource that ends.
+    pub(crate) fn into_disks(self) -> impl Iterator<Item = Disk> {
+        self.disks.into_iter().map(|(_, disk)| disk)
+    }
+
     pub(crate) fn link(&self, peer: NodeId) -> Option<usize> {
         self.links.iter().find(|(other, _)| *other == peer).map(|(_, link)| *link)
     }

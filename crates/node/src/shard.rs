@@ -40,6 +40,8 @@ pub(crate) struct Shard {
     /// Places are not used twice: see [`ResourceKey`].
     pub(crate) resources: Vec<Option<Box<Hosted>>>,
     pub(crate) operations: Operations,
+    /// Disks of resources that are gone, which have operations in flight that nobody waits for.
+    left_open: Vec<(usize, Disk)>,
     pub(crate) links: Slab<Link>,
     clients: Slab<ClientEntry>,
     /// Counts links and clients, so that no two have the same name.
@@ -136,6 +138,7 @@ impl Shard {
             io,
             resources: Vec::new(),
             operations: Operations::new(),
+            left_open: Vec::new(),
             links: Slab::new(),
             clients: Slab::new(),
             serial: 0,
@@ -182,7 +185,9 @@ impl Shard {
     /// Hands the end of a disk operation to the core. Draining is the caller's.
     pub(crate) fn feed_disk(&mut self, finished: Finished, now: Instant) {
         let Finished { resource, completion, fault } = finished;
-        let Some(hosted) = self.resource_mut(resource) else { return };
+        let Some(hosted) = self.resource_mut(resource) else {
+            return self.close_left_open(resource);
+        };
         if let Some(fault) = fault {
             let (name, volume) = (hosted.name(), completion.volume.0);
             tracing::error!(resource = name, volume, "disk operation failed: {fault}");
@@ -385,7 +390,8 @@ impl Shard {
         Ok(opened)
     }
 
-    /// Forgets a resource. It was brought down, so that nothing of it is left but idle connections.
+    /// Forgets a resource. It was brought down, so that nothing of it is left but idle connections,
+    /// and disks that hang.
     fn remove(&mut self, resource: usize, now: Instant) {
         for link in 0..self.links.key_end() {
             if self.links.get(link).is_some_and(|link| link.resource == resource) {
@@ -398,8 +404,29 @@ impl Shard {
                 self.close_client_unanswered(id, now);
             }
         }
-        if let Some(hosted) = self.resources.get_mut(resource) {
-            *hosted = None;
+        if let Some(hosted) = self.resources.get_mut(resource).and_then(Option::take) {
+            // A disk that hangs was given up; its lock is held until it has ended what it was told.
+            self.left_open.extend(hosted.into_disks().map(|disk| (resource, disk)));
+            self.close_left_open(resource);
         }
+    }
+
+    /// Closes what a resource that is gone has left open, once nothing is in flight there.
+    fn close_left_open(&mut self, resource: usize) {
+        let is_its = |(owner, _): &(usize, Disk)| *owner == resource;
+        if !self.left_open.iter().any(is_its) || self.operations.has_any_of(resource) {
+            return;
+        }
+        for (_, disk) in self.left_open.extract_if(.., |it| is_its(it)) {
+            close_disk(&mut self.io, disk);
+        }
+    }
+}
+
+/// Closes the files of a disk on which nothing is in flight.
+pub(crate) fn close_disk(io: &mut Io, disk: Disk) {
+    io.unregister_file(disk.data.id);
+    if disk.meta.id != disk.data.id {
+        io.unregister_file(disk.meta.id);
     }
 }

@@ -62,6 +62,15 @@ impl Resource {
         volume: VolumeIndex,
     ) -> Result<(), CommandError> {
         let state = &mut self.volumes[volume];
+        if state.lingers() {
+            let text = format!(
+                "volume {}: its disk was given up and has not ended {} operation(s) yet; it can be \
+                 attached once it has",
+                state.number,
+                state.ops_in_flight()
+            );
+            return Err(CommandError::Refused(text));
+        }
         if !matches!(state.disk, Disk::Diskless) {
             let text = format!("volume {} is {} already", state.number, state.disk_state());
             return Err(CommandError::Refused(text));
@@ -399,7 +408,7 @@ impl Resource {
         self.unsettled = true;
     }
 
-    fn attach_failed(&mut self, volume: VolumeIndex, reason: &str) {
+    pub(crate) fn attach_failed(&mut self, volume: VolumeIndex, reason: &str) {
         let number = self.volumes[volume].number;
         let disk = std::mem::replace(
             &mut self.volumes[volume].disk,

@@ -133,7 +133,7 @@ impl Resource {
 
     /// Takes `down` on: demote, disconnect, detach.
     pub(crate) fn advance_down(&mut self) {
-        let Some(Down { command, .. }) = self.down else { return };
+        let Some(Down { command, force }) = self.down else { return };
         if self.role == Role::Primary {
             if self.role_change.is_none() {
                 self.begin_demotion(None, true);
@@ -158,9 +158,10 @@ impl Resource {
             return;
         }
         for volume in self.volume_indexes() {
-            self.detach_for_down(volume);
+            self.detach_for_down(volume, force);
         }
-        if self.volumes.iter().all(|volume| volume.is_diskless()) {
+        // Operations that nobody waits for any more are the shell's until they end.
+        if self.volumes.iter().all(|volume| volume.is_diskless() || volume.lingers()) {
             self.down = None;
             self.done(command, Ok(()));
         }

@@ -55,6 +55,8 @@ pub struct VolumeConfig {
     pub discard_granularity_bytes: u32,
     /// `resync-after`: this volume of the resource is synced before. Without circles.
     pub resync_after: Option<VolumeNumber>,
+    /// `disk-timeout`: a disk that takes longer for an operation has failed; zero: none does.
+    pub disk_timeout: Duration,
 }
 
 impl VolumeConfig {
@@ -67,6 +69,7 @@ impl VolumeConfig {
             al_updates: true,
             discard_granularity_bytes: 0,
             resync_after: None,
+            disk_timeout: Duration::ZERO,
         }
     }
 }

@@ -4,10 +4,12 @@ use tandem_wire::{DiskState, Role};
 
 use crate::action::{Action, CommandId, Severity};
 use crate::error::{CommandError, DiskError};
+use crate::limits::FORCED_DETACH_PATIENCE;
 use crate::peer_device::Replication;
 use crate::peers::{PeerIndex, VolumeIndex};
 use crate::resource::Resource;
 use crate::store::Ticket;
+use crate::time::Instant;
 use crate::volume::Disk;
 
 impl Resource {
@@ -54,6 +56,15 @@ impl Resource {
             }
             Disk::Closing { detaching, .. } => {
                 detaching.push(command);
+                if force || self.volumes[volume].lingers() {
+                    self.give_up_operations(volume);
+                }
+                return Ok(());
+            }
+            Disk::Reading(_) if force => {
+                self.attach_failed(volume, "given up by the operator");
+                self.give_up_operations(volume);
+                self.done(command, Ok(()));
                 return Ok(());
             }
             Disk::Opening(_) | Disk::Reading(_) => return Err(CommandError::Concurrent),
@@ -65,23 +76,30 @@ impl Resource {
             let advice = "clients use it and no connected peer has UpToDate data".to_owned();
             return Err(CommandError::NeedUpToDate { volume: number, disk, advice });
         }
-        self.save_for_detach(volume, Some(command));
+        let until = force.then(|| self.now + FORCED_DETACH_PATIENCE);
+        self.save_for_detach(volume, Some(command), until);
         self.unsettled = true;
         Ok(())
     }
 
     /// Part of `down`: nobody uses the disk any more.
-    pub(crate) fn detach_for_down(&mut self, volume: VolumeIndex) {
-        let under_way = self.detaching.iter().any(|(detaching, ..)| *detaching == volume);
+    pub(crate) fn detach_for_down(&mut self, volume: VolumeIndex, force: bool) {
+        let under_way = self.detaching.iter().any(|detaching| detaching.volume == volume);
         if self.volumes[volume].is_attached() && !under_way {
-            self.save_for_detach(volume, None);
+            let until = force.then(|| self.now + FORCED_DETACH_PATIENCE);
+            self.save_for_detach(volume, None, until);
         }
     }
 
     /// Saves what the disk must say while it is away: also, for each peer, whether it has all that
     /// was received. The peer may be dead before it hears that the disk is gone, and this one a
     /// survivor's (SEMANTICS rule 1).
-    fn save_for_detach(&mut self, volume: VolumeIndex, command: Option<CommandId>) {
+    fn save_for_detach(
+        &mut self,
+        volume: VolumeIndex,
+        command: Option<CommandId>,
+        until: Option<Instant>,
+    ) {
         for peer in self.peer_indexes() {
             let drained = self.has_all_received(peer, volume);
             if let Some(attached) = self.volumes[volume].attached_mut() {
@@ -89,7 +107,7 @@ impl Resource {
             }
         }
         let ticket = self.commit(volume, true);
-        self.detaching.push((volume, ticket, command));
+        self.detaching.push(Detaching { volume, ticket, command, until });
     }
 
     /// Takes back what has become wrong while it was being saved. False where all of it is right.
@@ -112,17 +130,24 @@ impl Resource {
 
     /// Detaches whose metadata are durable, and disks that nothing uses any more.
     pub(crate) fn advance_detach(&mut self) {
-        let (ready, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut self.detaching)
-            .into_iter()
-            .partition(|(volume, ticket, _)| self.all_durable(&[(*volume, *ticket)]));
+        let now = self.now;
+        let (ready, waiting): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.detaching).into_iter().partition(|it| {
+                it.until.is_some_and(|until| until <= now)
+                    || self.all_durable(&[(it.volume, it.ticket)])
+            });
         self.detaching = waiting;
-        for (volume, _, command) in ready {
-            if self.correct_drained(volume) {
+        for Detaching { volume, command, until, .. } in ready {
+            let in_time = until.is_none_or(|until| now < until);
+            if in_time && self.correct_drained(volume) {
                 let ticket = self.commit(volume, true);
-                self.detaching.push((volume, ticket, command));
+                self.detaching.push(Detaching { volume, ticket, command, until });
                 continue;
             }
             self.give_up_disk(volume, false, command, "a disk was detached");
+            if until.is_some() || self.volumes[volume].lingers() {
+                self.give_up_operations(volume);
+            }
         }
         for volume in self.volume_indexes() {
             let state = &mut self.volumes[volume];
@@ -211,5 +236,13 @@ impl Resource {
     }
 }
 
-/// A disk being given up: which, what must be durable before, for which command.
-pub(crate) type Detaching = (VolumeIndex, Ticket, Option<CommandId>);
+/// A disk being given up.
+#[derive(Debug)]
+pub(crate) struct Detaching {
+    volume: VolumeIndex,
+    /// What must be durable before.
+    ticket: Ticket,
+    command: Option<CommandId>,
+    /// By force: when it is given up all the same.
+    pub(crate) until: Option<Instant>,
+}

@@ -65,6 +65,9 @@ pub enum DiskError {
     /// No space left on a thin backing file.
     #[error("no space left on the backing device")]
     NoSpace,
+    /// It has not ended, and nobody waits for it any more.
+    #[error("no answer")]
+    NoAnswer,
 }
 
 /// A request was not carried out.

@@ -22,6 +22,8 @@ impl Resource {
             return;
         }
         let current = attached.store.superblock().current_uuid;
+        let hangs = self.volumes[volume].ops().has_flush() && !self.is_served(volume);
+        self.volumes[volume].in_flush = if hangs { current } else { Uuid::NONE };
         self.volumes[volume].exposed = current;
         // What a new generation was to stand for the peer lacks; what could not be flushed this
         // disk may have lost.
@@ -31,7 +33,7 @@ impl Resource {
     }
 
     /// What was answered belongs to a generation that nobody will have.
-    fn expose_unknown(&mut self, volume: VolumeIndex) {
+    pub(crate) fn expose_unknown(&mut self, volume: VolumeIndex) {
         self.volumes[volume].exposed = self.entropy.uuid();
     }
 

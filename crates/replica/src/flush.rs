@@ -64,8 +64,11 @@ pub(crate) struct ClientFlush {
     on_peer: bool,
     /// A peer that was lost may not have what is before it: as for a write.
     apart: bool,
-    /// A peer was asked to flush whose link still stands.
+    /// A peer with good data was asked to flush whose link still stands.
     asked: bool,
+    /// The disk here was given up since: a peer that had flushed before it knew of that may not
+    /// have told its copy apart from the one here, and must be asked again (INV-2).
+    outdated: bool,
 }
 
 impl Resource {
@@ -96,7 +99,8 @@ impl Resource {
     pub(crate) fn flush_done(&mut self, volume: VolumeIndex, result: &Result<Bytes, DiskError>) {
         let mut outcome = result.as_ref().map(|_| ()).map_err(|error| *error);
         if let Err(error) = outcome {
-            self.volumes[volume].unflushable = true;
+            // One without an answer has not failed yet, and its disk is given up (`ended_late`).
+            self.volumes[volume].unflushable |= error != DiskError::NoAnswer;
             self.disk_failed(volume, "flushing", error);
         }
         let attached = self.volumes[volume].is_attached();
@@ -152,6 +156,7 @@ impl Resource {
             on_peer: false,
             apart: false,
             asked: false,
+            outdated: false,
         });
         self.volumes[volume].counters.upper_pending += 1;
         for peer in self.peer_indexes() {
@@ -164,7 +169,8 @@ impl Resource {
             let epoch = self.connections[peer].outbound.mark_flush(id);
             self.connections[peer].expect_answer(self.now);
             self.send(peer, Packet::Flush { id, epoch });
-            self.flush_mut(key).asked = true;
+            // What a target has flushed proves nothing; once it is in sync it may be asked again.
+            self.flush_mut(key).asked |= self.serves(peer, volume);
             let awaited = self.connections[peer].session_protocol() == Protocol::C;
             if awaited && self.replicates(peer, volume) {
                 self.flush_mut(key).awaiting.insert(peer);
@@ -192,7 +198,7 @@ impl Resource {
         let good = volume.is_some_and(|volume| self.has_good_disk(peer, volume));
         if let Some(flush) = self.flushes.get_mut(key) {
             flush.awaiting.remove(peer);
-            flush.on_peer |= done && good;
+            flush.on_peer |= done && good && !flush.outdated;
             self.settle_flush(key);
         }
         true
@@ -216,7 +222,11 @@ impl Resource {
     /// not answered.
     pub(crate) fn flushes_disk_lost(&mut self, volume: VolumeIndex) {
         for flush in self.flushes.iter_mut() {
-            if flush.volume == volume && flush.local.is_some() {
+            if flush.volume != volume {
+                continue;
+            }
+            (flush.on_peer, flush.asked, flush.outdated) = (false, false, true);
+            if flush.local.is_some() {
                 flush.local = Some(Err(DiskError::Io));
             }
         }

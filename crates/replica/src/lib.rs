@@ -33,6 +33,8 @@ mod fencing;
 mod flush;
 mod generation;
 mod handshake;
+mod hung;
+mod in_flight;
 mod invalidate;
 mod leave;
 mod notice;

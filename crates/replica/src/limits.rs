@@ -95,5 +95,9 @@ pub const HANDSHAKE_TIMEOUTS: u32 = 1;
 /// about as long to have an answer.
 pub const FENCE_RETRY: Duration = Duration::from_secs(30);
 
+/// What a disk that is given up by force may take to store what its metadata must say, before it is
+/// given up without: long enough for a disk that works.
+pub const FORCED_DETACH_PATIENCE: Duration = Duration::from_secs(1);
+
 /// Commands under way at once.
 pub const COMMANDS_MAX: usize = 64;

@@ -239,12 +239,13 @@ impl Resource {
         while rounds > 0 {
             rounds -= 1;
             let Some(key) = self.connections[peer].inbound.held.pop_front() else {
-                return;
+                break;
             };
             if !self.issue_peer_write(peer, key) {
                 self.connections[peer].inbound.held.push_back(key);
             }
         }
+        self.pump_marks(peer);
     }
 
     /// A generation has become durable: peer writes that waited for it go on.
@@ -314,8 +315,11 @@ impl Resource {
 
     /// Starts one flush for all marks whose segments have completed.
     fn pump_marks(&mut self, peer: PeerIndex) {
+        // A generation on its way to disk tells this copy apart from one that is lost: who waits
+        // for a flush goes on without that one (INV-2).
+        let rotates = self.volumes.iter().any(|volume| volume.is_rotating());
         let inbound = &mut self.connections[peer].inbound;
-        if inbound.flushing {
+        if inbound.flushing || rotates {
             return;
         }
         let mut marks = Vec::new();

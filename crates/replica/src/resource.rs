@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use bytes::Bytes;
 use tandem_wire::{ByteRange, NodeId, Packet, Role, VolumeNumber};
 
 use crate::action::{
@@ -12,7 +13,7 @@ use crate::config::{Config, PeerConfig};
 use crate::connection::Connection;
 use crate::detach::Detaching;
 use crate::entropy::Entropy;
-use crate::error::{CommandError, PeerError};
+use crate::error::{CommandError, DiskError, PeerError};
 use crate::flush::ClientFlush;
 use crate::invalidate::Invalidation;
 use crate::limits::BLOCK_BYTES;
@@ -188,6 +189,17 @@ impl Resource {
         }
         let Some(purpose) = self.volumes[volume].op_ends(token) else { return };
         self.unsettled |= self.volumes[volume].is_closing();
+        self.operation_ended(volume, purpose, result);
+        self.settle();
+    }
+
+    /// Hands the end of an operation to whom it was for.
+    pub(crate) fn operation_ended(
+        &mut self,
+        volume: VolumeIndex,
+        purpose: Purpose,
+        result: Result<Bytes, DiskError>,
+    ) {
         match purpose {
             Purpose::ReadSuperblock(copy) => self.superblock_read(volume, copy, result),
             Purpose::ReadMap(piece) => self.map_read(volume, piece, &result),
@@ -205,8 +217,8 @@ impl Resource {
             Purpose::ChecksumDigest(peer, key) => self.own_piece_digested(peer, key, result),
             Purpose::VerifyRead(peer, key) => self.verify_read_done(peer, key, result),
             Purpose::VerifyDigest(peer, key) => self.verify_digested(peer, key, result),
+            Purpose::GivenUp { flush } => self.ended_late(volume, flush && result.is_err()),
         }
-        self.settle();
     }
 
     /// `Action::OpenDisk` ended; the text says why it failed.
@@ -387,7 +399,7 @@ impl Resource {
     /// Issues a disk operation.
     pub(crate) fn disk_op(&mut self, volume: VolumeIndex, purpose: Purpose, kind: DiskOpKind) {
         let state = &mut self.volumes[volume];
-        let token = state.op_begins(purpose);
+        let token = state.op_begins(purpose, self.now);
         let (volume, generation) = (state.number, state.generation);
         self.push(Action::Disk(DiskOp { volume, generation, token, kind }));
     }

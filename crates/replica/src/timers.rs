@@ -14,7 +14,8 @@ impl Resource {
     /// When `handle_timeout` wants to be called; `None` for never.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let connections = self.peer_indexes().filter_map(|peer| self.next_deadline(peer));
-        connections.chain(self.role_deadline()).min()
+        let disks = self.disk_deadline().into_iter().chain(self.detach_deadline());
+        connections.chain(self.role_deadline()).chain(disks).min()
     }
 
     fn next_deadline(&self, peer: PeerIndex) -> Option<Instant> {
@@ -72,6 +73,7 @@ impl Resource {
 
     /// Does what is due.
     pub(crate) fn check_timers(&mut self) {
+        self.check_disks();
         let due = |deadline: Option<Instant>, now| deadline.is_some_and(|deadline| deadline <= now);
         for peer in self.peer_indexes() {
             let renegotiating = &mut self.connections[peer].renegotiating;

@@ -8,10 +8,11 @@ use crate::attach::AttachRead;
 use crate::bitmap::Bitmap;
 use crate::config::VolumeConfig;
 use crate::flush::Flusher;
+use crate::in_flight::InFlight;
 use crate::limits::BLOCK_BYTES;
 use crate::peers::{List, PeerIndex};
 use crate::range_lock::{Acquired, LockId, LockKind, RangeLocks};
-use crate::slab::{Key, Slab};
+use crate::slab::Key;
 use crate::store::{Store, Ticket};
 use crate::time::Instant;
 
@@ -40,6 +41,36 @@ pub(crate) enum Purpose {
     ChecksumDigest(PeerIndex, Key),
     VerifyRead(PeerIndex, Key),
     VerifyDigest(PeerIndex, Key),
+    /// Nothing any more: its disk was given up before it ended (`hung`). Its name and its buffer
+    /// are not free before it has. How a flush has ended tells what the disk may have lost.
+    GivenUp {
+        flush: bool,
+    },
+}
+
+impl Purpose {
+    /// Whether a disk has to do something for it.
+    pub(crate) fn is_on_disk(self) -> bool {
+        match self {
+            Self::ReadSuperblock(_)
+            | Self::ReadMap(_)
+            | Self::Commit
+            | Self::Transaction
+            | Self::Flush
+            | Self::Read(_)
+            | Self::Write(_)
+            | Self::PeerRead(..)
+            | Self::PeerWrite(..)
+            | Self::ResyncWrite(..)
+            | Self::ChecksumRead(..)
+            | Self::VerifyRead(..)
+            | Self::GivenUp { .. } => true,
+            Self::Merge(_)
+            | Self::PeerReadLook(..)
+            | Self::ChecksumDigest(..)
+            | Self::VerifyDigest(..) => false,
+        }
+    }
 }
 
 /// Who holds or waits for a range.
@@ -150,7 +181,7 @@ pub(crate) struct Volume {
     pub(crate) application_at: Option<Instant>,
     pub(crate) generation: AttachGeneration,
     pub(crate) disk: Disk,
-    ops: Slab<Purpose>,
+    ops: InFlight,
     locks: RangeLocks,
     /// A new generation is on its way to disk.
     pub(crate) rotation: Option<Rotation>,
@@ -161,6 +192,8 @@ pub(crate) struct Volume {
     pub(crate) shown_early: Vec<Key>,
     /// A flush of this disk has failed: what it has not made durable it may have lost.
     pub(crate) unflushable: bool,
+    /// What clients had seen when the disk was given up with a flush in flight, if no peer has it.
+    pub(crate) in_flush: Uuid,
     /// The generation that clients have seen, where this node's disk does not tell.
     pub(crate) exposed: Uuid,
     /// Size of the export; 0 while unknown.
@@ -178,13 +211,14 @@ impl Volume {
             application_at: None,
             generation: AttachGeneration::default(),
             disk: Disk::Diskless,
-            ops: Slab::default(),
+            ops: InFlight::default(),
             locks: RangeLocks::default(),
             rotation: None,
             failure: None,
             flusher: Flusher::default(),
             shown_early: Vec::new(),
             unflushable: false,
+            in_flush: Uuid::NONE,
             exposed: Uuid::NONE,
             size_bytes: 0,
             counters: Counters::default(),
@@ -253,22 +287,35 @@ impl Volume {
     }
 
     /// Names an operation that is about to be issued.
-    pub(crate) fn op_begins(&mut self, purpose: Purpose) -> DiskToken {
-        DiskToken(self.ops.insert(purpose).to_bits())
+    pub(crate) fn op_begins(&mut self, purpose: Purpose, now: Instant) -> DiskToken {
+        self.ops.begin(purpose, now, self.config.disk_timeout)
     }
 
     /// What an operation in flight is for.
-    pub(crate) fn op(&self, token: DiskToken) -> Option<&Purpose> {
-        self.ops.get(Key::from_bits(token.0))
+    pub(crate) fn op(&self, token: DiskToken) -> Option<Purpose> {
+        self.ops.get(token)
     }
 
     /// What an operation that has ended was for.
     pub(crate) fn op_ends(&mut self, token: DiskToken) -> Option<Purpose> {
-        self.ops.remove(Key::from_bits(token.0))
+        self.ops.end(token)
+    }
+
+    pub(crate) fn ops(&self) -> &InFlight {
+        &self.ops
+    }
+
+    pub(crate) fn ops_mut(&mut self) -> &mut InFlight {
+        &mut self.ops
     }
 
     pub(crate) fn ops_in_flight(&self) -> usize {
         self.ops.len()
+    }
+
+    /// Whether the disk was given up, and only operations that nobody waits for keep it open.
+    pub(crate) fn lingers(&self) -> bool {
+        self.is_closing() && self.ops.len() > 0 && self.ops.are_given_up()
     }
 
     /// Asks for a range: its lock, and whether it is granted at once.

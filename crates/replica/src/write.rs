@@ -369,7 +369,10 @@ impl Resource {
         {
             let Write { client, volume, apart, unbarriered, .. } = *write;
             let good_disk = self.volumes[volume].disk_state() == DiskState::UpToDate;
-            let stored = write.on_peer || (write.local == Leg::Done && good_disk);
+            // A peer that has it durably, and had it before it knew that the disk here is gone, may
+            // not have told its copy apart: it gets the write again (INV-2).
+            let told_apart = !write.fua || write.local != Leg::Failed;
+            let stored = (write.on_peer && told_apart) || (write.local == Leg::Done && good_disk);
             if !stored && !unbarriered.is_empty() {
                 return self.hurry_barriers(unbarriered);
             }

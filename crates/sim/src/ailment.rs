@@ -1,8 +1,11 @@
-//! What a disk suffers from: operations that fail, or that take long.
+//! What a disk suffers from: operations that fail, or that hang.
 //!
 //! A write that fails has changed any of its sectors. A flush that fails is the worst there is: the
 //! disk has dropped what it had in its cache, or some of it, so that nothing may be believed that
 //! was not durable before (SEMANTICS, finding 6).
+//!
+//! An operation that hangs ends late: a node that has given the disk up meanwhile must neither be
+//! touched by that nor use the disk before. Some end only with the process.
 
 use tandem_replica::{DiskError, DiskOpKind};
 
@@ -56,20 +59,65 @@ impl Ailment {
 
     /// Whether an operation fails, and how.
     pub fn strikes(&mut self, kind: &DiskOpKind) -> Option<DiskError> {
-        let organ = match kind {
-            DiskOpKind::Read(_) => Organ::Read,
-            DiskOpKind::Write { .. } | DiskOpKind::Zero { .. } => Organ::Write,
-            DiskOpKind::Flush => Organ::Flush,
-            DiskOpKind::MetaRead { .. } | DiskOpKind::MetaWrite { .. } => Organ::Meta,
-            DiskOpKind::Merge { .. } | DiskOpKind::IsZero { .. } | DiskOpKind::Digest { .. } => {
-                return None;
-            }
-        };
-        if self.left == 0 || (self.organ != organ && self.organ != Organ::All) {
+        if self.left == 0 || !self.organ.serves(kind) {
             return None;
         }
         self.left -= 1;
         Some(self.error)
+    }
+}
+
+/// What the next operations of a disk hang for.
+#[derive(Clone, Copy, Debug)]
+pub struct Stall {
+    organ: Organ,
+    /// Operations that still hang.
+    left: u32,
+    /// For how long; `None` for ever.
+    length: Option<u64>,
+}
+
+impl Stall {
+    /// `limit` is when the node gives the disk up, if it does.
+    fn draw(prng: &mut Prng, limit: u64) -> Self {
+        let length = match limit {
+            0 => Some(prng.log_between(100 * MILLIS, 10 * SECONDS)),
+            _ if prng.per_mille(300) => None,
+            _ => Some(prng.log_between(limit / 2, 8 * limit)),
+        };
+        let organ = prng.pick(&[
+            Organ::Read,
+            Organ::Write,
+            Organ::Flush,
+            Organ::Meta,
+            Organ::All,
+            Organ::All,
+        ]);
+        Self { organ, left: prng.pick(&[1, 1, 2, 5, 100]), length }
+    }
+
+    /// Whether an operation hangs, and for how long.
+    pub fn strikes(&mut self, kind: &DiskOpKind) -> Option<Option<u64>> {
+        if self.left == 0 || !self.organ.serves(kind) {
+            return None;
+        }
+        self.left -= 1;
+        Some(self.length)
+    }
+}
+
+impl Organ {
+    fn serves(self, kind: &DiskOpKind) -> bool {
+        let organ = match kind {
+            DiskOpKind::Read(_) => Self::Read,
+            DiskOpKind::Write { .. } | DiskOpKind::Zero { .. } => Self::Write,
+            DiskOpKind::Flush => Self::Flush,
+            DiskOpKind::MetaRead { .. } | DiskOpKind::MetaWrite { .. } => Self::Meta,
+            DiskOpKind::Merge { .. } | DiskOpKind::IsZero { .. } | DiskOpKind::Digest { .. } => {
+                return false;
+            }
+        };
+        self == organ || self == Self::All
     }
 }
 
@@ -85,10 +133,28 @@ impl World {
         self.operator.keep_detached(node, self.clock.now() + pause);
     }
 
+    /// A disk hangs; at times the operator does not wait for it.
+    pub(crate) fn stall(&mut self, node: usize) {
+        let volume = self.prng.index(self.nodes[node].disks.len());
+        let limit = self.profile.disk_timeout[node].as_nanos();
+        let stall = Stall::draw(&mut self.prng, u64::try_from(limit).expect("seconds"));
+        self.tell(Some(node), format_args!("disk {volume} hangs: {stall:?}"));
+        self.nodes[node].disks[volume].stall = Some(stall);
+        if self.prng.per_mille(200) {
+            let at = self.clock.now() + self.prng.log_between(10 * MILLIS, 5 * SECONDS);
+            self.operator.force_detach(node, volume, at);
+        }
+    }
+
     /// Every disk is well again.
     pub(crate) fn cure(&mut self) {
-        for disk in self.nodes.iter_mut().flat_map(|node| &mut node.disks) {
-            disk.ailment = None;
+        for node in &mut self.nodes {
+            for disk in &mut node.disks {
+                (disk.ailment, disk.stall) = (None, None);
+            }
+            for event in std::mem::take(&mut node.stalled) {
+                self.clock.after(self.prng.below(100 * MILLIS), event);
+            }
         }
     }
 

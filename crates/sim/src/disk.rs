@@ -15,7 +15,7 @@ use bytes::{Bytes, BytesMut};
 use tandem_replica::{DiskError, DiskOpKind, OpenedDisk, digest};
 use tandem_wire::ByteRange;
 
-use crate::ailment::Ailment;
+use crate::ailment::{Ailment, Stall};
 use crate::clock::{MICROS, MILLIS};
 use crate::device::Device;
 use crate::prng::Prng;
@@ -35,6 +35,8 @@ pub struct SimDisk {
     pace: Pace,
     /// What it suffers from, if anything.
     pub ailment: Option<Ailment>,
+    /// How it hangs, if it does.
+    pub stall: Option<Stall>,
     /// How often it has lost its cache without its node's power.
     pub caches_lost: u32,
 }
@@ -58,6 +60,17 @@ struct InFlight {
     kind: DiskOpKind,
     /// For a flush: the writes it must make durable.
     flush_upto: u64,
+    /// It hangs.
+    stalled: bool,
+}
+
+/// When an operation that was started is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// After so many nanoseconds.
+    After(u64),
+    /// It hangs: after so many nanoseconds, or not before the disk is well again.
+    Stalled(Option<u64>),
 }
 
 impl SimDisk {
@@ -71,6 +84,7 @@ impl SimDisk {
             next_key: 0,
             pace,
             ailment: None,
+            stall: None,
             caches_lost: 0,
         }
     }
@@ -175,11 +189,21 @@ impl SimDisk {
         self.meta.as_mut().unwrap_or(&mut self.data)
     }
 
-    /// Starts an operation; it is due after the nanoseconds returned.
+    /// Whether an operation in flight hangs.
+    pub fn hangs(&self) -> bool {
+        self.in_flight.values().any(|op| op.stalled)
+    }
+
+    /// Whether this one does.
+    pub fn is_stalled(&self, key: OpKey) -> bool {
+        self.in_flight.get(&key).is_some_and(|op| op.stalled)
+    }
+
+    /// Starts an operation.
     ///
     /// # Panics
     /// Where the operation is unaligned, empty or outside the device: the core must not ask for it.
-    pub fn issue(&mut self, kind: DiskOpKind, prng: &mut Prng) -> (OpKey, u64) {
+    pub fn issue(&mut self, kind: DiskOpKind, prng: &mut Prng) -> (OpKey, Due) {
         self.check(&kind);
         let delay = match &kind {
             DiskOpKind::Merge { .. } | DiskOpKind::IsZero { .. } | DiskOpKind::Digest { .. } => {
@@ -204,8 +228,10 @@ impl SimDisk {
             | DiskOpKind::Digest { .. } => 0,
         };
         self.next_key += 1;
-        self.in_flight.insert(self.next_key, InFlight { kind, flush_upto });
-        (self.next_key, delay)
+        let stall = self.stall.as_mut().and_then(|stall| stall.strikes(&kind));
+        let stalled = stall.is_some();
+        self.in_flight.insert(self.next_key, InFlight { kind, flush_upto, stalled });
+        (self.next_key, stall.map_or(Due::After(delay), Due::Stalled))
     }
 
     /// Ends an operation; `None` where a crash has ended it before.

@@ -5,11 +5,11 @@ use tandem_replica::{
     Action, AttachGeneration, ClientId, CommandId, DiskCompletion, DiskOp, DiskOpKind, DiskToken,
     Event as Notice, Instant, LinkDown, LinkEvent, Resource,
 };
-use tandem_wire::VolumeNumber;
+use tandem_wire::{DiskState, VolumeNumber};
 
 use crate::checks::Violation;
 use crate::clock::{MICROS, MILLIS};
-use crate::disk::OpKey;
+use crate::disk::{Due, OpKey};
 use crate::event::{Event, Life};
 use crate::marks::Mark;
 use crate::node::{node_id, volume_number};
@@ -141,10 +141,21 @@ impl World {
             self.tell(Some(node), format_args!("disk {volume} {token:?} {text}"));
         }
         let target = &mut self.nodes[node];
-        let (key, delay) = target.disks[volume].issue(kind, &mut target.prng);
+        let (key, due) = target.disks[volume].issue(kind, &mut target.prng);
         let life = target.life;
         let event = Event::Disk { node, life, volume, generation, token, key };
-        self.clock.after(delay, event);
+        if !target.flying.insert((volume, token)) {
+            let text = format!("node {node} names an operation {token:?} as one in flight");
+            return Err(Violation::new("disk contract", text));
+        }
+        if let Due::Stalled(_) = due {
+            target.stalled.push(event);
+            self.marks.hit(Mark::DiskHangs);
+            self.tell(Some(node), format_args!("disk {volume} {token:?} hangs: {due:?}"));
+        }
+        if let Due::After(delay) | Due::Stalled(Some(delay)) = due {
+            self.clock.after(delay, event);
+        }
         Ok(())
     }
 
@@ -174,6 +185,9 @@ impl World {
         key: OpKey,
     ) -> Result<(), Violation> {
         let target = &mut self.nodes[node];
+        let stalled = target.disks[volume].is_stalled(key);
+        let given_up = target.view.volumes[volume].disk < DiskState::Inconsistent;
+        self.marks.hit_if(stalled && given_up, Mark::LateCompletion);
         let Some((result, failed)) = target.disks[volume].complete(key, &mut target.prng) else {
             return Ok(());
         };
@@ -182,6 +196,7 @@ impl World {
             self.tell(Some(node), format_args!("disk {volume} {token:?} fails: {text}"));
             self.saw_disk_error(node, volume, &kind)?;
         }
+        self.nodes[node].flying.remove(&(volume, token));
         self.trace.mark(self.clock.now(), token.0);
         let volume = volume_number(volume);
         let completion = DiskCompletion { volume, generation, token, result };
@@ -196,6 +211,10 @@ impl World {
         volume: usize,
         generation: AttachGeneration,
     ) -> Result<(), Violation> {
+        if self.nodes[node].disks[volume].in_flight() > 0 {
+            let text = format!("node {node} opens a disk on which operations are in flight");
+            return Err(Violation::new("disk contract", text));
+        }
         self.nodes[node].opened[volume] = Some(generation);
         let opened = self.nodes[node].disks[volume].opened();
         self.input(node, |resource, now| {

@@ -90,6 +90,7 @@ enum Fault {
     Monkey,
     Sicken,
     Replace,
+    Stall,
 }
 
 impl World {
@@ -152,6 +153,7 @@ impl World {
             Fault::Monkey => self.plan_monkey(node)?,
             Fault::Sicken => self.sicken(node),
             Fault::Replace => self.plan_replace()?,
+            Fault::Stall => self.stall(node),
         }
         Ok(())
     }
@@ -186,6 +188,7 @@ impl World {
             (weights.monkey, Fault::Monkey),
             (weights.sicken, Fault::Sicken),
             (weights.replace, Fault::Replace),
+            (weights.stall, Fault::Stall),
         ];
         let total = table.iter().map(|(weight, _)| weight).sum();
         if total == 0 {

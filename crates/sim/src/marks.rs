@@ -58,6 +58,8 @@ marks! {
     WriteFailed = "write_failed": "It fails to write them.",
     FlushFailed = "flush_failed": "It fails to flush, and loses its cache.",
     MetaWriteFailed = "meta_write_failed": "It fails to write metadata.",
+    DiskHangs = "disk_hangs": "An operation of a disk hangs.",
+    LateCompletion = "late_completion": "It ends on a disk that was given up.",
     MetaReadFailed = "meta_read_failed": "It fails to read them.",
     ReadWhileWritten = "read_overlaps_write": "A read meets a write in flight.",
     WriteWhileWritten = "write_overlaps_write": "A write meets one in flight.",

@@ -121,6 +121,8 @@ pub struct NodeModel {
     /// Crashed since it was last known equal to the peer: bits are known after the next handshake
     /// only.
     pub crashed: bool,
+    /// Its disk was given up since then, with operations in flight.
+    pub failed: bool,
 }
 
 impl Model {
@@ -356,13 +358,15 @@ impl VolumeModel {
     }
 
     /// Node `target` has become equal to the other one, whose word now counts. If they are not
-    /// `linked` any more, the other one may have gone on alone since.
+    /// `linked` any more, the other one may have gone on alone since; if that one has no disk, what
+    /// its disk holds is as it was.
     pub fn became_equal(
         &mut self,
         target: usize,
         contents: &[Content],
         protocol: Protocol,
         linked: bool,
+        peer_has_disk: bool,
     ) {
         let [a, b] = &mut self.nodes;
         let (source, target) = if target == 0 { (b, a) } else { (a, b) };
@@ -387,7 +391,7 @@ impl VolumeModel {
         }
         target.target = false;
         target.agreed();
-        if linked {
+        if linked && peer_has_disk {
             source.agreed();
         } else if source.hands_over {
             source.forked = false;
@@ -413,6 +417,7 @@ impl NodeModel {
             blank: false,
             follows: false,
             crashed: false,
+            failed: false,
         }
     }
 
@@ -441,6 +446,7 @@ impl NodeModel {
         self.forked = false;
         self.may_have_forked = false;
         self.crashed = false;
+        self.failed = false;
     }
 
     /// Its process died and with it what it had received and not written (B).

@@ -1,14 +1,14 @@
 //! One node: its disks, which outlive its process, and its process, a real `Resource`.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use tandem_replica::{
-    AttachGeneration, Config, Instant, LinkSession, PeerConfig, Resource, VolumeConfig,
+    AttachGeneration, Config, DiskToken, Instant, LinkSession, PeerConfig, Resource, VolumeConfig,
 };
 use tandem_wire::{NodeId, Packet, VolumeNumber};
 
 use crate::disk::SimDisk;
-use crate::event::Life;
+use crate::event::{Event, Life};
 use crate::format;
 use crate::prng::Prng;
 use crate::profile::Profile;
@@ -41,6 +41,10 @@ pub struct Node {
     pub late: VecDeque<(LinkSession, Packet)>,
     /// A write of the peer has met another one on its disk since the last barrier.
     pub holds_write: bool,
+    /// Operations of its disks that the process waits for, or would if it had not given them up.
+    pub flying: BTreeSet<(usize, DiskToken)>,
+    /// The ends of those that hang.
+    pub stalled: Vec<Event>,
     /// When the next timer event is due.
     pub timer_at: Option<u64>,
     /// Its states as the checkers saw them last.
@@ -73,6 +77,8 @@ impl Node {
             stopped: None,
             holds_write: false,
             late: VecDeque::new(),
+            flying: BTreeSet::new(),
+            stalled: Vec::new(),
             timer_at: None,
             boot: prng.word(),
             prng,
@@ -102,6 +108,8 @@ impl Node {
         self.timer_at = None;
         self.stopped = None;
         self.late.clear();
+        self.flying.clear();
+        self.stalled.clear();
         self.opened.fill(None);
     }
 
@@ -142,6 +150,7 @@ impl Node {
                     al_extents: log.extents,
                     al_updates: log.updates[self.index],
                     discard_granularity_bytes: profile.discard_granularity[self.index],
+                    disk_timeout: profile.disk_timeout[self.index],
                     resync_after: (profile.resync_after[self.index] == Some(volume))
                         .then(|| volume_number(1 - volume)),
                     ..VolumeConfig::new(volume_number(volume))

@@ -38,12 +38,14 @@ pub struct Operator {
     apart_until: u64,
     /// Kept detached until then, by node.
     detached_until: [u64; 2],
+    /// Disks that are given up by force, by node: which, and when.
+    forced: [Option<(usize, u64)>; 2],
     /// What was said of I/O, by node.
     io: [suspend::IoOrders; 2],
     /// Resyncs stay paused until then.
     paused_until: u64,
-    /// Taken down on purpose: started again when the command is done.
-    going_down: [bool; 2],
+    /// Taken down on purpose: started again when the command is done. Whether by force.
+    going_down: [Option<bool>; 2],
     /// Since when a split brain is reported, and when it is to be resolved.
     split_since: Option<u64>,
     resolve_at: u64,
@@ -76,12 +78,18 @@ impl Operator {
             orders.calm();
         }
         self.paused_until = 0;
+        self.forced = [None; 2];
         self.cuts = [u64::MAX; 2];
     }
 
     /// A disk that is lost is not attached before then.
     pub fn keep_detached(&mut self, node: usize, until: u64) {
         self.detached_until[node] = self.detached_until[node].max(until);
+    }
+
+    /// A disk is given up then, whether it answers or not.
+    pub fn force_detach(&mut self, node: usize, volume: usize, at: u64) {
+        self.forced[node] = Some((volume, at));
     }
 
     /// A number for a new cut.
@@ -98,7 +106,8 @@ impl Operator {
     /// A node dies: who may go on alone?
     pub fn saw_crash(&mut self, node: usize, power: bool, nodes: &[Node; 2]) {
         self.pending.retain(|_, (on, _, _)| *on != node);
-        self.going_down[node] = false;
+        self.going_down[node] = None;
+        self.forced[node] = None;
         self.io[node] = suspend::IoOrders::default();
         let view = &nodes[node].view;
         if self.retiring == Some(node) {
@@ -183,8 +192,8 @@ impl World {
             (Command::Verify { volume, .. }, true) => {
                 self.verifies.begin(node, usize::from(volume.0));
             }
-            (Command::Down { .. }, true) => {
-                self.operator.going_down[node] = true;
+            (Command::Down { force }, true) => {
+                self.operator.going_down[node] = Some(force);
             }
             (Command::SuspendIo, true) => self.suspended(node),
             (Command::Attach { .. }, false) => {
@@ -236,10 +245,14 @@ impl World {
     }
 
     fn tend_node(&mut self, node: usize) -> Result<(), Violation> {
+        let now = self.clock.now();
+        if let Some((volume, _)) = self.operator.forced[node].take_if(|(_, at)| *at <= now) {
+            let volume = volume_number(volume);
+            return self.command(node, Command::Detach { volume, force: true });
+        }
         if !self.nodes[node].answers() || self.operator.is_busy(node) {
             return Ok(());
         }
-        let now = self.clock.now();
         let patient = !self.prng.per_mille(50);
         if self.operator.gives_up[node] && !patient {
             self.operator.gives_up[node] = false;
@@ -421,11 +434,15 @@ impl World {
     }
 
     fn finish_down(&mut self, node: usize) -> Result<(), Violation> {
-        if !std::mem::take(&mut self.operator.going_down[node]) {
-            return Ok(());
-        }
-        if self.nodes[node].disk_operations() > 0 {
-            return Err(Violation::new("down", "disk operations in flight after down".to_owned()));
+        let Some(force) = self.operator.going_down[node].take() else { return Ok(()) };
+        let target = &mut self.nodes[node];
+        for disk in &mut target.disks {
+            if disk.in_flight() > 0 && !disk.hangs() && !force {
+                let text = "disk operations in flight after down".to_owned();
+                return Err(Violation::new("down", text));
+            }
+            // Nobody opens it before they have ended: its lock is held until then.
+            disk.kill(&mut target.prng);
         }
         self.tell(Some(node), format_args!("stops"));
         self.operator.pending.retain(|_, (on, _, _)| *on != node);

@@ -65,6 +65,8 @@ pub struct Profile {
     pub damages_more: bool,
     /// What fences a peer.
     pub fencing: FencingProfile,
+    /// When a disk that does not answer is given up, by node; zero: never.
+    pub disk_timeout: [Duration; 2],
 }
 
 /// What is behind `fence-peer`.
@@ -196,6 +198,8 @@ pub struct FaultWeights {
     pub sicken: u64,
     /// A Secondary's disk is replaced by a new one.
     pub replace: u64,
+    /// Some operations of a disk hang.
+    pub stall: u64,
 }
 
 impl Profile {
@@ -217,6 +221,7 @@ impl Profile {
         let protocol = prng.pick(&[Protocol::A, Protocol::B, Protocol::C, Protocol::C]);
         let is_narrow = protocol == Protocol::A && prng.per_mille(400);
         let (fencing, program) = FencingProfile::draw(&mut prng.clone().fork(8), protocol);
+        let mut hangs = prng.clone().fork(9);
         let mut profile = Self {
             protocol,
             volume_blocks: (0..volumes).map(|_| blocks(prng)).collect(),
@@ -248,6 +253,7 @@ impl Profile {
             log: LogProfile::draw(&mut prng.clone().fork(7)),
             damages_more: false,
             fencing: program,
+            disk_timeout: [Duration::ZERO; 2],
             on_no_data: OnNoData::IoError,
             both_invalidate: 0,
         };
@@ -257,6 +263,7 @@ impl Profile {
         profile.damages_more = later.per_mille(300);
         profile.net.policies = draw_policies(prng, profile.split_brain);
         profile.net.fencing = fencing;
+        profile.draw_hangs(&mut hangs);
         profile.both_invalidate = prng.pick(&[0, 300]);
         profile.on_no_data = prng.pick(&[OnNoData::IoError, OnNoData::SuspendIo]);
         profile
@@ -264,6 +271,19 @@ impl Profile {
 }
 
 impl Profile {
+    /// Disks that hang, in some of the runs, and what is done about it.
+    fn draw_hangs(&mut self, prng: &mut Prng) {
+        if prng.per_mille(600) {
+            return;
+        }
+        self.faults.stall = prng.between(1, 10);
+        for limit in &mut self.disk_timeout {
+            if prng.per_mille(750) {
+                *limit = Duration::from_millis(prng.log_between(200, 5000));
+            }
+        }
+    }
+
     /// Whether the operator promotes a node without its peer, whatever that one may be doing:
     /// because split brains are wanted, or because the node must fence it first.
     pub fn promotes_apart(&self) -> bool {
@@ -313,7 +333,9 @@ impl FaultWeights {
             verify: weight(350),
             monkey: weight(150) * 3,
             sicken: weight(300),
+            // Drawn apart.
             replace: 0,
+            stall: 0,
         }
     }
 }

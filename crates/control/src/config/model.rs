@@ -151,6 +151,8 @@ pub struct NetOptions {
 pub struct DiskOptions {
     /// What an I/O error leads to.
     pub on_io_error: OnIoError,
+    /// After so long without an answer a disk is given up; zero: never.
+    pub disk_timeout: Duration,
     /// Size of the activity log in extents of 4 MiB, 67 to 65534.
     pub al_extents: u32,
     /// Whether an activity log is kept.

@@ -36,6 +36,10 @@ impl Resource {
             let volume = &mut self.volumes[index];
             volume.config.discard_granularity_bytes = config.discard_granularity_bytes;
             volume.config.resync_after = config.resync_after;
+            if volume.config.disk_timeout != config.disk_timeout {
+                volume.config.disk_timeout = config.disk_timeout;
+                volume.ops_mut().limit_changed(config.disk_timeout);
+            }
         }
         self.unsettled = true;
         self.settle();

@@ -12,6 +12,7 @@ mod disks;
 mod errors;
 mod fencing;
 mod generations;
+mod hung;
 mod hunt;
 mod invalidations;
 mod nack;

@@ -311,7 +311,8 @@ impl Pair {
                 let now = self.now;
                 self.nodes[node].resource.handle_disk_opened(volume, generation, Ok(opened), now);
             }
-            Action::CloseDisk { .. } | Action::CloseClient { .. } | Action::Resyncing { .. } => {}
+            Action::CloseDisk { .. } => self.nodes[node].closed += 1,
+            Action::CloseClient { .. } | Action::Resyncing { .. } => {}
             Action::Send { session, packet, .. } => self.send(node, session, packet),
             Action::Connect { .. } if self.hold_dials => {}
             Action::Connect { .. } => self.link(node),

@@ -40,11 +40,19 @@ pub fn check<'a>(
     }
     for volume in 0..after.volumes.len() {
         // One that is Ahead tells its peer where it writes, not what.
-        let alone =
-            !after.is_connected() || after.volumes[volume].replication == ReplicationState::Ahead;
+        let alone = !after.is_connected()
+            || after.volumes[volume].peer_disk < DiskState::Inconsistent
+            || after.volumes[volume].replication == ReplicationState::Ahead;
         if after.role == Role::Primary && alone {
             model.volumes[volume].nodes[node].may_have_forked = true;
         }
+        let own = after.volumes[volume].disk;
+        if after.role == Role::Primary && !alone && own < DiskState::Inconsistent {
+            // The peer gets what the disk here lacks.
+            model.volumes[volume].nodes[1 - node].may_have_forked = true;
+        }
+        // What it has received and not written is lost with the disk, in B as with the process.
+        model.volumes[volume].nodes[node].failed |= own == DiskState::Failed;
         let is = after.volumes[volume].replication;
         if turns_target(before, after, volume) {
             direction(model, node, volume, contents(1 - node, volume))?;
@@ -147,10 +155,10 @@ fn direction(
     // In A a crashed Primary is the source also where it lost power, and with it what was not
     // flushed: then only flushed writes are promised.
     // In B a killed Secondary cannot tell whether it had written all it received: no survivor (rule
-    // 1).
+    // 1). So with disks that were both given up: what one had received counted as replicated.
     let flushed_only = match model.protocol {
         Protocol::A => giver.crashed,
-        Protocol::B => giver.crashed && target.crashed,
+        Protocol::B => (giver.crashed && target.crashed) || (giver.failed && target.failed),
         Protocol::C => false,
     };
     let owed = if flushed_only { &target.stable } else { &target.volatile };
@@ -188,7 +196,8 @@ fn equal(
         floors::check(model, "INV-10 resync", volume, contents, floor, &whose)?;
     }
     let protocol = model.protocol;
-    model.volumes[volume].became_equal(node, contents, protocol, linked);
+    let peer_has_disk = after.volumes[volume].peer_disk >= DiskState::Inconsistent;
+    model.volumes[volume].became_equal(node, contents, protocol, linked, peer_has_disk);
     let tenure = &model.tenure;
     model.volumes[volume].nodes[node].follows = tenure.node == Some(1 - node) && !tenure.over;
     Ok(())

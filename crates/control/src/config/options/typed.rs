@@ -55,6 +55,7 @@ impl DiskOptions {
         let get = Getter { section: Section::Disk, set };
         Self {
             on_io_error: get.named("on-io-error").unwrap_or(OnIoError::Detach),
+            disk_timeout: get.duration("disk-timeout"),
             al_extents: get.count("al-extents"),
             al_updates: get.flag("al-updates", true),
             rs_discard_granularity_bytes: get.bytes("rs-discard-granularity"),

@@ -41,7 +41,7 @@ pub(super) const DISK: &[Spec] = &[
     flag("al-updates", Active),
     flag("discard-zeroes-if-aligned", ignored(&["yes"], "discarded ranges always read as zeroes")),
     flag("disable-write-same", ignored(&["no"], "NBD has no such request")),
-    number("disk-timeout", (0, 6000, 0), Tenths, ignored(&["0"], "it is not there yet")),
+    number("disk-timeout", (0, 6000, 0), Tenths, Active),
     choice("read-balancing", READ_BALANCING, ignored(&["prefer-local"], "it is not there yet")),
     number("rs-discard-granularity", (0, 1_048_576, 0), Bytes, Active),
     number("max-bio-size", (512, 1_048_576, 1_048_576), One, NOT_YET),

@@ -275,7 +275,7 @@ fn what_has_no_effect_is_told_once_by_name() {
     let text = format!(
         "global {{ usage-count no; }} common {{ disk {{ c-max-rate 1M; }} }} {}",
         pair(
-            "disk { disk-timeout 3; disk-flushes yes; disk-barrier yes; }
+            "disk { disk-flushes yes; disk-barrier yes; }
             net { max-buffers 36k; tcp-cork no; }
             options { auto-promote yes; quorum off; }
             handlers { split-brain \"/bin/true root\"; quorum-lost \"/bin/true\"; }"
@@ -283,7 +283,6 @@ fn what_has_no_effect_is_told_once_by_name() {
         .replace("36k", "36K"),
     );
     let expected = [
-        "option 'disk-timeout' has no effect: it is not there yet",
         "option 'disk-barrier' has no effect: epochs are kept apart by waiting and flushing",
         "option 'max-buffers' has no effect: it is not there yet",
         "option 'auto-promote' has no effect: promotion is by 'primary' only, yet",

@@ -48,6 +48,15 @@ impl Pair {
         self.settle();
     }
 
+    /// What was held ends, but for what is to be held now.
+    pub(crate) fn release_rest(&mut self, node: usize) {
+        let held = std::mem::take(&mut self.held[node]);
+        for op in held {
+            self.disk(node, op);
+        }
+        self.settle();
+    }
+
     /// The first operation held fails.
     pub(crate) fn fail_once(&mut self, node: usize) {
         let op = self.held[node].pop_front().expect("one is held");

@@ -38,6 +38,8 @@ pub(crate) struct Node {
     pub(crate) called: Vec<Handler>,
     /// Those of them whose answer is awaited.
     pub(crate) calls: Vec<CallId>,
+    /// Disks that were closed.
+    pub(crate) closed: usize,
     pub(crate) running: bool,
 }
 
@@ -56,6 +58,7 @@ impl Node {
             events: Vec::new(),
             called: Vec::new(),
             calls: Vec::new(),
+            closed: 0,
             running: true,
         };
         for volume in 0..volumes {
