@@ -91,6 +91,7 @@ enum Fault {
     Sicken,
     Replace,
     Stall,
+    Adjust,
 }
 
 impl World {
@@ -154,6 +155,7 @@ impl World {
             Fault::Sicken => self.sicken(node),
             Fault::Replace => self.plan_replace()?,
             Fault::Stall => self.stall(node),
+            Fault::Adjust => self.plan_adjust(node)?,
         }
         Ok(())
     }
@@ -189,6 +191,7 @@ impl World {
             (weights.sicken, Fault::Sicken),
             (weights.replace, Fault::Replace),
             (weights.stall, Fault::Stall),
+            (weights.adjust, Fault::Adjust),
         ];
         let total = table.iter().map(|(weight, _)| weight).sum();
         if total == 0 {

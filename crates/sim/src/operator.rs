@@ -16,6 +16,7 @@ use crate::event::Event;
 use crate::node::{Node, node_id, volume_number};
 use crate::world::{Phase, World};
 
+mod adjust;
 pub mod fence;
 mod monkey;
 mod plan;

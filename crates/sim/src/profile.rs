@@ -200,6 +200,8 @@ pub struct FaultWeights {
     pub replace: u64,
     /// Some operations of a disk hang.
     pub stall: u64,
+    /// The operator changes options of one node.
+    pub adjust: u64,
 }
 
 impl Profile {
@@ -229,7 +231,7 @@ impl Profile {
             block_size: if prng.per_mille(100) { [512, 4096] } else { bytes },
             net: draw_net(prng, is_narrow),
             resync: [draw_resync(prng), draw_resync(prng)],
-            discard_granularity: [draw_granularity(prng), draw_granularity(prng)],
+            discard_granularity: [Self::draw_granularity(prng), Self::draw_granularity(prng)],
             resync_after: draw_resync_after(prng, volumes),
             disk: [disk(prng), disk(prng)],
             link: LinkPace {
@@ -261,6 +263,7 @@ impl Profile {
         profile.faults.replace = if later.per_mille(150) { later.between(1, 5) } else { 0 };
         profile.log.changes = later.per_mille(150);
         profile.damages_more = later.per_mille(300);
+        profile.faults.adjust = if later.per_mille(150) { later.between(1, 10) } else { 0 };
         profile.net.policies = draw_policies(prng, profile.split_brain);
         profile.net.fencing = fencing;
         profile.draw_hangs(&mut hangs);
@@ -288,6 +291,23 @@ impl Profile {
     /// because split brains are wanted, or because the node must fence it first.
     pub fn promotes_apart(&self) -> bool {
         self.split_brain || self.net.fencing == Fencing::ResourceAndStonith
+    }
+
+    /// Other options of a connection; it waits no longer than with those of the profile.
+    pub fn redraw_net(net: &mut NetConfig, profile: &NetConfig, prng: &mut Prng) {
+        let mut other = draw_net(prng, net.congestion_fill_bytes > 0);
+        other.timeout = other.timeout.min(profile.timeout);
+        other.ping_int = other.ping_int.min(profile.ping_int);
+        other.ping_timeout = other.ping_timeout.min(profile.ping_timeout);
+        other.connect_int = other.connect_int.min(profile.connect_int);
+        other.policies = profile.policies;
+        other.fencing = profile.fencing;
+        *net = other;
+    }
+
+    /// Granularity of thin resyncs in bytes; 0 for none.
+    pub fn draw_granularity(prng: &mut Prng) -> u32 {
+        prng.pick(&[0, 0, 4096, 8192, 64 << 10, 1 << 20])
     }
 
     /// LIVE-1: simulated time in which everything must be healthy again once faults have stopped.
@@ -336,6 +356,7 @@ impl FaultWeights {
             // Drawn apart.
             replace: 0,
             stall: 0,
+            adjust: 0,
         }
     }
 }
@@ -399,10 +420,6 @@ fn draw_resync(prng: &mut Prng) -> ResyncConfig {
         c_max_rate: prng.pick(&[0, 0, 1 << 20, 16 << 20]),
         c_min_rate: prng.pick(&[0, 512 << 10, 2 << 20, 10 << 20]),
     }
-}
-
-fn draw_granularity(prng: &mut Prng) -> u32 {
-    prng.pick(&[0, 0, 4096, 8192, 64 << 10, 1 << 20])
 }
 
 /// Both nodes say the same, or only one of them says something: against each other they would wait
