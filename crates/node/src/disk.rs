@@ -28,6 +28,16 @@ pub(crate) struct Disk {
     pub(crate) meta: BackingFile,
 }
 
+impl Disk {
+    /// Takes its files from the ring.
+    pub(crate) fn unregister(self, io: &mut Io) {
+        io.unregister_file(self.data.id);
+        if self.meta.id != self.data.id {
+            io.unregister_file(self.meta.id);
+        }
+    }
+}
+
 /// A file of the ring, and whether its writes can be made durable by a flag.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BackingFile {

@@ -9,7 +9,7 @@ use tandem_replica::{Action, Instant, LinkSession};
 use crate::control::handlers::Occasion;
 use crate::mail::{Errand, ResourceKey};
 use crate::opener;
-use crate::shard::{Shard, close_disk};
+use crate::shard::Shard;
 
 /// Carries out what `resource` wants done.
 pub(crate) fn drain(shard: &mut Shard, resource: usize, now: Instant) {
@@ -34,9 +34,12 @@ fn carry_out(shard: &mut Shard, resource: usize, action: Action, now: Instant) {
             let paths = hosted.paths(volume).expect("the core opens volumes of its configuration");
             opener::spawn(&shard.mailbox, key, generation, paths.clone());
         }
+        Action::MeasureDisk { volume, generation } => {
+            opener::measure(&shard.mailbox, key, volume, generation, hosted.files(volume));
+        }
         Action::CloseDisk { volume, generation } => {
             if let Some(disk) = hosted.remove_disk(volume, generation) {
-                close_disk(&mut shard.io, disk);
+                disk.unregister(&mut shard.io);
             }
         }
         Action::Send { peer, session, packet } => {

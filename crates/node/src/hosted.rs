@@ -1,13 +1,14 @@
 //! A resource in its shard: the core and what the shell keeps beside it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use tandem_replica::wire::{NodeId, VolumeNumber};
 use tandem_replica::{AttachGeneration, CommandError, CommandId, Event, Resource, Severity};
 use tokio::sync::oneshot;
 
 use crate::disk::Disk;
-use crate::opener::DiskPaths;
+use crate::opener::{DiskPaths, SizedFiles};
 
 /// The resource.
 #[derive(Debug)]
@@ -15,6 +16,8 @@ pub(crate) struct Hosted {
     pub(crate) core: Resource,
     paths: Vec<DiskPaths>,
     disks: Vec<(VolumeNumber, Disk)>,
+    /// Of the open disks.
+    files: Vec<(VolumeNumber, Arc<SizedFiles>)>,
     /// The present link to each peer, as a place in the shard's table.
     links: Vec<(NodeId, usize)>,
     commands: BTreeMap<CommandId, oneshot::Sender<Result<(), CommandError>>>,
@@ -27,6 +30,7 @@ impl Hosted {
             core,
             paths,
             disks: Vec::new(),
+            files: Vec::new(),
             links: Vec::new(),
             commands: BTreeMap::new(),
             commands_begun: 0,
@@ -62,9 +66,10 @@ impl Hosted {
         Some(self.links.swap_remove(position).1)
     }
 
-    pub(crate) fn add_disk(&mut self, volume: VolumeNumber, disk: Disk) {
+    pub(crate) fn add_disk(&mut self, volume: VolumeNumber, disk: Disk, files: SizedFiles) {
         assert!(self.disk(volume).is_none(), "a disk is closed before it is opened again");
         self.disks.push((volume, disk));
+        self.files.push((volume, Arc::new(files)));
     }
 
     pub(crate) fn remove_disk(
@@ -76,6 +81,7 @@ impl Hosted {
             *other == volume && disk.generation == generation
         };
         let position = self.disks.iter().position(is_it)?;
+        self.files.retain(|(other, _)| *other != volume);
         Some(self.disks.swap_remove(position).1)
     }
 
@@ -90,6 +96,12 @@ impl Hosted {
 
     pub(crate) fn disk(&self, volume: VolumeNumber) -> Option<Disk> {
         self.disks.iter().find(|(other, _)| *other == volume).map(|(_, disk)| *disk)
+    }
+
+    /// The files of an open disk, to be measured.
+    pub(crate) fn files(&self, volume: VolumeNumber) -> Arc<SizedFiles> {
+        let found = self.files.iter().find(|(other, _)| *other == volume);
+        Arc::clone(&found.expect("the core measures what is open").1)
     }
 
     pub(crate) fn paths(&self, volume: VolumeNumber) -> Option<&DiskPaths> {

@@ -11,8 +11,8 @@ use bytes::Bytes;
 use tandem_nbd::ExportInfo;
 use tandem_replica::wire::{Link, NodeId, VolumeNumber};
 use tandem_replica::{
-    AttachGeneration, CallId, ClientId, Command, CommandError, Config, Export, PeerConfig,
-    ResourceStatus, VolumeConfig,
+    AttachGeneration, CallId, ClientId, Command, CommandError, Config, Export, OpenedDisk,
+    PeerConfig, ResourceStatus, VolumeConfig,
 };
 use tandem_ring::Waker;
 use tokio::sync::oneshot;
@@ -86,6 +86,13 @@ pub(crate) enum Mail {
         volume: VolumeNumber,
         generation: AttachGeneration,
         result: Result<OpenedFiles, String>,
+    },
+    /// The helper thread has looked how large a disk is.
+    DiskMeasured {
+        resource: ResourceKey,
+        volume: VolumeNumber,
+        generation: AttachGeneration,
+        result: Result<OpenedDisk, String>,
     },
     /// A handler that the core waits for has ended.
     Called { resource: ResourceKey, call: CallId, exit_code: Option<i32> },

@@ -1,10 +1,13 @@
-//! Opens backing disks on a thread of their own: opening waits, for locks and for devices.
+//! Opens backing disks, and looks how large they are, on a thread of its own: that waits, for locks
+//! and for devices.
 
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
 
-use tandem_replica::AttachGeneration;
 use tandem_replica::wire::VolumeNumber;
+use tandem_replica::{AttachGeneration, OpenedDisk};
 use tandem_ring::{BackingDisk, OpenOptions};
 
 use crate::limits;
@@ -25,6 +28,60 @@ pub(crate) struct OpenedFiles {
     pub(crate) data: BackingDisk,
     /// `None` for internal metadata.
     pub(crate) meta: Option<BackingDisk>,
+}
+
+/// The very files that the ring has, to look at their sizes. Locked as long as this is kept.
+#[derive(Debug)]
+pub(crate) struct SizedFiles {
+    pub(crate) data: OwnedFd,
+    /// `None` for internal metadata.
+    pub(crate) meta: Option<OwnedFd>,
+    pub(crate) block_size: u32,
+}
+
+impl SizedFiles {
+    /// Of files that are about to be given to the ring.
+    pub(crate) fn of(files: &OpenedFiles) -> Result<Self, String> {
+        let again = |disk: &BackingDisk| disk.file.try_clone().map_err(|error| error.to_string());
+        let blocks = files.meta.as_ref().map_or(0, |meta| meta.block_size);
+        Ok(Self {
+            data: again(&files.data)?,
+            meta: files.meta.as_ref().map(again).transpose()?,
+            block_size: files.data.block_size.max(blocks),
+        })
+    }
+
+    fn measure(&self) -> Result<OpenedDisk, String> {
+        let size = |file: &OwnedFd| {
+            tandem_ring::size_of(file.as_fd())
+                .map_err(|error| format!("the size of the disk cannot be found out: {error}"))
+        };
+        let data_bytes = size(&self.data)?;
+        let meta_bytes = self.meta.as_ref().map_or(Ok(data_bytes), size)?;
+        Ok(OpenedDisk { data_bytes, meta_bytes, block_size: self.block_size })
+    }
+}
+
+/// Looks how large the files are now; ends in [`Mail::DiskMeasured`].
+pub(crate) fn measure(
+    mailbox: &Mailbox,
+    resource: ResourceKey,
+    volume: VolumeNumber,
+    generation: AttachGeneration,
+    files: Arc<SizedFiles>,
+) {
+    let measured = {
+        let mailbox = mailbox.clone();
+        move || {
+            let result = files.measure();
+            drop(files);
+            mailbox.post(Mail::DiskMeasured { resource, volume, generation, result });
+        }
+    };
+    if let Err(error) = thread::Builder::new().name("measure-disk".into()).spawn(measured) {
+        let result = Err(format!("a thread to look at the disk cannot be started: {error}"));
+        mailbox.post(Mail::DiskMeasured { resource, volume, generation, result });
+    }
 }
 
 /// Starts opening; ends in [`Mail::DiskOpened`].

@@ -23,7 +23,7 @@ use crate::io::Io;
 use crate::limits;
 use crate::link::Link;
 use crate::mail::{Errand, Mail, Mailbox, OwnGreeting, ResourceKey};
-use crate::opener::OpenedFiles;
+use crate::opener::{OpenedFiles, SizedFiles};
 use crate::slab::Slab;
 use crate::token::Token;
 use crate::worklist::Worklist;
@@ -286,16 +286,15 @@ impl Shard {
                 self.tell(resource, now, |core| core.update_peer(peer, now));
                 let _ = reply.send(());
             }
-            Mail::UpdateVolume { resource, volume } => {
-                self.tell(resource, now, |core| core.update_volume(volume, now));
+            Mail::UpdateVolume { resource, volume: it } => {
+                self.tell(resource, now, |core| core.update_volume(it, now));
             }
             Mail::ResyncBlocked { resource, volume, blocked } => {
                 self.tell(resource, now, |core| core.set_resync_blocked(volume, blocked, now));
             }
             Mail::Status { resource, reply } => {
-                if let Some(hosted) = self.resource_mut(resource.0) {
-                    let _ = reply.send(hosted.core.status(now));
-                }
+                let Some(hosted) = self.resource_mut(resource.0) else { return };
+                let _ = reply.send(hosted.core.status(now));
             }
             Mail::Export { resource, volume, reply } => {
                 let Some(hosted) = self.resource_mut(resource.0) else { return };
@@ -309,17 +308,15 @@ impl Shard {
             }
             Mail::CloseClient { client } => self.close_client_unanswered(client, now),
             Mail::Accepts { resource, peer, peer_discards, reply } => {
-                if let Some(hosted) = self.resource_mut(resource.0) {
-                    let accepted = hosted.core.accepts(peer, peer_discards);
-                    let discard_my_data = hosted.core.discards_my_data(peer);
-                    let _ = reply.send(accepted.map(|()| OwnGreeting { discard_my_data }));
-                }
+                let Some(hosted) = self.resource_mut(resource.0) else { return };
+                let accepted = hosted.core.accepts(peer, peer_discards);
+                let discard_my_data = hosted.core.discards_my_data(peer);
+                let _ = reply.send(accepted.map(|()| OwnGreeting { discard_my_data }));
             }
             Mail::Greeting { resource, peer, reply } => {
-                if let Some(hosted) = self.resource_mut(resource.0) {
-                    let discard_my_data = hosted.core.discards_my_data(peer);
-                    let _ = reply.send(OwnGreeting { discard_my_data });
-                }
+                let Some(hosted) = self.resource_mut(resource.0) else { return };
+                let discard_my_data = hosted.core.discards_my_data(peer);
+                let _ = reply.send(OwnGreeting { discard_my_data });
             }
             Mail::LinkUp { resource, peer, socket, agreed, peer_discards } => {
                 self.link_up(resource.0, peer, socket, agreed, peer_discards, now);
@@ -327,6 +324,9 @@ impl Shard {
             Mail::ConnectFailed { resource, peer } => self.connect_failed(resource.0, peer, now),
             Mail::DiskOpened { resource: ResourceKey(resource), volume, generation, result } => {
                 self.disk_opened(resource, volume, generation, result, now);
+            }
+            Mail::DiskMeasured { resource, volume, generation, result } => {
+                self.disk_measured(resource, volume, generation, result, now);
             }
             Mail::Called { resource, call, exit_code } => {
                 self.tell(resource, now, |core| core.handle_called(call, exit_code, now));
@@ -341,6 +341,18 @@ impl Shard {
         let Some(hosted) = self.resource_mut(resource) else { return };
         input(&mut hosted.core);
         drain(self, resource, now);
+    }
+
+    /// The helper thread has looked how large a disk is.
+    fn disk_measured(
+        &mut self,
+        resource: ResourceKey,
+        volume: VolumeNumber,
+        generation: AttachGeneration,
+        result: Result<OpenedDisk, String>,
+        now: Instant,
+    ) {
+        self.tell(resource, now, |it| it.handle_disk_measured(volume, generation, result, now));
     }
 
     /// The helper thread has opened a disk, or could not.
@@ -370,6 +382,7 @@ impl Shard {
         let full = |_| "too many disks and connections are open".to_owned();
         let hosted = self.resources.get_mut(resource).and_then(Option::as_deref_mut);
         let hosted = hosted.ok_or("the resource is gone")?;
+        let sized = SizedFiles::of(&files)?;
         let OpenedFiles { data, meta } = files;
         let BackingDisk { size_bytes, block_size, access, file, honours_dsync, .. } = data;
         let id = self.io.register_file(file, access).map_err(full)?;
@@ -386,7 +399,7 @@ impl Shard {
             opened.meta_bytes = meta.size_bytes;
             opened.block_size = opened.block_size.max(meta.block_size);
         }
-        hosted.add_disk(volume, disk);
+        hosted.add_disk(volume, disk, sized);
         Ok(opened)
     }
 
@@ -418,15 +431,7 @@ impl Shard {
             return;
         }
         for (_, disk) in self.left_open.extract_if(.., |it| is_its(it)) {
-            close_disk(&mut self.io, disk);
+            disk.unregister(&mut self.io);
         }
-    }
-}
-
-/// Closes the files of a disk on which nothing is in flight.
-pub(crate) fn close_disk(io: &mut Io, disk: Disk) {
-    io.unregister_file(disk.data.id);
-    if disk.meta.id != disk.data.id {
-        io.unregister_file(disk.meta.id);
     }
 }

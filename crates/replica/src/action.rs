@@ -13,6 +13,10 @@ use tandem_wire::{ByteRange, NodeId, Packet, VolumeNumber};
 
 use crate::error::{CommandError, DiskError, RequestError};
 
+mod handler;
+
+pub use handler::Handler;
+
 /// One NBD client connection, as the shell counts them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientId(pub u64);
@@ -293,6 +297,17 @@ pub enum Command {
         /// Volume concerned.
         volume: VolumeNumber,
     },
+    /// The volume gets larger: its disks have.
+    Resize {
+        /// Volume concerned.
+        volume: VolumeNumber,
+        /// Bytes; `None` for as many as all disks have room for.
+        size: Option<u64>,
+        /// What it adds is the same on all disks already.
+        assume_clean: bool,
+        /// Peers that are not connected have room for it.
+        assume_peer_has_space: bool,
+    },
     /// Freeze the application's I/O on this node; ends when nothing is in flight.
     SuspendIo,
     /// End every suspension of I/O; where no data are accessible, errors are answered.
@@ -343,6 +358,13 @@ pub enum Action {
         /// Volume.
         volume: VolumeNumber,
         /// Name of this opening.
+        generation: AttachGeneration,
+    },
+    /// Look how large the devices of an opening are now; end it with `handle_disk_measured`.
+    MeasureDisk {
+        /// Volume.
+        volume: VolumeNumber,
+        /// Name of the opening.
         generation: AttachGeneration,
     },
     /// Close them; no operation of that generation is in flight.
@@ -448,38 +470,6 @@ pub enum News {
         /// Blocks of 4 KiB found to differ.
         found_blocks: u64,
     },
-}
-
-macro_rules! handlers {
-    ($($(#[$doc:meta])+ $variant:ident = $name:literal,)+) => {
-        /// DRBD's names for programs that operators have run at an event.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum Handler { $($(#[$doc])+ $variant,)+ }
-
-        impl Handler {
-            /// Its name in the configuration.
-            pub fn name(self) -> &'static str {
-                match self { $(Self::$variant => $name,)+ }
-            }
-        }
-    };
-}
-
-handlers! {
-    /// A split brain was found, whether or not a policy settles it.
-    InitialSplitBrain = "initial-split-brain",
-    /// A split brain that only an operator can settle.
-    SplitBrain = "split-brain",
-    /// A Primary has the older data, and the connection waits for that to change.
-    PriLost = "pri-lost",
-    /// A Primary should lose its changes by a policy, and cannot be demoted.
-    PriLostAfterSb = "pri-lost-after-sb",
-    /// The peer is to be put out of the way. Its exit code is the answer.
-    FencePeer = "fence-peer",
-    /// What was done for that can be taken back.
-    UnfencePeer = "unfence-peer",
-    /// An online verify has found blocks that differ.
-    OutOfSync = "out-of-sync",
 }
 
 /// How grave an [`Event`] is.

@@ -247,6 +247,30 @@ impl ActivityLog {
         }
     }
 
+    /// Whether nothing of it is being written, or about to be.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        matches!(self.step, Step::Idle) && self.staged.is_empty()
+    }
+
+    /// Whether it is kept in this ring.
+    pub(crate) fn is_in(&self, ring: &Ring) -> bool {
+        self.ring == *ring
+    }
+
+    /// Goes on in another ring, of the same length. What it returns describes every slot there: it
+    /// must be durable before the metadata name that ring, or another transaction begins.
+    pub(crate) fn move_to(&mut self, ring: Ring) -> Vec<MetaWrite> {
+        assert!(self.is_at_rest() && ring.places() == self.ring.places(), "a log moves at rest");
+        self.ring = ring;
+        let windows = self.slots.count().div_ceil(u32::try_from(CONTEXT_MAX).expect("912"));
+        let mut writes = Vec::new();
+        for _ in 0..windows {
+            let window = self.next_transaction();
+            writes.extend(self.ring.plan_write(&window));
+        }
+        writes
+    }
+
     /// Where an extent lies.
     fn offset(&self, extent: u32) -> u64 {
         u64::from(extent) << self.extent_shift

@@ -17,15 +17,23 @@ use crate::meta::{
     MetaError, Placement, Ring, RingImage, SlotIndex, Superblock, choose, superblock_offsets,
 };
 use crate::peers::{List, PeerIndex, VolumeIndex};
+use crate::resize::{Held, Sizing};
 use crate::resource::Resource;
 use crate::store::Store;
 use crate::volume::{Attached, Disk, Purpose};
+
+mod search;
+
+use search::Search;
 
 /// An attach under way, once the device is open.
 #[derive(Debug)]
 pub(crate) struct AttachRead {
     command: CommandId,
     opened: OpenedDisk,
+    /// Size of the disk by its metadata, as far as they are known to lie elsewhere.
+    end: u64,
+    search: Option<Search>,
     copies: [Option<Result<Superblock, MetaError>>; 2],
     maps: Option<Maps>,
 }
@@ -97,7 +105,9 @@ impl Resource {
                 return self.done(command, Err(CommandError::OpenDisk { volume: number, reason }));
             }
         };
-        let read = AttachRead { command, opened, copies: [None, None], maps: None };
+        let end = opened.data_bytes;
+        let copies = [None, None];
+        let read = AttachRead { command, opened, end, search: None, copies, maps: None };
         state.disk = Disk::Reading(Box::new(read));
         let placement = self.placement(volume, opened);
         let device = match placement {
@@ -107,6 +117,10 @@ impl Resource {
         let Some(offsets) = superblock_offsets(device, placement) else {
             return self.attach_failed(volume, "the device is too small to hold metadata");
         };
+        self.read_superblocks(volume, offsets);
+    }
+
+    fn read_superblocks(&mut self, volume: VolumeIndex, offsets: [u64; 2]) {
         for (copy, offset) in offsets.into_iter().enumerate() {
             let kind = DiskOpKind::MetaRead {
                 offset,
@@ -116,7 +130,7 @@ impl Resource {
         }
     }
 
-    fn placement(&self, volume: VolumeIndex, opened: OpenedDisk) -> Placement {
+    pub(crate) fn placement(&self, volume: VolumeIndex, opened: OpenedDisk) -> Placement {
         if self.volumes[volume].config.external_metadata {
             return Placement::External { meta_bytes: opened.meta_bytes };
         }
@@ -151,17 +165,14 @@ impl Resource {
         let (copy_a, copy_b) = (copy_a.clone(), copy_b.clone());
         match choose(copy_a, copy_b) {
             Ok(chosen) => self.plan_maps(volume, chosen),
-            Err(error) => {
-                let advice = if error == MetaError::NotFound { "; run create-md" } else { "" };
-                self.attach_failed(volume, &format!("{error}{advice}"));
-            }
+            Err(error) => self.search_superblock(volume, error),
         }
     }
 
     /// The superblock is good: checks that it suits, and reads the bitmaps' indexes.
     fn plan_maps(&mut self, volume: VolumeIndex, chosen: Chosen) {
         let Chosen { mut superblock, repair } = chosen;
-        let opened = self.reading(volume).expect("reading goes on").opened;
+        let AttachRead { opened, end, .. } = *self.reading(volume).expect("reading goes on");
         let placement = self.placement(volume, opened);
         let number = self.volumes[volume].number;
         let identity = Identity::new(&self.config.name, number, self.config.node_id);
@@ -174,7 +185,7 @@ impl Resource {
                         the peer that has them, or make this node Secondary first";
             return self.attach_failed(volume, text);
         }
-        let layout = match Layout::from_superblock(&superblock, opened.data_bytes, placement) {
+        let layout = match Layout::from_superblock(&superblock, end, placement) {
             Ok(layout) => layout,
             Err(error) => return self.attach_failed(volume, &error.to_string()),
         };
@@ -330,9 +341,15 @@ impl Resource {
             0 => self.volumes[volume].size_bytes,
             agreed => agreed,
         };
+        let former = superblock.former_bytes;
         let store = Store::new(layout, superblock, first_copy, slots, indexes);
-        let attached = Attached { state, opened, store, bitmaps, log: None, attaching: None };
+        let sizing = Sizing::default();
+        let attached =
+            Attached { state, opened, store, bitmaps, log: None, attaching: None, sizing };
         let number = self.volumes[volume].number;
+        // A size that this node has had from its peers is not taken back from clients.
+        let unseen = former > 0 && self.volumes[volume].size_bytes < size;
+        self.volumes[volume].held = unseen.then_some(Held { bytes: former, until: None });
         self.volumes[volume].size_bytes = size;
         self.volumes[volume].disk = Disk::Attached(Box::new(attached));
         let ticket = self.commit(volume, true);
@@ -399,6 +416,7 @@ impl Resource {
         let attached = self.volumes[volume].attached_mut().expect("attached before");
         attached.attaching = None;
         self.done(command, Ok(()));
+        self.use_room(volume);
         for peer in self.peer_indexes() {
             self.leftovers_attached(peer, volume);
             if !self.connections[peer].is_settling() {

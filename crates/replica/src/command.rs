@@ -7,6 +7,7 @@ use crate::connection::Link;
 use crate::error::CommandError;
 use crate::limits::COMMANDS_MAX;
 use crate::peers::{PeerIndex, VolumeIndex};
+use crate::resize::Growth;
 use crate::resource::Resource;
 use crate::verify::Extent;
 
@@ -61,6 +62,10 @@ impl Resource {
                 Ok(())
             }
             Command::Outdate { volume } => self.begin_outdate(id, self.find_volume(volume)?),
+            Command::Resize { volume, size, assume_clean, assume_peer_has_space } => {
+                let growth = Growth { size, assume_clean, assume_peer_has_space };
+                self.begin_resize(id, self.find_volume(volume)?, growth)
+            }
             Command::SuspendIo => self.begin_suspend(id),
             Command::ResumeIo => {
                 self.begin_resume(id);

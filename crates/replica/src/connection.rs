@@ -313,6 +313,7 @@ impl Resource {
         }
         self.promotion_link_lost(peer);
         self.invalidations_link_lost(peer);
+        self.resizes_link_lost(peer);
         self.retry_reads(Some(peer));
         self.unsettled = true;
     }

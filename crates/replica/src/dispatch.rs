@@ -86,6 +86,10 @@ impl Resource {
             Packet::Invalidate { id, volume, whose } => {
                 self.peer_invalidates(peer, volume, id, whose)?;
             }
+            Packet::Resize { id, volume } => self.peer_resizes(peer, volume, id)?,
+            Packet::ResizeReply { id, capacity, vote } => {
+                self.resize_reply(peer, id, capacity, vote);
+            }
             Packet::Commit { id } | Packet::Abort { id } => self.prepared_ends(peer, id),
             Packet::PrepareReply { id, vote } => {
                 // An answer to what has been given up meanwhile is no error.

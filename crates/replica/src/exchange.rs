@@ -25,9 +25,10 @@ impl Resource {
     /// Starts what the verdicts ask for.
     pub(crate) fn begin_preparation(&mut self, peer: PeerIndex) {
         for volume in self.volume_indexes() {
+            let grows = self.take_size(peer, volume);
             let verdict = self.connections[peer].devices[volume].verdict;
             match verdict.expect("all verdicts are in") {
-                Verdict::NoSync => self.prepare_in_sync(peer, volume),
+                Verdict::NoSync => self.prepare_in_sync(peer, volume, grows),
                 Verdict::Source => self.prepare_source(peer, volume),
                 Verdict::Target => {
                     let step = Step::AwaitSyncUuid;
@@ -45,7 +46,7 @@ impl Resource {
         self.connections[peer].devices[volume].replication = Replication::Preparing { goal, step };
     }
 
-    fn prepare_in_sync(&mut self, peer: PeerIndex, volume: VolumeIndex) {
+    fn prepare_in_sync(&mut self, peer: PeerIndex, volume: VolumeIndex, grows: bool) {
         let after = self.connections[peer].devices[volume].resync.disk_after();
         let Some(attached) = self.volumes[volume].attached_mut() else {
             return self.volume_ready(peer, volume, Goal::InSync);
@@ -59,7 +60,7 @@ impl Resource {
             attached.store.forget_bitmap_uuid(peer);
         }
         self.record_session(peer, volume, Goal::InSync);
-        let ticket = self.commit(volume, false);
+        let ticket = self.commit(volume, grows);
         self.set_preparing(peer, volume, Goal::InSync, Step::Save(ticket));
     }
 

@@ -24,6 +24,7 @@ mod split_brain;
 mod verdict;
 
 pub(crate) use report::{PeerReport, Piece};
+pub(crate) use size::Agreed;
 
 impl Resource {
     /// Takes the handshake on as far as it goes.
@@ -150,6 +151,7 @@ impl Resource {
         connection.sync_state = SyncState::Normal;
         connection.reason = None;
         self.fence_link_runs(peer);
+        self.sizes_are_durable(peer);
         let connection = &mut self.connections[peer];
         connection.pause = crate::limits::CONNECT_PAUSE_FIRST;
         self.note(None, Some(peer), Severity::Info, "connected".to_owned());

@@ -47,6 +47,7 @@ mod peers;
 mod read;
 mod report;
 mod request;
+mod resize;
 mod resync;
 mod role;
 mod slab;

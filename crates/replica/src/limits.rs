@@ -99,5 +99,9 @@ pub const FENCE_RETRY: Duration = Duration::from_secs(30);
 /// given up without: long enough for a disk that works.
 pub const FORCED_DETACH_PATIENCE: Duration = Duration::from_secs(1);
 
+/// Bytes read back from the end of a disk in search of internal metadata that it has outgrown: half
+/// a minute at 2 GB/s, and more than most disks are enlarged by at once.
+pub const SEARCH_BYTES_MAX: u64 = 64 << 30;
+
 /// Commands under way at once.
 pub const COMMANDS_MAX: usize = 64;

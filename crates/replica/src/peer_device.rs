@@ -9,6 +9,7 @@ use tandem_wire::{DiskState, ReplicationState, Verdict};
 
 use crate::action::AttachGeneration;
 use crate::exchange::BitmapExchange;
+use crate::handshake::Agreed;
 use crate::resync::Resync;
 use crate::status::ResyncSuspended;
 use crate::verify::Verify;
@@ -82,6 +83,8 @@ pub(crate) struct PeerDevice {
     pub(crate) retries: bool,
     /// The peer's generation as reported.
     pub(crate) peer_current: tandem_wire::Uuid,
+    /// The size that the last reports have led to.
+    pub(crate) agreed: Agreed,
     pub(crate) bitmap: BitmapExchange,
     pub(crate) resync: Resync,
     /// Why its resyncs are paused; what the operator said outlives sessions.
@@ -105,6 +108,7 @@ impl PeerDevice {
             peer_verdict: None,
             retries: false,
             peer_current: tandem_wire::Uuid::NONE,
+            agreed: Agreed::default(),
             bitmap: BitmapExchange::default(),
             resync: Resync::default(),
             suspended: ResyncSuspended::default(),

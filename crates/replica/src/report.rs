@@ -87,7 +87,7 @@ impl Resource {
             disk: volume.disk_state(),
             data_accessible: self.has_data(index),
             open: self.clients.values().any(|open| *open == index),
-            size_bytes: volume.size_bytes,
+            size_bytes: volume.export_bytes(),
             read_bytes: volume.counters.read_bytes,
             written_bytes: volume.counters.written_bytes,
             al_writes: volume.counters.al_writes,

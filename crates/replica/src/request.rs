@@ -64,7 +64,7 @@ impl Resource {
     fn request_fits(&self, volume: VolumeIndex, op: &RequestOp) -> bool {
         let volume = &self.volumes[volume];
         let inside = |range: ByteRange| {
-            range.len > 0 && range.checked_end().is_some_and(|end| end <= volume.size_bytes)
+            range.len > 0 && range.checked_end().is_some_and(|end| end <= volume.export_bytes())
         };
         let data_fits = |range: ByteRange| {
             inside(range)

@@ -21,6 +21,7 @@ use crate::outdate::Outdating;
 use crate::peers::{List, PeerIndex, VolumeIndex};
 use crate::range_lock::LockId;
 use crate::read::Read;
+use crate::resize::Resize;
 use crate::role::RoleChange;
 use crate::slab::{Key, Slab};
 use crate::suspend::Suspension;
@@ -61,6 +62,7 @@ pub struct Resource {
     pub(crate) invalidations: Vec<Invalidation>,
     pub(crate) detaching: Vec<Detaching>,
     pub(crate) outdating: Vec<Outdating>,
+    pub(crate) resizes: Vec<Resize>,
     pub(crate) down: Option<crate::command::Down>,
     pub(crate) suspension: Suspension,
     /// Names of prepares.
@@ -104,6 +106,7 @@ impl Resource {
             invalidations: Vec::new(),
             detaching: Vec::new(),
             outdating: Vec::new(),
+            resizes: Vec::new(),
             down: None,
             suspension: Suspension::default(),
             next_request: 0,
@@ -202,6 +205,7 @@ impl Resource {
     ) {
         match purpose {
             Purpose::ReadSuperblock(copy) => self.superblock_read(volume, copy, result),
+            Purpose::Search => self.piece_searched(volume, &result),
             Purpose::ReadMap(piece) => self.map_read(volume, piece, &result),
             Purpose::Commit => self.commit_written(volume, result.err()),
             Purpose::Transaction => self.transaction_written(volume, result.err()),
@@ -235,6 +239,24 @@ impl Resource {
         };
         if self.volumes[volume].generation == generation {
             self.disk_opened(volume, result);
+        }
+        self.settle();
+    }
+
+    /// `Action::MeasureDisk` ended; the text says why it failed.
+    pub fn handle_disk_measured(
+        &mut self,
+        volume: VolumeNumber,
+        generation: AttachGeneration,
+        result: Result<OpenedDisk, String>,
+        now: Instant,
+    ) {
+        self.begin_input(now);
+        let Some(volume) = self.volume_by_number(volume) else {
+            return;
+        };
+        if self.volumes[volume].generation == generation {
+            self.disk_measured(volume, result);
         }
         self.settle();
     }
@@ -292,7 +314,7 @@ impl Resource {
             return Err(CommandError::Refused(text));
         }
         let volume = &self.volumes[index];
-        Ok(Export { size_bytes: volume.size_bytes, block_size: BLOCK_BYTES })
+        Ok(Export { size_bytes: volume.export_bytes(), block_size: BLOCK_BYTES })
     }
 
     /// Whether a link that the peer dialled may come up.
@@ -339,6 +361,7 @@ impl Resource {
             || self.down.is_some()
             || !self.invalidations.is_empty()
             || !self.outdating.is_empty()
+            || !self.resizes.is_empty()
             || self.suspension.is_suspending()
             || self.connections.iter().any(Connection::in_handshake);
     }
@@ -368,6 +391,7 @@ impl Resource {
             self.advance_failure(volume);
             self.advance_attach(volume);
             self.advance_rotation(volume);
+            self.advance_sizing(volume);
         }
         for peer in self.peer_indexes() {
             self.attempt_connect(peer);
@@ -383,6 +407,7 @@ impl Resource {
         }
         self.advance_dependencies();
         self.advance_outdating();
+        self.advance_resizes();
         self.advance_role();
         self.advance_invalidations();
         self.advance_detach();

@@ -16,6 +16,10 @@ use crate::peers::{List, PeerIndex, VolumeIndex};
 use crate::resource::Resource;
 use crate::volume::Purpose;
 
+mod moving;
+
+use moving::Moving;
+
 /// Names a commit; durable when a commit of this number or a later one is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Ticket(u64);
@@ -26,8 +30,8 @@ struct Commit {
     ticket: Ticket,
     /// Writes of the running step that have not ended.
     left: usize,
-    /// Superblock copies not issued yet, in order.
-    copies: Vec<MetaWrite>,
+    /// What is not issued yet, the next step last: the copies of the superblock.
+    steps: Vec<Vec<DiskOpKind>>,
 }
 
 /// What the next commit stores.
@@ -58,6 +62,7 @@ pub(crate) struct Store {
     wanted: Wanted,
     running: Option<Commit>,
     durable: Ticket,
+    moving: Moving,
 }
 
 impl Store {
@@ -78,6 +83,7 @@ impl Store {
             wanted: Wanted::default(),
             running: None,
             durable: Ticket(0),
+            moving: Moving::No,
         }
     }
 
@@ -150,6 +156,13 @@ impl Store {
         flags.was_up_to_date = state >= DiskState::Consistent;
     }
 
+    /// The copies of the superblock as it is to be, one step each, the first one last.
+    fn plan_copies(&mut self) -> Vec<Vec<DiskOpKind>> {
+        let Self { superblock, layout, first_copy, .. } = self;
+        let [first, second] = superblock.plan_update(layout, *first_copy);
+        vec![vec![write_op(second)], vec![write_op(first)]]
+    }
+
     /// The newest older generations, as they are told to a peer.
     pub(crate) fn recent_history(&self) -> [Uuid; HISTORY_LEN] {
         std::array::from_fn(|index| self.superblock.history[index])
@@ -197,6 +210,9 @@ impl Resource {
 
     /// Begins the next commit if one is asked for and none runs.
     fn pump_commit(&mut self, volume: VolumeIndex) {
+        if self.may_move(volume) {
+            return self.begin_move(volume);
+        }
         let Some(attached) = self.volumes[volume].attached_mut() else {
             return;
         };
@@ -217,39 +233,33 @@ impl Resource {
         }
         let bm_writes = writes.len() as u64;
         writes.extend(first);
-        let copies = if superblock {
-            let Store { superblock, layout, first_copy, .. } = store;
-            let [first, second] = superblock.plan_update(layout, *first_copy);
-            vec![second, first]
-        } else {
-            Vec::new()
-        };
-        store.running = Some(Commit { ticket: store.asked, left: 0, copies });
+        let steps = if superblock { store.plan_copies() } else { Vec::new() };
+        store.running = Some(Commit { ticket: store.asked, left: 0, steps });
         self.volumes[volume].counters.bm_writes += bm_writes;
         if writes.is_empty() {
-            return self.next_copy(volume);
+            return self.next_step(volume);
         }
-        self.issue_commit(volume, writes);
+        self.issue_commit(volume, writes.into_iter().map(write_op).collect());
     }
 
-    fn issue_commit(&mut self, volume: VolumeIndex, writes: Vec<MetaWrite>) {
+    fn issue_commit(&mut self, volume: VolumeIndex, step: Vec<DiskOpKind>) {
         let attached = self.volumes[volume].attached_mut().expect("a commit needs its disk");
-        attached.store.running.as_mut().expect("it runs").left = writes.len();
-        for MetaWrite { offset, bytes } in writes {
-            let data = Bytes::from(bytes);
-            self.disk_op(volume, Purpose::Commit, DiskOpKind::MetaWrite { offset, data });
+        attached.store.running.as_mut().expect("it runs").left = step.len();
+        for kind in step {
+            self.disk_op(volume, Purpose::Commit, kind);
         }
     }
 
-    /// The running step is durable: issues the next superblock copy, or ends the commit.
-    fn next_copy(&mut self, volume: VolumeIndex) {
+    /// The running step is durable: issues the next one, or ends the commit.
+    fn next_step(&mut self, volume: VolumeIndex) {
         let attached = self.volumes[volume].attached_mut().expect("a commit needs its disk");
         let commit = attached.store.running.as_mut().expect("it runs");
-        if let Some(copy) = commit.copies.pop() {
-            return self.issue_commit(volume, vec![copy]);
+        if let Some(step) = commit.steps.pop() {
+            return self.issue_commit(volume, step);
         }
         attached.store.durable = commit.ticket;
         attached.store.running = None;
+        attached.store.move_ends();
         self.unsettled = true;
         self.log_due = true;
         self.pump_commit(volume);
@@ -266,7 +276,7 @@ impl Resource {
         let commit = attached.store.running.as_mut().expect("its writes are in flight");
         commit.left -= 1;
         if commit.left == 0 {
-            self.next_copy(volume);
+            self.next_step(volume);
         }
     }
 
@@ -286,4 +296,8 @@ impl Resource {
     pub(crate) fn dirty_blocks(&self, peer: PeerIndex, volume: VolumeIndex) -> u64 {
         self.volumes[volume].attached().map_or(0, |a| a.bitmaps[peer].count())
     }
+}
+
+fn write_op(write: MetaWrite) -> DiskOpKind {
+    DiskOpKind::MetaWrite { offset: write.offset, data: Bytes::from(write.bytes) }
 }

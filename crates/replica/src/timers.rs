@@ -15,7 +15,8 @@ impl Resource {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let connections = self.peer_indexes().filter_map(|peer| self.next_deadline(peer));
         let disks = self.disk_deadline().into_iter().chain(self.detach_deadline());
-        connections.chain(self.role_deadline()).chain(disks).min()
+        let commands = self.role_deadline().into_iter().chain(self.resize_deadline());
+        connections.chain(commands).chain(disks).min()
     }
 
     fn next_deadline(&self, peer: PeerIndex) -> Option<Instant> {

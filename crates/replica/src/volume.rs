@@ -12,6 +12,7 @@ use crate::in_flight::InFlight;
 use crate::limits::BLOCK_BYTES;
 use crate::peers::{List, PeerIndex};
 use crate::range_lock::{Acquired, LockId, LockKind, RangeLocks};
+use crate::resize::{Held, Sizing};
 use crate::slab::Key;
 use crate::store::{Store, Ticket};
 use crate::time::Instant;
@@ -23,6 +24,8 @@ pub(crate) enum Purpose {
     ReadSuperblock(usize),
     /// The n-th piece of the bitmaps or the activity log, at attach.
     ReadMap(usize),
+    /// A look for metadata that the disk has outgrown, at attach.
+    Search,
     /// Part of a metadata commit.
     Commit,
     /// A copy of a transaction of the activity log.
@@ -53,6 +56,7 @@ impl Purpose {
     pub(crate) fn is_on_disk(self) -> bool {
         match self {
             Self::ReadSuperblock(_)
+            | Self::Search
             | Self::ReadMap(_)
             | Self::Commit
             | Self::Transaction
@@ -166,6 +170,7 @@ pub(crate) struct Attached {
     pub(crate) log: Option<Box<ActivityLog>>,
     /// The command that attached it, until what was found is durable.
     pub(crate) attaching: Option<(CommandId, Ticket)>,
+    pub(crate) sizing: Sizing,
 }
 
 /// One volume.
@@ -196,8 +201,10 @@ pub(crate) struct Volume {
     pub(crate) in_flush: Uuid,
     /// The generation that clients have seen, where this node's disk does not tell.
     pub(crate) exposed: Uuid,
-    /// Size of the export; 0 while unknown.
+    /// Size agreed with peers; 0 while unknown.
     pub(crate) size_bytes: u64,
+    /// Clients see less than that.
+    pub(crate) held: Option<Held>,
     pub(crate) counters: Counters,
 }
 
@@ -221,6 +228,7 @@ impl Volume {
             in_flush: Uuid::NONE,
             exposed: Uuid::NONE,
             size_bytes: 0,
+            held: None,
             counters: Counters::default(),
         }
     }
@@ -279,7 +287,12 @@ impl Volume {
         self.rotation.is_some()
     }
 
-    /// Whether `range` is not empty, lies inside the export and on whole blocks.
+    /// What clients see of the volume.
+    pub(crate) fn export_bytes(&self) -> u64 {
+        self.held.map_or(self.size_bytes, |held| held.bytes)
+    }
+
+    /// Whether `range` is not empty, lies inside the volume and on whole blocks.
     pub(crate) fn holds(&self, range: ByteRange) -> bool {
         range.len > 0
             && range.checked_end().is_some_and(|end| end <= self.size_bytes)

@@ -29,7 +29,7 @@ pub use buffer::Buffer;
 pub use engine::{Config, Engine, Features, Stats, Turn};
 pub use error::{EngineError, Full, OpenError, TableFull};
 pub use op::{Completion, FallocateMode, FileId, Op, SocketId};
-pub use open::{Access, BackingDisk, OpenOptions, open};
+pub use open::{Access, BackingDisk, OpenOptions, open, size_of};
 pub use pool::Pool;
 pub use uring::Uring;
 pub use waker::Waker;

@@ -182,6 +182,16 @@ fn lock(path: &Path, file: BorrowedFd<'_>, patience: Patience) -> Result<(), Ope
     }
 }
 
+/// The length in bytes, now, of a file or block device that was opened.
+///
+/// # Errors
+/// Of the system; it may wait for whoever serves the file.
+pub fn size_of(file: BorrowedFd<'_>) -> io::Result<u64> {
+    let file = File::from(file.try_clone_to_owned()?);
+    let is_block_device = file.metadata()?.file_type().is_block_device();
+    size(&file, is_block_device)
+}
+
 /// The system tells no length of a device, but where its end is.
 fn size(file: &File, is_block_device: bool) -> io::Result<u64> {
     if is_block_device {

@@ -75,6 +75,12 @@ impl World {
                 self.clock.after(delay, Event::Opened { node, life, volume, generation });
                 Ok(())
             }
+            Action::MeasureDisk { volume, generation } => {
+                let (volume, life) = (usize::from(volume.0), self.nodes[node].life);
+                let delay = self.nodes[node].prng.between(10 * MICROS, MILLIS);
+                self.clock.after(delay, Event::Measured { node, life, volume, generation });
+                Ok(())
+            }
             Action::CloseDisk { volume, generation } => self.close_disk(node, volume, generation),
             Action::Send { session, packet, .. } => {
                 if self.nodes[node].session.is_some_and(|(local, _)| local == session) {
@@ -219,6 +225,20 @@ impl World {
         let opened = self.nodes[node].disks[volume].opened();
         self.input(node, |resource, now| {
             resource.handle_disk_opened(volume_number(volume), generation, Ok(opened), now);
+        })?;
+        Ok(())
+    }
+
+    /// The devices of a volume have been looked at; they may have grown, and be closed by now.
+    pub(crate) fn on_measured(
+        &mut self,
+        node: usize,
+        volume: usize,
+        generation: AttachGeneration,
+    ) -> Result<(), Violation> {
+        let sizes = self.nodes[node].disks[volume].opened();
+        self.input(node, |resource, now| {
+            resource.handle_disk_measured(volume_number(volume), generation, Ok(sizes), now);
         })?;
         Ok(())
     }

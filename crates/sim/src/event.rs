@@ -25,6 +25,8 @@ pub enum Event {
     },
     /// The devices of a volume are open.
     Opened { node: usize, life: Life, volume: usize, generation: AttachGeneration },
+    /// The devices of a volume have been measured.
+    Measured { node: usize, life: Life, volume: usize, generation: AttachGeneration },
     /// Bytes of a session may have arrived.
     Arrive { session: u64, from: usize },
     /// An attempt to connect reaches the peer.

@@ -216,6 +216,7 @@ impl World {
                 | Command::StopVerify { .. }
                 | Command::Down { .. }
                 | Command::Outdate { .. }
+                | Command::Resize { .. }
                 | Command::SuspendIo
                 | Command::ResumeIo
                 | Command::PauseSync { .. }

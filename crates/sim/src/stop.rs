@@ -77,6 +77,7 @@ impl World {
             Event::Timer { node, .. }
             | Event::Disk { node, .. }
             | Event::Opened { node, .. }
+            | Event::Measured { node, .. }
             | Event::Dial { node, .. }
             | Event::DialFailed { node, .. }
             | Event::Up { node, .. }

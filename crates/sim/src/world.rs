@@ -204,6 +204,12 @@ impl World {
                 }
                 self.on_opened(node, volume, generation)
             }
+            Event::Measured { node, life, volume, generation } => {
+                if self.nodes[node].life != life {
+                    return Ok(());
+                }
+                self.on_measured(node, volume, generation)
+            }
             Event::Arrive { session, from } => self.on_arrive(session, from),
             Event::Dial { node, life, attempt } => self.on_dial(node, life, attempt),
             Event::DialFailed { node, life, attempt } => self.on_dial_failed(node, life, attempt),

@@ -14,10 +14,14 @@ pub use crate::header::FrameHeader;
 use crate::kind::{Kind, flag};
 use crate::limits::FRAME_HEADER_BYTES;
 use crate::packet::{
-    BarrierNumber, Change, Epoch, Invalidated, Packet, PeerWrite, ProtocolSettings, RequestId,
-    Sizes, State, Uuids, Verdict, Vote, WriteKind,
+    BarrierNumber, Epoch, Packet, PeerWrite, ProtocolSettings, RequestId, Sizes, State, Uuids,
+    WriteKind,
 };
 use crate::types::{ByteRange, Uuid, VolumeNumber};
+
+mod codes;
+
+use codes::{change, invalidated, verdict, vote};
 
 /// A packet as it goes out: header, then payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -256,10 +260,8 @@ impl Draft {
                 .header(|header| header.length = u32::from(*it as u8)),
             Packet::Commit { id } => Self::of_id(Kind::Commit, *id),
             Packet::Abort { id } => Self::of_id(Kind::Abort, *id),
-            Packet::Invalidate { id, volume, whose } => {
-                Self::of_id(Kind::Invalidate, *id).header(|header| {
-                    (header.volume, header.length) = (volume.0, u32::from(*whose as u8));
-                })
+            Packet::Invalidate { .. } | Packet::Resize { .. } | Packet::ResizeReply { .. } => {
+                Self::of_order(packet)
             }
             Packet::Write(write) => Self::of_write(write),
             Packet::Flush { id, epoch } => Self::of_id(Kind::Flush, *id).epoch(*epoch),
@@ -317,6 +319,25 @@ impl Draft {
             Packet::OvResult(volume, range) => Self::new(Kind::OvResult).range(*volume, *range),
             Packet::NegOvReply { id } => Self::of_id(Kind::NegOvReply, *id),
             other => unreachable!("{} compares nothing", other.name()),
+        }
+    }
+
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the caller's match lists the packets")]
+    fn of_order(packet: &Packet) -> Self {
+        match packet {
+            Packet::Invalidate { id, volume, whose } => {
+                Self::of_id(Kind::Invalidate, *id).header(|header| {
+                    (header.volume, header.length) = (volume.0, u32::from(*whose as u8));
+                })
+            }
+            Packet::Resize { id, volume } => {
+                Self::of_id(Kind::Resize, *id).header(|header| header.volume = volume.0)
+            }
+            Packet::ResizeReply { id, capacity, vote } => Self::of_id(Kind::ResizeReply, *id)
+                .header(|header| {
+                    (header.offset, header.length) = (*capacity, u32::from(*vote as u8));
+                }),
+            other => unreachable!("{} is no operator's", other.name()),
         }
     }
 
@@ -436,6 +457,10 @@ fn open(header: FrameHeader, payload: Bytes) -> Result<Packet, FrameError> {
         Kind::OvReply => Packet::OvReply { id, digests: payload },
         Kind::OvResult => Packet::OvResult(volume, range),
         Kind::NegOvReply => Packet::NegOvReply { id },
+        Kind::Resize => Packet::Resize { id, volume },
+        Kind::ResizeReply => {
+            Packet::ResizeReply { id, capacity: header.offset, vote: vote(&header)? }
+        }
         Kind::Invalidate => Packet::Invalidate { id, volume, whose: invalidated(&header)? },
     })
 }
@@ -449,41 +474,6 @@ fn write(header: &FrameHeader, kind: WriteKind) -> Packet {
         fua: header.has(flag::FUA),
         kind,
     })
-}
-
-fn change(header: &FrameHeader) -> Result<Change, FrameError> {
-    [Change::Promote, Change::Disconnect]
-        .into_iter()
-        .find(|change| u32::from(*change as u8) == header.length)
-        .ok_or_else(|| header.unknown_code())
-}
-
-fn invalidated(header: &FrameHeader) -> Result<Invalidated, FrameError> {
-    [Invalidated::Sender, Invalidated::Receiver, Invalidated::ReceiverByBits]
-        .into_iter()
-        .find(|whose| u32::from(*whose as u8) == header.length)
-        .ok_or_else(|| header.unknown_code())
-}
-
-fn vote(header: &FrameHeader) -> Result<Vote, FrameError> {
-    [Vote::Yes, Vote::PeerIsPrimary, Vote::Concurrent, Vote::NeedUpToDate]
-        .into_iter()
-        .find(|vote| u32::from(*vote as u8) == header.length)
-        .ok_or_else(|| header.unknown_code())
-}
-
-fn verdict(header: &FrameHeader) -> Result<Verdict, FrameError> {
-    [
-        Verdict::NoSync,
-        Verdict::Source,
-        Verdict::Target,
-        Verdict::SplitBrain,
-        Verdict::Unrelated,
-        Verdict::Refused,
-    ]
-    .into_iter()
-    .find(|verdict| u32::from(*verdict as u8) == header.length)
-    .ok_or_else(|| header.unknown_code())
 }
 
 #[cfg(test)]

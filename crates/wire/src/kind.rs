@@ -121,6 +121,10 @@ kinds! {
     CatchUp = 48,
     /// `Packet::Invalidate`.
     Invalidate = 56,
+    /// `Packet::Resize`.
+    Resize = 57,
+    /// `Packet::ResizeReply`.
+    ResizeReply = 58,
 }
 
 /// Bits of the header's flags.
@@ -179,6 +183,8 @@ impl Kind {
             }
             Self::Verdict => RECORD.length(Length::Code),
             Self::Prepare | Self::PrepareReply => Rule::NONE.id().length(Length::Code),
+            Self::Resize => Rule::NONE.volume().id(),
+            Self::ResizeReply => Rule::NONE.offset().id().length(Length::Code),
             Self::Invalidate => Rule::NONE.volume().id().length(Length::Code),
             Self::Data => WRITE.length(Length::Payload).payload(1, DATA_BYTES_MAX),
             Self::Trim => WRITE.length(Length::Range(u32::MAX)),

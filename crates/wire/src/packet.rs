@@ -263,6 +263,22 @@ pub enum Packet {
         /// Whose data, and how much of them.
         whose: Invalidated,
     },
+    /// A volume is to grow: how large could it be at the receiver?
+    Resize {
+        /// Names the question.
+        id: RequestId,
+        /// Volume concerned.
+        volume: VolumeNumber,
+    },
+    /// Answer to `Resize`: the receiver's disk is ready for a volume of so many bytes.
+    ResizeReply {
+        /// Names the question.
+        id: RequestId,
+        /// Bytes; 0 without a disk.
+        capacity: u64,
+        /// Whether it can be now.
+        vote: Vote,
+    },
     /// A mirrored write.
     Write(PeerWrite),
     /// Flush everything sent before; belongs to the epoch given.
@@ -425,6 +441,8 @@ impl Packet {
             Self::Commit { .. } => "Commit",
             Self::Abort { .. } => "Abort",
             Self::Invalidate { .. } => "Invalidate",
+            Self::Resize { .. } => "Resize",
+            Self::ResizeReply { .. } => "ResizeReply",
             Self::Write(..) => "Write",
             Self::Flush { .. } => "Flush",
             Self::Barrier(..) => "Barrier",

@@ -182,8 +182,13 @@ impl Fields {
     }
 
     fn operators(&self) -> Vec<Packet> {
-        let Self { volume, id, whose, .. } = *self;
-        vec![Packet::CatchUp(volume, Uuid(0xf2)), Packet::Invalidate { id, volume, whose }]
+        let Self { volume, id, whose, vote, .. } = *self;
+        vec![
+            Packet::CatchUp(volume, Uuid(0xf2)),
+            Packet::Invalidate { id, volume, whose },
+            Packet::Resize { id, volume },
+            Packet::ResizeReply { id, capacity: self.sizes.capacity, vote },
+        ]
     }
 }
 

@@ -111,14 +111,21 @@ impl Resource {
 
     /// Takes a log on: slots for waiting writes, the next transaction, writes that are covered.
     pub(crate) fn advance_log(&mut self, volume: VolumeIndex) {
+        let moves = self.volumes[volume].attached().is_some_and(|it| it.store.is_moving());
         let Some(log) = self.log_mut(volume) else { return };
-        log.reserve();
-        let wants = log.wants();
+        // A log that is about to move ends what it has begun, and begins nothing.
+        let wants = (!moves).then(|| {
+            log.reserve();
+            log.wants()
+        });
         if let Some((transaction, evicted)) = log.begin_transaction() {
             self.save_evicted(volume, transaction, &evicted);
         }
         self.write_transaction(volume);
-        self.ask_for_slots(volume, wants);
+        match wants {
+            Some(wants) => self.ask_for_slots(volume, wants),
+            None => self.move_when_at_rest(volume),
+        }
         let generation = self.volumes[volume].generation;
         while let Some(key) = self.log_mut(volume).and_then(ActivityLog::next_covered) {
             let write = self.writes.get_mut(key).expect("it waits for the log");

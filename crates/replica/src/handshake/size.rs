@@ -1,10 +1,23 @@
-//! The size of a volume: what each node says of it, and what both can hold.
+//! The size of a volume: what each node says of it, and what both have from this session on.
+//!
+//! It never gets smaller: of two sizes the larger one counts, and the node that lacks it takes it
+//! over in its preparation. One whose disk has no room for it is refused, and nothing changes.
 
-use tandem_wire::Sizes;
+use tandem_wire::{DiskState, Sizes};
 
 use crate::limits::BLOCK_BYTES;
 use crate::peers::{PeerIndex, VolumeIndex};
+use crate::resize::Held;
 use crate::resource::Resource;
+
+/// What two reports say of the size of a volume.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Agreed {
+    /// Bytes from this session on; 0 while unknown.
+    bytes: u64,
+    /// The peer has that size already, and bits for what it is larger by.
+    peer_has_it: bool,
+}
 
 impl Resource {
     pub(super) fn sizes(&self, volume: VolumeIndex) -> Sizes {
@@ -19,8 +32,7 @@ impl Resource {
         }
     }
 
-    /// The size both disks can hold; never less than what was in use (a smaller peer truncates
-    /// nothing).
+    /// Finds the size that both disks have from here on.
     pub(super) fn agree_size(
         &mut self,
         peer: PeerIndex,
@@ -28,30 +40,72 @@ impl Resource {
         theirs: Sizes,
     ) -> Result<(), String> {
         let mine = self.sizes(volume);
-        let of = |sizes: Sizes| {
-            if sizes.effective > 0 { sizes.effective } else { sizes.capacity }
+        let bytes = match mine.effective.max(theirs.effective) {
+            0 => match (mine.capacity, theirs.capacity) {
+                (0, size) | (size, 0) => size,
+                (mine, theirs) => mine.min(theirs),
+            },
+            agreed => agreed,
         };
-        let agreed = match (of(mine), of(theirs)) {
-            (0, size) | (size, 0) => size,
-            (mine, theirs) => mine.min(theirs),
-        };
-        if mine.effective > agreed || theirs.effective > agreed {
-            let name = &self.connections[peer].config.name;
+        let has_room = |sizes: Sizes| sizes.capacity == 0 || sizes.capacity >= bytes;
+        let name = &self.connections[peer].config.name;
+        let number = self.volumes[volume].number;
+        if !has_room(mine) {
+            let text = format!(
+                "the disk of volume {number} has room for {} bytes here, and {name} uses {bytes}; \
+                 enlarge it",
+                mine.capacity
+            );
+            // It may be larger by now.
+            self.measure_disk(volume);
+            return Err(text);
+        }
+        if !has_room(theirs) {
             return Err(format!(
-                "sizes in use differ: {} bytes here, {} bytes at {name}; \
-                 the smaller disk must grow",
-                of(mine),
-                of(theirs)
+                "the disk of volume {number} has room for {} bytes at {name}, and {bytes} are used \
+                 here; enlarge it",
+                theirs.capacity
             ));
         }
-        let volume = &mut self.volumes[volume];
-        volume.size_bytes = agreed;
-        if let Some(attached) = volume.attached_mut() {
-            attached.store.superblock_mut().effective_bytes = agreed;
-            for bitmap in attached.bitmaps.iter_mut() {
-                bitmap.resize(agreed);
-            }
-        }
+        let peer_has_it = theirs.capacity > 0 && theirs.effective == bytes;
+        self.connections[peer].devices[volume].agreed = Agreed { bytes, peer_has_it };
         Ok(())
+    }
+
+    /// Both nodes go on with each other: a disk takes over the size they have agreed on, durably
+    /// with the next commit of its bits. Whether it is another one.
+    pub(crate) fn take_size(&mut self, peer: PeerIndex, volume: VolumeIndex) -> bool {
+        let Agreed { bytes, peer_has_it } = self.connections[peer].devices[volume].agreed;
+        let Some(attached) = self.volumes[volume].attached_mut() else { return false };
+        let before = std::mem::replace(&mut attached.store.superblock_mut().effective_bytes, bytes);
+        if before == bytes {
+            return false;
+        }
+        // A peer that has grown before knows what of it differs.
+        let noted = peer_has_it && before > 0;
+        for bitmap in attached.bitmaps.iter_mut() {
+            bitmap.resize(bytes);
+        }
+        if noted {
+            attached.bitmaps[peer].clear(before, bytes - before);
+        }
+        true
+    }
+
+    /// Both nodes have the size durably: this one notes that, and then shows it to clients.
+    pub(super) fn sizes_are_durable(&mut self, peer: PeerIndex) {
+        for volume in self.volume_indexes() {
+            let Agreed { bytes, .. } = self.connections[peer].devices[volume].agreed;
+            self.volumes[volume].size_bytes = bytes;
+            let peer_disk = self.connections[peer].devices[volume].disk;
+            if peer_disk < DiskState::Inconsistent {
+                continue; // nobody has it beside this node
+            }
+            let former = self.volumes[volume].attached_mut().map_or(0, |attached| {
+                std::mem::take(&mut attached.store.superblock_mut().former_bytes)
+            });
+            self.volumes[volume].held = (former > 0)
+                .then(|| Held { bytes: former, until: Some(self.commit(volume, false)) });
+        }
     }
 }

@@ -33,10 +33,14 @@ impl Resource {
         let settings = report.settings.expect("the report is complete");
         let incompatible = self.incompatible(peer, &settings);
         let theirs = self.take_report(peer, &report, &settings);
+        let retries = incompatible.is_none();
         if let Some(reason) = incompatible.or_else(|| self.agree_sizes(peer, &report)) {
             for volume in self.volume_indexes() {
                 self.refuse(peer, volume, &reason);
-                self.connections[peer].devices[volume].verdict = Some(Verdict::Refused);
+                let device = &mut self.connections[peer].devices[volume];
+                device.verdict = Some(Verdict::Refused);
+                // A disk that is too small may be enlarged.
+                device.retries = retries;
             }
             return self.tell_verdicts(peer);
         }

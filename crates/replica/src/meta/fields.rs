@@ -97,7 +97,7 @@ fields! {
     RESERVED_102 "reserved" 102 2;
     PRIMARY_SESSION "primary_session" 104 8;
     CURRENT_UUID "current_uuid" 112 8;
-    RESERVED_120 "reserved" 120 8;
+    FORMER_BYTES "former_bytes" 120 8;
     RESOURCE "resource" 128 128;
     HISTORY "history" 256 256;
     PEERS "peers" 512 1488;

@@ -17,6 +17,8 @@ use super::{
     SlotIndex,
 };
 
+mod grown;
+
 /// Bytes from the start of one copy of the superblock to the end of the other.
 pub const ANCHOR_BYTES: u64 = 1 << 20;
 
@@ -49,6 +51,19 @@ pub enum LayoutError {
     DeviceTooSmall {
         /// Its size.
         found: u64,
+        /// Size it must have.
+        needed: u64,
+    },
+    /// The disk has grown by less than its metadata take: they would lie on themselves.
+    #[error(
+        "the disk has grown from {recorded} to {found} bytes; to move its metadata behind what it \
+         had it must have at least {needed}"
+    )]
+    GrownTooLittle {
+        /// Its size.
+        found: u64,
+        /// Its size in the superblock.
+        recorded: u64,
         /// Size it must have.
         needed: u64,
     },

@@ -86,6 +86,9 @@ pub struct Superblock {
     pub data_bytes: u64,
     /// Size agreed with peers in bytes; 0 when never. What is below it counts.
     pub effective_bytes: u64,
+    /// Size that clients see as long as a peer may not have taken the larger `effective_bytes`; 0
+    /// where they see that one.
+    pub former_bytes: u64,
     /// How many peer slots can be used.
     pub max_peers: u8,
     /// What the data are worth.
@@ -118,6 +121,7 @@ impl Superblock {
             device_bytes: layout.device_bytes(),
             data_bytes: layout.data_bytes(),
             effective_bytes: 0,
+            former_bytes: 0,
             max_peers: layout.max_peers(),
             flags: VolumeFlags::default(),
             primary_session: 0,
@@ -128,6 +132,23 @@ impl Superblock {
             al_log: 0,
             regions: layout.regions(),
         }
+    }
+
+    /// The rest lies elsewhere from here on.
+    ///
+    /// # Errors
+    /// Where the data would have more extents than can be counted.
+    pub fn place(&mut self, layout: &Layout) -> Result<(), MetaError> {
+        let placed = Self {
+            placement: layout.placement(),
+            device_bytes: layout.device_bytes(),
+            data_bytes: layout.data_bytes(),
+            regions: layout.regions(),
+            ..self.clone()
+        };
+        placed.check_extents()?;
+        *self = placed;
+        Ok(())
     }
 
     /// The slot that belongs to a peer.
@@ -224,6 +245,7 @@ impl Superblock {
         field::META_BYTES.put(&mut block, meta_bytes.to_le_bytes());
         field::DATA_BYTES.put(&mut block, self.data_bytes.to_le_bytes());
         field::EFFECTIVE_BYTES.put(&mut block, self.effective_bytes.to_le_bytes());
+        field::FORMER_BYTES.put(&mut block, self.former_bytes.to_le_bytes());
         field::BLOCK_BYTES.put(&mut block, bit_bytes.to_le_bytes());
         field::FLAGS.put(&mut block, self.flags.bits().to_le_bytes());
         field::DEVICE_UUID.put(&mut block, self.device_uuid.0);
@@ -290,6 +312,7 @@ impl Superblock {
             device_bytes: field::DEVICE_BYTES.u64(block),
             data_bytes: field::DATA_BYTES.u64(block),
             effective_bytes: field::EFFECTIVE_BYTES.u64(block),
+            former_bytes: field::FORMER_BYTES.u64(block),
             max_peers: field::MAX_PEERS.u8(block),
             flags: VolumeFlags::from_bits(field::FLAGS.u32(block))
                 .ok_or_else(|| bad(field::FLAGS.name))?,

@@ -316,6 +316,7 @@ impl Resource {
                 Vote::Yes
             }
             _ if self.role == Role::Primary => Vote::PeerIsPrimary,
+            _ if self.is_resizing() => Vote::Concurrent,
             _ => Vote::Yes,
         };
         if vote == Vote::Yes {

@@ -20,6 +20,7 @@ mod one_copy;
 mod order;
 mod pair;
 mod reach;
+mod resize;
 mod resync_end;
 mod resync_pause;
 mod roles;

@@ -67,6 +67,8 @@ pub(crate) struct Pair {
     pub(crate) handshake: Vec<(usize, Packet)>,
     /// What this node sends arrives as something else.
     pub(crate) tamper: Option<(usize, Tamper)>,
+    /// This node is killed instead of carrying out its n-th disk operation from now on.
+    pub(crate) doom: Option<(usize, usize)>,
     /// Attempts to connect take for ever, until `dial`.
     pub(crate) hold_dials: bool,
 }
@@ -98,6 +100,7 @@ impl Pair {
             zeroed: [Vec::new(), Vec::new()],
             handshake: Vec::new(),
             tamper: None,
+            doom: None,
             hold_dials: false,
         };
         pair.attach(0);
@@ -303,13 +306,12 @@ impl Pair {
         match action {
             Action::Disk(op) => self.disk(node, op),
             Action::OpenDisk { volume, generation } => {
-                let opened = OpenedDisk {
-                    data_bytes: DEVICE_BYTES as u64,
-                    meta_bytes: DEVICE_BYTES as u64,
-                    block_size: 512,
-                };
-                let now = self.now;
+                let (opened, now) = (self.device_sizes(node, volume), self.now);
                 self.nodes[node].resource.handle_disk_opened(volume, generation, Ok(opened), now);
+            }
+            Action::MeasureDisk { volume, generation } => {
+                let (opened, now) = (self.device_sizes(node, volume), self.now);
+                self.nodes[node].resource.handle_disk_measured(volume, generation, Ok(opened), now);
             }
             Action::CloseDisk { .. } => self.nodes[node].closed += 1,
             Action::CloseClient { .. } | Action::Resyncing { .. } => {}
@@ -332,6 +334,11 @@ impl Pair {
                 self.nodes[node].events.push(event.text);
             }
         }
+    }
+
+    fn device_sizes(&self, node: usize, volume: VolumeNumber) -> OpenedDisk {
+        let bytes = self.nodes[node].devices[usize::from(volume.0)].len() as u64;
+        OpenedDisk { data_bytes: bytes, meta_bytes: bytes, block_size: 512 }
     }
 
     /// What both nodes do about split brains from the next handshake on.

@@ -30,6 +30,8 @@ impl Packet {
             | Self::Commit { .. }
             | Self::Abort { .. }
             | Self::Invalidate { .. }
+            | Self::Resize { .. }
+            | Self::ResizeReply { .. }
             | Self::Write(_)
             | Self::Flush { .. }
             | Self::Barrier(_)

@@ -164,3 +164,86 @@ fn regions_of_later_programs_are_kept() {
     superblock.regions.last_mut().unwrap().area.offset = 63 * MIB;
     assert!(Layout::from_superblock(&superblock, 64 * MIB, Placement::Internal).is_err());
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    #[test]
+    fn a_grown_layout_is_sound_and_spares_what_counts_until_then(
+        before in (2 * MIB)..(1_u64 << 40),
+        more in prop_oneof![0..4 * MIB, 0..1_u64 << 41],
+        external in prop::option::of((prop_oneof![0..1_u64, 0..64 * MIB], 0..512 * MIB)),
+        max_peers in 1..4_u8,
+    ) {
+        let room = |bytes: u64| bytes / 4096 * u64::from(max_peers) + 2 * MIB;
+        let (old, new) = match external {
+            None => (Placement::Internal, Placement::Internal),
+            Some((first, more)) => {
+                let meta_bytes = room(before / MIB * 64) + first;
+                let grown = meta_bytes + more;
+                (Placement::External { meta_bytes }, Placement::External { meta_bytes: grown })
+            }
+        };
+        let Ok(layout) = Layout::new(before, old, max_peers) else { return Ok(()) };
+        let device_bytes = before + more;
+        let Ok(Some(grown)) = layout.grown(device_bytes, new) else { return Ok(()) };
+        let meta_device = match new {
+            Placement::Internal => device_bytes,
+            Placement::External { meta_bytes } => meta_bytes,
+        };
+        assert_sound(&grown, meta_device);
+        prop_assert!(grown.data_bytes() > layout.data_bytes());
+        prop_assert_eq!(grown.activity_log().len, layout.activity_log().len);
+        let end = |area: Area| area.checked_end().unwrap();
+        let mut kept = vec![];
+        kept.extend(layout.regions().into_iter().map(|region| region.area));
+        for region in grown.regions() {
+            let stays = kept.contains(&region.area) && new != Placement::Internal;
+            let apart = |area: &Area| {
+                end(*area) <= region.area.offset || end(region.area) <= area.offset
+            };
+            prop_assert!(stays || kept.iter().all(apart), "{region:?}");
+        }
+        if new == Placement::Internal {
+            let old_end = before / META_BLOCK * META_BLOCK;
+            prop_assert!(grown.data_bytes() >= old_end);
+            prop_assert!(end(layout.left_behind().unwrap()) <= grown.data_bytes());
+        }
+        let mut superblock = Superblock::new(&layout, identity(), device_uuid());
+        superblock.place(&grown).unwrap();
+        let block = superblock.encode(CopyIndex::A);
+        let read = Superblock::decode(&block, CopyIndex::A).unwrap();
+        prop_assert_eq!(Layout::from_superblock(&read, device_bytes, new), Ok(grown.clone()));
+        prop_assert_eq!(grown.grown(device_bytes, new).ok().flatten(), None);
+    }
+}
+
+#[test]
+fn external_bitmaps_move_when_they_are_too_short_and_there_is_room() {
+    let old = Placement::External { meta_bytes: 2 * MIB };
+    let layout = Layout::new(64 * MIB, old, 1).unwrap();
+    let grown = layout.grown(100 * MIB, old).unwrap().unwrap();
+    assert_eq!(grown.bitmap(SlotIndex(0)), layout.bitmap(SlotIndex(0)), "a page has room for 128");
+    let grown = layout.grown(1024 * MIB, old).unwrap().unwrap();
+    assert_ne!(
+        grown.bitmap(SlotIndex(0)).unwrap().offset,
+        layout.bitmap(SlotIndex(0)).unwrap().offset
+    );
+    assert_eq!(grown.data_bytes(), 1024 * MIB);
+    let short = Placement::External { meta_bytes: MIB + 8192 };
+    let layout = Layout::new(64 * MIB, short, 1).unwrap();
+    let grown = layout.grown(1024 * MIB, short).unwrap().unwrap();
+    assert_eq!(grown.data_bytes(), 128 * MIB, "as far as the bitmap reaches");
+    let error = grown.grown(1024 * MIB, short).unwrap_err();
+    assert!(matches!(error, LayoutError::MetaTooSmall { .. }), "{error}");
+}
+
+#[test]
+fn a_disk_that_has_grown_by_less_than_its_metadata_stays_as_it_is() {
+    let layout = Layout::new(64 * MIB, Placement::Internal, 1).unwrap();
+    let error = layout.grown(64 * MIB + 4096, Placement::Internal).unwrap_err();
+    let LayoutError::GrownTooLittle { needed, .. } = error else { panic!("{error}") };
+    assert!(layout.grown(needed - 4096, Placement::Internal).is_err());
+    let grown = layout.grown(needed, Placement::Internal).unwrap().unwrap();
+    assert_eq!(grown.data_bytes(), 64 * MIB);
+}

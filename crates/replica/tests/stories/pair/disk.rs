@@ -81,8 +81,25 @@ impl Pair {
         boot_id[8..].copy_from_slice(&count.to_le_bytes());
     }
 
+    /// Whether a node that is doomed dies now.
+    fn doom_strikes(&mut self, node: usize) -> bool {
+        let Some((_, left)) = self.doom.as_mut().filter(|(doomed, _)| *doomed == node) else {
+            return false;
+        };
+        if let Some(fewer) = left.checked_sub(1) {
+            *left = fewer;
+            return false;
+        }
+        self.doom = None;
+        self.kill(node);
+        true
+    }
+
     /// Carries one operation out, unless it is held or fails.
     pub(super) fn disk(&mut self, node: usize, op: DiskOp) {
+        if self.doom_strikes(node) {
+            return;
+        }
         if self.hold[node](&op.kind) {
             return self.held[node].push_back(op);
         }
