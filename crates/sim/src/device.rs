@@ -64,6 +64,17 @@ impl Device {
         }
     }
 
+    /// It gets larger; what it gets holds these bytes, durably.
+    pub fn grow(&mut self, more: &[u8]) {
+        assert!(more.len().is_multiple_of(SECTOR));
+        let first = self.contents.len();
+        self.image.extend_from_slice(more);
+        self.contents.extend(more.chunks_exact(SECTOR).map(stamp::peek));
+        self.cached.resize(self.contents.len(), Cached::default());
+        self.touched.grow(self.contents.len());
+        (first..self.contents.len()).for_each(|sector| self.touched.insert(sector));
+    }
+
     /// Bytes it has.
     pub fn len(&self) -> u64 {
         self.image.len() as u64
@@ -98,11 +109,19 @@ impl Device {
     }
 
     /// The first sector of the first `sectors` whose bytes are not what `contents` says, all of
-    /// them looked at but those that may have rotted.
-    pub fn check_index(&self, sectors: usize, except: &BTreeSet<usize>) -> Option<usize> {
+    /// them looked at but those that may have rotted. From `grown` on there may be metadata of
+    /// before, which can look like zeroes at both ends.
+    pub fn check_index(
+        &self,
+        sectors: usize,
+        grown: usize,
+        except: &BTreeSet<usize>,
+    ) -> Option<usize> {
         let bytes = self.image.chunks_exact(SECTOR).take(sectors);
         let wrong = |(sector, (bytes, content)): (usize, (&[u8], &Content))| {
-            (stamp::read(bytes) != *content && !except.contains(&sector)).then_some(sector)
+            let found = stamp::read(bytes);
+            let left_over = sector >= grown && found == Content::Garbage;
+            (found != *content && !left_over && !except.contains(&sector)).then_some(sector)
         };
         bytes.zip(&self.contents).enumerate().find_map(wrong)
     }

@@ -29,6 +29,8 @@ pub type OpKey = u64;
 pub struct SimDisk {
     data: Device,
     meta: Option<Device>,
+    /// Bytes that the data device has had.
+    lengths: Vec<u64>,
     block_size: u32,
     in_flight: BTreeMap<OpKey, InFlight>,
     next_key: OpKey,
@@ -77,6 +79,7 @@ impl SimDisk {
     /// A disk of these images. Without `meta` the metadata lie on the data device.
     pub fn new(data: Vec<u8>, meta: Option<Vec<u8>>, block_size: u32, pace: Pace) -> Self {
         Self {
+            lengths: vec![data.len() as u64],
             data: Device::new(data),
             meta: meta.map(Device::new),
             block_size,
@@ -97,6 +100,26 @@ impl SimDisk {
             meta_bytes: meta.len(),
             block_size: self.block_size,
         }
+    }
+
+    /// The data device gets larger; what it gets holds anything.
+    pub fn enlarge(&mut self, more: usize, prng: &mut Prng) {
+        let mut bytes = vec![0; more];
+        for word in bytes.chunks_exact_mut(SECTOR) {
+            word[..8].copy_from_slice(&prng.word().to_le_bytes());
+        }
+        self.data.grow(&bytes);
+        self.lengths.push(self.data.len());
+    }
+
+    /// Bytes that the data device has had, ascending.
+    pub fn lengths(&self) -> &[u64] {
+        &self.lengths
+    }
+
+    /// The metadata device.
+    pub fn meta(&self) -> &Device {
+        self.meta.as_ref().unwrap_or(&self.data)
     }
 
     /// Operations in flight.
@@ -180,8 +203,13 @@ impl SimDisk {
 
     /// The first sector of the first `sectors` that does not show what `contents` says, but for
     /// those that may have rotted.
-    pub fn check_index(&self, sectors: usize, rotten: &BTreeSet<usize>) -> Option<usize> {
-        self.data.check_index(sectors, rotten)
+    pub fn check_index(
+        &self,
+        sectors: usize,
+        grown: usize,
+        rotten: &BTreeSet<usize>,
+    ) -> Option<usize> {
+        self.data.check_index(sectors, grown, rotten)
     }
 
     /// The metadata device as a live process reads it, to be formatted before the run.

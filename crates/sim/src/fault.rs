@@ -92,6 +92,7 @@ enum Fault {
     Replace,
     Stall,
     Adjust,
+    Grow,
 }
 
 impl World {
@@ -156,6 +157,7 @@ impl World {
             Fault::Replace => self.plan_replace()?,
             Fault::Stall => self.stall(node),
             Fault::Adjust => self.plan_adjust(node)?,
+            Fault::Grow => self.plan_grow(node)?,
         }
         Ok(())
     }
@@ -192,6 +194,7 @@ impl World {
             (weights.replace, Fault::Replace),
             (weights.stall, Fault::Stall),
             (weights.adjust, Fault::Adjust),
+            (weights.grow, Fault::Grow),
         ];
         let total = table.iter().map(|(weight, _)| weight).sum();
         if total == 0 {
@@ -284,6 +287,7 @@ impl World {
         let word = if power { "loses power" } else { "is killed" };
         self.tell(Some(node), format_args!("{word}"));
         self.saw_crash(node, power);
+        self.saw_crash_while_growing();
         self.operator.saw_crash(node, power, &self.nodes);
         if power {
             for volume in 0..self.nodes[node].disks.len() {

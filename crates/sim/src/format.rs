@@ -24,10 +24,15 @@ pub fn placement(profile: &Profile, node: usize) -> Placement {
     }
 }
 
-/// Formats a disk.
-pub fn format(disk: &mut SimDisk, profile: &Profile, node: usize, volume: usize, prng: &mut Prng) {
+/// Formats a disk; returns the blocks of data that it has room for.
+pub fn format(
+    disk: &mut SimDisk,
+    profile: &Profile,
+    node: usize,
+    volume: usize,
+    prng: &mut Prng,
+) -> u64 {
     let layout = layout(disk, profile, node);
-    assert_eq!(layout.data_bytes(), profile.volume_blocks[volume] * 4096);
     let identity =
         Identity::new(RESOURCE, volume_number(volume), node_id(node)).expect("a good name");
     let mut uuid = [0; 16];
@@ -36,12 +41,14 @@ pub fn format(disk: &mut SimDisk, profile: &Profile, node: usize, volume: usize,
     for write in plan.indexes.into_iter().chain(plan.superblocks) {
         disk.meta_mut().write(write.offset, &write.bytes, true);
     }
+    layout.data_bytes() / 4096
 }
 
 /// Flips a bit in some block of a copy of a volume's activity log, mostly in one that is in use: a
 /// log fills its ring from the first place on.
 pub fn damage_log(disk: &mut SimDisk, profile: &Profile, node: usize, copy: u8, prng: &mut Prng) {
-    let area = layout(disk, profile, node).activity_log();
+    let Some(layout) = layout_at_rest(disk, profile, node) else { return };
+    let area = layout.activity_log();
     let half = area.len / 2;
     let place = prng.log_between(1, half / 4096 - 1);
     let at = area.offset + u64::from(copy) * half + place * 4096 + prng.below(8) * 512;
@@ -50,7 +57,7 @@ pub fn damage_log(disk: &mut SimDisk, profile: &Profile, node: usize, copy: u8, 
 
 /// Damages one copy of a superblock, where the other one is good, or a block of a bitmap.
 pub fn damage_more(disk: &mut SimDisk, profile: &Profile, node: usize, copy: u8, prng: &mut Prng) {
-    let layout = layout(disk, profile, node);
+    let Some(layout) = layout_at_rest(disk, profile, node) else { return };
     let at = if prng.per_mille(500) {
         let copy = CopyIndex::ALL[usize::from(copy)];
         let other = CopyIndex::ALL[1 - copy as usize];
@@ -64,6 +71,17 @@ pub fn damage_more(disk: &mut SimDisk, profile: &Profile, node: usize, copy: u8,
         area.offset + prng.below(area.len / META_BLOCK) * META_BLOCK
     };
     flip(disk, at + prng.below(8) * 512, prng);
+}
+
+/// Where the metadata lie; none while they move to another place, when the old ones must be whole,
+/// or the new ones.
+fn layout_at_rest(disk: &SimDisk, profile: &Profile, node: usize) -> Option<Layout> {
+    let moving = disk.lengths().len() > 1 && !profile.external[node];
+    let found = crate::grow::superblock(disk, profile, node)?;
+    if moving && found.device_bytes != disk.opened().data_bytes {
+        return None;
+    }
+    Layout::from_superblock(&found, found.device_bytes, placement(profile, node)).ok()
 }
 
 fn flip(disk: &mut SimDisk, at: u64, prng: &mut Prng) {

@@ -18,6 +18,7 @@ pub mod event;
 pub mod failure;
 pub mod fault;
 pub mod format;
+pub mod grow;
 pub mod images;
 pub mod link;
 pub mod marks;

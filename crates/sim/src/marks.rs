@@ -121,6 +121,8 @@ marks! {
     PeerOutdated = "peer_outdated": "A peer is outdated by a handler.",
     PeerShot = "peer_shot": "A handler takes the power of the peer.",
     FrozenForFence = "frozen_for_fence": "I/O is frozen for a peer that is lost.",
+    VolumeGrew = "volume_grew": "A volume has become larger.",
+    KilledWhileGrowing = "killed_while_growing": "A node dies while a resize is under way.",
     TargetCompared = "target_compared": "The bits of a resting target are compared with its disk.",
 }
 

@@ -83,6 +83,10 @@ pub struct VolumeModel {
     /// Sectors that have rotted on a node's disk, and maybe spread from there: they may read as
     /// garbage, and differ, until a verify finds them or a write replaces them.
     pub rotten: BTreeSet<usize>,
+    /// Sectors it had at first; those behind them may show anything until they are written.
+    pub first_sectors: usize,
+    /// Sectors that clients have seen it with.
+    pub exposed: usize,
     /// By node: writes it has replied to since it is Primary, in order of the replies.
     pub acked: [Vec<WriteId>; 2],
 }
@@ -151,6 +155,15 @@ impl Model {
     /// The same, with a connection that settles split brains by itself.
     pub fn with_policies(self, policies: Policies) -> Self {
         Self { policies, ..self }
+    }
+
+    /// A volume has more sectors from here on.
+    pub fn grow(&mut self, volume: usize, sectors: usize) {
+        let volume = &mut self.volumes[volume];
+        volume.history.resize(sectors, Vec::new());
+        for node in &mut volume.nodes {
+            node.grow(sectors);
+        }
     }
 
     /// The next moment: a number for the order of submissions and replies.
@@ -256,6 +269,17 @@ impl Model {
         sector: usize,
         content: Content,
     ) -> Result<(WriteId, WriteId), String> {
+        let shown = self.shown_at_first(volume, sector, content);
+        let grown = sector >= self.volumes[volume].first_sectors;
+        shown.or_else(|text| if grown { Ok((0, 0)) } else { Err(text) })
+    }
+
+    fn shown_at_first(
+        &self,
+        volume: usize,
+        sector: usize,
+        content: Content,
+    ) -> Result<(WriteId, WriteId), String> {
         match content {
             Content::Garbage => Err("holds garbage".into()),
             Content::Zero => {
@@ -312,6 +336,8 @@ impl VolumeModel {
             nodes: [NodeModel::new(sectors), NodeModel::new(sectors)],
             history: vec![Vec::new(); sectors],
             rotten: BTreeSet::new(),
+            first_sectors: sectors,
+            exposed: 0,
             acked: [Vec::new(), Vec::new()],
         }
     }
@@ -418,6 +444,15 @@ impl NodeModel {
             follows: false,
             crashed: false,
             failed: false,
+        }
+    }
+
+    fn grow(&mut self, sectors: usize) {
+        for floor in [&mut self.volatile, &mut self.stable, &mut self.read] {
+            floor.resize(sectors, 0);
+        }
+        if !self.target_floor.is_empty() {
+            self.target_floor.resize(sectors, 0);
         }
     }
 

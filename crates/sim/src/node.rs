@@ -86,9 +86,8 @@ impl Node {
         }
     }
 
-    /// A new disk, formatted, stands where the old one was.
-    pub fn replace_disk(&mut self, volume: usize, profile: &Profile) {
-        let blocks = profile.volume_blocks[volume];
+    /// A new disk with room for so many blocks, formatted, stands where the old one was.
+    pub fn replace_disk(&mut self, volume: usize, blocks: u64, profile: &Profile) {
         self.disks[volume] = new_disk(self.index, volume, blocks, profile, &mut self.prng);
     }
 
@@ -199,6 +198,7 @@ fn new_disk(
     }
     let meta = profile.external[node].then(|| vec![0; format::META_BYTES]);
     let mut disk = SimDisk::new(data, meta, profile.block_size[node], profile.disk[node]);
-    format::format(&mut disk, profile, node, volume, prng);
+    let room = format::format(&mut disk, profile, node, volume, prng);
+    assert_eq!(room, blocks, "metadata take what they should");
     disk
 }

@@ -202,6 +202,8 @@ pub struct FaultWeights {
     pub stall: u64,
     /// The operator changes options of one node.
     pub adjust: u64,
+    /// The operator enlarges disks, and has volumes grow.
+    pub grow: u64,
 }
 
 impl Profile {
@@ -259,11 +261,7 @@ impl Profile {
             on_no_data: OnNoData::IoError,
             both_invalidate: 0,
         };
-        let mut later = prng.clone().fork(9);
-        profile.faults.replace = if later.per_mille(150) { later.between(1, 5) } else { 0 };
-        profile.log.changes = later.per_mille(150);
-        profile.damages_more = later.per_mille(300);
-        profile.faults.adjust = if later.per_mille(150) { later.between(1, 10) } else { 0 };
+        profile.draw_later(&mut prng.clone().fork(9));
         profile.net.policies = draw_policies(prng, profile.split_brain);
         profile.net.fencing = fencing;
         profile.draw_hangs(&mut hangs);
@@ -274,6 +272,19 @@ impl Profile {
 }
 
 impl Profile {
+    /// From numbers of its own: what came to be drawn after all else.
+    fn draw_later(&mut self, prng: &mut Prng) {
+        let mut weight = |on: u64, low, high| match prng.per_mille(on) {
+            true => prng.between(low, high),
+            false => 0,
+        };
+        self.faults.replace = weight(150, 1, 5);
+        self.faults.adjust = weight(150, 1, 10);
+        self.faults.grow = weight(300, 3, 20);
+        self.log.changes = prng.per_mille(150);
+        self.damages_more = prng.per_mille(300);
+    }
+
     /// Disks that hang, in some of the runs, and what is done about it.
     fn draw_hangs(&mut self, prng: &mut Prng) {
         if prng.per_mille(600) {
@@ -319,7 +330,10 @@ impl Profile {
         let waits = u64::try_from(waits.as_nanos()).expect("seconds");
         let disks: u64 = self.disk.iter().map(|pace| pace.high).sum();
         let block = 2 * disks + 2 * self.link.high + 4 * self.link.per_kib;
-        let blocks: u64 = self.volume_blocks.iter().sum();
+        let blocks: u64 = match self.faults.grow {
+            0 => self.volume_blocks.iter().sum(),
+            _ => self.volume_blocks.len() as u64 * crate::grow::BLOCKS_MAX,
+        };
         OPERATOR_PATIENCE + 10 * waits + 4 * blocks * block
     }
 }
@@ -357,6 +371,7 @@ impl FaultWeights {
             replace: 0,
             stall: 0,
             adjust: 0,
+            grow: 0,
         }
     }
 }

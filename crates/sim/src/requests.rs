@@ -322,8 +322,9 @@ fn brief(op: &RequestOp) -> String {
 }
 
 /// Why a node ends a session to begin another, in the words of its status.
-const BEGIN_ANEW: [&str; 4] = [
+const BEGIN_ANEW: [&str; 5] = [
     "a disk was attached",
+    "the volume grows",
     "data were invalidated by the operator",
     "blocks found out of sync are to be repaired",
     "this node was promoted by force",

@@ -19,6 +19,11 @@ impl SectorSet {
         set
     }
 
+    /// Room for so many sectors.
+    pub fn grow(&mut self, sectors: usize) {
+        self.words.resize(sectors.div_ceil(64).max(self.words.len()), 0);
+    }
+
     /// Puts one in.
     pub fn insert(&mut self, sector: usize) {
         self.words[sector / 64] |= 1 << (sector % 64);

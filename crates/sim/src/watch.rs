@@ -32,6 +32,7 @@ impl World {
         self.saw_change(node, &before, &view);
         self.see_io(node, &before);
         self.check_fenced(node, &view)?;
+        self.check_sizes(node, &view)?;
         if self.trace.is_on() && before.text() != view.text() {
             self.tell(Some(node), format_args!("is {}", view.text()));
         }
@@ -389,8 +390,9 @@ impl World {
     fn check_bytes(&self, volume: usize) -> Result<(), Violation> {
         let sectors = self.model.volumes[volume].history.len();
         let rotten = &self.model.volumes[volume].rotten;
+        let grown = self.model.volumes[volume].first_sectors;
         for node in &self.nodes {
-            if let Some(sector) = node.disks[volume].check_index(sectors, rotten) {
+            if let Some(sector) = node.disks[volume].check_index(sectors, grown, rotten) {
                 let text = format!("node {}, volume {volume}, sector {sector}", node.index);
                 return Err(Violation::new("every byte is as it was written", text));
             }

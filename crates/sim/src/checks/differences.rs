@@ -23,6 +23,13 @@ impl Differences {
         Self { differ: SectorSet::full(sectors), sectors }
     }
 
+    /// The volume has more sectors, none of the new ones looked at.
+    pub fn grow(&mut self, sectors: usize) {
+        self.differ.grow(sectors);
+        (self.sectors..sectors).for_each(|sector| self.differ.insert(sector));
+        self.sectors = sectors;
+    }
+
     /// Compares the disks of the nodes.
     pub fn look(&mut self, disks: [&mut SimDisk; 2]) {
         let [a, b] = disks.map(|disk| {

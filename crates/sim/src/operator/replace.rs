@@ -18,7 +18,8 @@ impl World {
         self.crash(node, true)?;
         self.tell(Some(node), format_args!("has a new disk for volume {volume}"));
         self.faults.replaced += 1;
-        self.nodes[node].replace_disk(volume, &self.profile);
+        let blocks = self.disk_blocks(node, volume);
+        self.nodes[node].replace_disk(volume, blocks, &self.profile);
         self.model.volumes[volume].replaced(node);
         Ok(())
     }
