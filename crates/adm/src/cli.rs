@@ -105,6 +105,21 @@ pub(crate) enum Command {
     InvalidateRemote(Invalidate),
     /// Mark this node's data as older than the peer's: what a peer's fence-peer asks for
     Outdate(Objects),
+    /// Give volumes the room that their disks have got, while they are in use (on the Primary)
+    Resize {
+        /// New size in sectors of 512 bytes, or with a suffix K, M, G, T (default: as much as the
+        /// disks of all nodes have room for)
+        #[arg(long, value_name = "SECTORS|SIZE", value_parser = sectors)]
+        size: Option<u64>,
+        /// What a volume grows by is the same on all nodes: do not copy it
+        #[arg(long)]
+        assume_clean: bool,
+        /// Peers that are not connected have room, too
+        #[arg(long)]
+        assume_peer_has_space: bool,
+        #[command(flatten)]
+        objects: Objects,
+    },
     /// Freeze I/O on this node, and come back when nothing is in flight
     SuspendIo(Objects),
     /// Let I/O go on, whatever it was frozen for
@@ -172,13 +187,14 @@ pub(crate) enum Command {
 
 /// A place on a volume in bytes: a number of sectors of 512 bytes, or bytes with a suffix.
 fn sectors(text: &str) -> Result<u64, String> {
-    let digits = text.trim_end_matches(['s', 'K', 'M', 'G']);
+    let digits = text.trim_end_matches(['s', 'K', 'M', 'G', 'T']);
     let unit = match &text[digits.len()..] {
         "" | "s" => 512,
         "K" => 1 << 10,
         "M" => 1 << 20,
         "G" => 1 << 30,
-        _ => return Err("a number expected, perhaps with s, K, M or G behind it".to_owned()),
+        "T" => 1 << 40,
+        _ => return Err("a number expected, perhaps with s, K, M, G or T behind it".to_owned()),
     };
     let number: u64 = digits.parse().map_err(|error| format!("{error}"))?;
     number.checked_mul(unit).ok_or_else(|| "beyond any volume".to_owned())

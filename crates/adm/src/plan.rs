@@ -54,7 +54,7 @@ pub(crate) fn plan(
         Command::SuspendIo(objects) | Command::ResumeIo(objects) => (objects, RESOURCE),
         Command::Attach(objects) | Command::Detach { objects, .. } => (objects, VOLUME),
         Command::Connect { objects, .. } | Command::Disconnect { objects, .. } => (objects, PEER),
-        Command::Outdate(objects) => (objects, VOLUME),
+        Command::Outdate(objects) | Command::Resize { objects, .. } => (objects, VOLUME),
         Command::Invalidate(it) => (&it.objects, VOLUME),
         Command::InvalidateRemote(it) => (&it.objects, PEER_DEVICE),
         Command::PauseSync(objects) | Command::ResumeSync(objects) => (objects, PEER_DEVICE),
@@ -83,6 +83,7 @@ fn add(command: &Command, target: &Target<'_>, steps: &mut Vec<Step>) {
         Command::Attach(_)
         | Command::Detach { .. }
         | Command::Outdate(_)
+        | Command::Resize { .. }
         | Command::Invalidate(_) => {
             return steps.extend(target.volumes().filter_map(|volume| {
                 of_volume(command, resource.clone(), volume.number).map(Step::Ask)
@@ -129,6 +130,15 @@ fn of_volume(command: &Command, resource: String, volume: VolumeNumber) -> Optio
     match command {
         Command::Attach(_) => Some(Request::Attach { resource, volume }),
         Command::Outdate(_) => Some(Request::Outdate { resource, volume }),
+        Command::Resize { size, assume_clean, assume_peer_has_space, .. } => {
+            Some(Request::Resize {
+                resource,
+                volume,
+                size_bytes: *size,
+                assume_clean: *assume_clean,
+                assume_peer_has_space: *assume_peer_has_space,
+            })
+        }
         Command::Detach { force, .. } => Some(Request::Detach { resource, volume, force: *force }),
         Command::Invalidate(it) => {
             let reset_bitmap = it.reset_bitmap;
@@ -233,6 +243,7 @@ fn resource_of(request: &Request) -> &str {
         | Request::Primary { resource, .. }
         | Request::Secondary { resource, .. }
         | Request::Outdate { resource, .. }
+        | Request::Resize { resource, .. }
         | Request::Invalidate { resource, .. }
         | Request::InvalidateRemote { resource, .. }
         | Request::SuspendIo { resource }
@@ -287,6 +298,7 @@ fn show_request(request: &Request, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             write!(f, "secondary {resource}{}", flag(*force, "--force"))
         }
         Request::Outdate { resource, volume } => write!(f, "outdate {resource}/{volume}"),
+        Request::Resize { .. } => show_resize(request, f),
         Request::Invalidate { resource, volume, reset_bitmap } => {
             let by_bits = flag(!*reset_bitmap, "--reset-bitmap=no");
             write!(f, "invalidate {resource}/{volume}{by_bits}")
@@ -327,6 +339,21 @@ fn show_request(request: &Request, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Request::StopVerify { resource, volume, peer } => {
             write!(f, "verify {resource}/{volume} peer:{peer} --cancel")
         }
+    }
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "the caller's match lists the requests")]
+fn show_resize(request: &Request, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match request {
+        Request::Resize { resource, volume, size_bytes, assume_clean, assume_peer_has_space } => {
+            write!(f, "resize {resource}/{volume}")?;
+            if let Some(size) = size_bytes {
+                write!(f, " size:{size}")?;
+            }
+            write!(f, "{}", flag(*assume_clean, "--assume-clean"))?;
+            write!(f, "{}", flag(*assume_peer_has_space, "--assume-peer-has-space"))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -37,6 +37,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         | Command::Primary { .. }
         | Command::Secondary { .. }
         | Command::Outdate(_)
+        | Command::Resize { .. }
         | Command::Invalidate(_)
         | Command::InvalidateRemote(_)
         | Command::SuspendIo(_)

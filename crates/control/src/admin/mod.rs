@@ -205,6 +205,19 @@ pub enum Request {
         /// The volume.
         volume: VolumeNumber,
     },
+    /// Gives the volume the room that its disks have got. Answered when clients can see it.
+    Resize {
+        /// The resource.
+        resource: String,
+        /// The volume.
+        volume: VolumeNumber,
+        /// Its new size; `None`: as much as all disks have room for.
+        size_bytes: Option<u64>,
+        /// What it grows by is the same on all disks.
+        assume_clean: bool,
+        /// Peers that are not connected have room for it.
+        assume_peer_has_space: bool,
+    },
 }
 
 /// What the daemon answers.

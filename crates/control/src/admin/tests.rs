@@ -53,6 +53,13 @@ fn requests() -> Vec<Request> {
         },
         Request::StopVerify { resource: resource(), volume, peer },
         Request::Outdate { resource: resource(), volume },
+        Request::Resize {
+            resource: resource(),
+            volume,
+            size_bytes: Some(1 << 30),
+            assume_clean: true,
+            assume_peer_has_space: false,
+        },
     ]
 }
 

@@ -38,6 +38,7 @@ impl Control {
             | Request::Primary { .. }
             | Request::Secondary { .. }
             | Request::Outdate { .. }
+            | Request::Resize { .. }
             | Request::Invalidate { .. }
             | Request::InvalidateRemote { .. }
             | Request::SuspendIo { .. }
@@ -111,6 +112,16 @@ fn core_command(request: Request) -> (String, Command) {
         Request::Secondary { resource, force } => (resource, Command::Secondary { force }),
         Request::Outdate { resource, volume } => {
             (resource, Command::Outdate { volume: core_volume(volume) })
+        }
+        Request::Resize {
+            resource,
+            volume,
+            size_bytes: size,
+            assume_clean,
+            assume_peer_has_space,
+        } => {
+            let volume = core_volume(volume);
+            (resource, Command::Resize { volume, size, assume_clean, assume_peer_has_space })
         }
         Request::Invalidate { resource, volume, reset_bitmap } => {
             (resource, Command::Invalidate { volume: core_volume(volume), reset_bitmap })
