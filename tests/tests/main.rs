@@ -18,6 +18,7 @@ mod partition;
 mod postgres;
 mod power;
 mod protocols;
+mod resize;
 mod shapes;
 mod split_brain;
 mod verify;
