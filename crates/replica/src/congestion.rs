@@ -155,7 +155,10 @@ impl Resource {
 
     /// When a rested link is to be looked at.
     pub(crate) fn catch_up_deadline(&self, peer: PeerIndex) -> Option<Instant> {
-        let devices = self.connections[peer].devices.iter();
+        // A generation on its way to disk is waited for; its end moves the volume on.
+        let waits = |volume: &VolumeIndex| !self.volumes[*volume].is_rotating();
+        let devices = self.volume_indexes().filter(waits);
+        let devices = devices.map(|volume| &self.connections[peer].devices[volume]);
         let rests = devices.filter_map(|device| match device.replication {
             Replication::Ahead(Ahead::Resting { rested_at }) => Some(rested_at),
             Replication::Ahead(Ahead::Draining(_) | Ahead::Asked)

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tandem_replica::wire::{DiskState, Protocol, ReplicationState};
 use tandem_replica::{Command, ConnectionState, Lag, OnCongestion};
 
-use crate::pair::{CLIENT, Pair, peer_of};
+use crate::pair::{CLIENT, Pair, flushes, peer_of};
 use crate::stage::{assert_in_sync, connection, disks, short, start_write};
 
 const FILL: u64 = 64 << 10;
@@ -72,6 +72,21 @@ fn a_resync_over_a_congested_link_ends() {
     assert_ne!(replications(&pair)[0], ReplicationState::Established);
     pair.paused[1] = false;
     pair.run(Duration::from_secs(4));
+    assert_in_sync(&pair);
+}
+
+/// The new generation of a node that is Ahead waits for a flush: nothing is to be done until then,
+/// and so no timer wants to be called. (One that did would keep this story from its end.)
+#[test]
+fn a_rest_that_waits_for_a_hung_disk_asks_for_no_timer() {
+    let mut pair = narrow(1, OnCongestion::PullAhead);
+    pair.hold[0] = flushes;
+    write_blocks(&mut pair, 40, 7);
+    pair.paused[1] = false;
+    pair.run(Duration::from_secs(5));
+    assert_eq!(replications(&pair)[0], ReplicationState::Ahead);
+    pair.release(0);
+    pair.run(Duration::from_secs(5));
     assert_in_sync(&pair);
 }
 

@@ -51,8 +51,11 @@ pub fn check<'a>(
             // The peer gets what the disk here lacks.
             model.volumes[volume].nodes[1 - node].may_have_forked = true;
         }
-        // What it has received and not written is lost with the disk, in B as with the process.
-        model.volumes[volume].nodes[node].failed |= own == DiskState::Failed;
+        let gives_up =
+            before.volumes[volume].disk >= DiskState::Inconsistent && own < DiskState::Inconsistent;
+        if gives_up {
+            disk_lost(model, node, volume, after, contents(node, volume));
+        }
         let is = after.volumes[volume].replication;
         if turns_target(before, after, volume) {
             direction(model, node, volume, contents(1 - node, volume))?;
@@ -127,6 +130,19 @@ fn release_by_policy(model: &mut Model, node: usize, role: Role, peer_role: Role
         for volume in &mut model.volumes {
             volume.nodes[node].released = true;
         }
+    }
+}
+
+/// A disk was given up. In B what was received and not written is lost with it, as with a process
+/// (P2); and in flight it may be where the disk hangs.
+fn disk_lost(model: &mut Model, node: usize, volume: usize, after: &View, contents: &[Content]) {
+    let protocol = model.protocol;
+    let owes = &mut model.volumes[volume].nodes[node];
+    let failed = after.volumes[volume].disk == DiskState::Failed;
+    owes.failed |= failed;
+    if protocol == Protocol::B && after.role != Role::Primary {
+        owes.lose_memory(contents);
+        owes.crashed |= failed;
     }
 }
 
