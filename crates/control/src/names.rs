@@ -258,6 +258,8 @@ names! {
     OnIoError {
         /// It is detached; I/O goes on at the peer.
         Detach = "detach",
+        /// The same, and `local-io-error` is called.
+        CallLocalIoError = "call-local-io-error",
     }
 }
 

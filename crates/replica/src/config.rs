@@ -55,6 +55,8 @@ pub struct VolumeConfig {
     pub discard_granularity_bytes: u32,
     /// `resync-after`: this volume of the resource is synced before. Without circles.
     pub resync_after: Option<VolumeNumber>,
+    /// `on-io-error`: what is done about a disk that fails.
+    pub on_io_error: OnIoError,
     /// `disk-timeout`: a disk that takes longer for an operation has failed; zero: none does.
     pub disk_timeout: Duration,
 }
@@ -69,9 +71,20 @@ impl VolumeConfig {
             al_updates: true,
             discard_granularity_bytes: 0,
             resync_after: None,
+            on_io_error: OnIoError::Detach,
             disk_timeout: Duration::ZERO,
         }
     }
+}
+
+/// What is done about a disk that fails.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnIoError {
+    /// It is given up; the peer serves in its place.
+    #[default]
+    Detach,
+    /// The same, and `local-io-error` is called.
+    CallLocalIoError,
 }
 
 /// One peer and the connection to it.

@@ -230,7 +230,7 @@ impl Resource {
 
     pub(crate) fn advance_failure(&mut self, volume: VolumeIndex) {
         if let Some(text) = self.volumes[volume].failure.take() {
-            self.note(Some(volume), None, Severity::Error, text);
+            self.note_failure(volume, text);
             self.give_up_disk(volume, true, None, "the backing disk failed");
         }
     }

@@ -39,6 +39,7 @@ impl Resource {
 
     fn disk_hangs(&mut self, volume: VolumeIndex) {
         let limit = self.volumes[volume].config.disk_timeout;
+        self.volumes[volume].counters.io_errors.timeouts += 1;
         let text = format!("the disk has not answered for {limit:?} (disk-timeout)");
         match &self.volumes[volume].disk {
             Disk::Attached(_) => {

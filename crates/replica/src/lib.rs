@@ -65,15 +65,15 @@ pub use action::{
     Request, RequestOp, Severity,
 };
 pub use config::{
-    ChecksumResync, Config, Fencing, NetConfig, OnCongestion, OnNoData, PeerConfig, ResyncConfig,
-    VolumeConfig,
+    ChecksumResync, Config, Fencing, NetConfig, OnCongestion, OnIoError, OnNoData, PeerConfig,
+    ResyncConfig, VolumeConfig,
 };
 pub use error::{CommandError, DiskError, PeerError, RequestError};
 pub use resource::{Export, Resource};
 pub use status::{
-    ConnectionState, ConnectionStates, ConnectionStatus, Divergence, Lag, PeerDeviceStatus,
-    ResourceStatus, ResyncProgress, ResyncSuspended, Suspended, SyncState, VerifyStatus,
-    VolumeStatus,
+    ConnectionState, ConnectionStates, ConnectionStatus, Divergence, IoErrors, Lag,
+    PeerDeviceStatus, ResourceStatus, ResyncProgress, ResyncSuspended, Suspended, SyncState,
+    VerifyStatus, VolumeStatus,
 };
 pub use tandem_wire as wire;
 pub use time::Instant;

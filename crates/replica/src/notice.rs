@@ -1,6 +1,7 @@
 //! What is told to operators and to programs as it happens.
 
 use crate::action::{Action, Event, Handler, News, Severity};
+use crate::config::OnIoError;
 use crate::peers::{PeerIndex, VolumeIndex};
 use crate::resource::Resource;
 
@@ -20,6 +21,23 @@ impl Resource {
             peer,
             severity,
             handler: None,
+            text,
+            news: None,
+        }));
+    }
+
+    /// A disk has failed: tells operators, and their program where they want that.
+    pub(crate) fn note_failure(&mut self, volume: VolumeIndex, text: String) {
+        let handler = match self.volumes[volume].config.on_io_error {
+            OnIoError::Detach => None,
+            OnIoError::CallLocalIoError => Some(Handler::LocalIoError),
+        };
+        let (severity, volume) = (Severity::Error, Some(self.volumes[volume].number));
+        self.push(Action::Notify(Event {
+            volume,
+            peer: None,
+            severity,
+            handler,
             text,
             news: None,
         }));

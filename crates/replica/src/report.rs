@@ -98,6 +98,7 @@ impl Resource {
             bm_writes: volume.counters.bm_writes,
             upper_pending: volume.counters.upper_pending,
             lower_pending: volume.ops_in_flight() as u64,
+            io_errors: volume.counters.io_errors,
         }
     }
 

@@ -192,6 +192,9 @@ impl Resource {
         }
         let Some(purpose) = self.volumes[volume].op_ends(token) else { return };
         self.unsettled |= self.volumes[volume].is_closing();
+        if result.is_err() {
+            self.volumes[volume].count_error(purpose);
+        }
         self.operation_ended(volume, purpose, result);
         self.settle();
     }

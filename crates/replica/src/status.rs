@@ -65,6 +65,23 @@ pub struct VolumeStatus {
     pub upper_pending: u64,
     /// Disk operations in flight.
     pub lower_pending: u64,
+    /// Operations that have failed since this process runs.
+    pub io_errors: IoErrors,
+}
+
+/// Operations of a disk that have failed, and times that it was given up for not answering.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IoErrors {
+    /// Reads of data.
+    pub reads: u64,
+    /// Writes and zeroing of data.
+    pub writes: u64,
+    /// Flushes.
+    pub flushes: u64,
+    /// Reads and writes of metadata.
+    pub metadata: u64,
+    /// Times without an answer within `disk-timeout`.
+    pub timeouts: u64,
 }
 
 /// DRBD's connection states.

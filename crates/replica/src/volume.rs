@@ -14,6 +14,7 @@ use crate::peers::{List, PeerIndex};
 use crate::range_lock::{Acquired, LockId, LockKind, RangeLocks};
 use crate::resize::{Held, Sizing};
 use crate::slab::Key;
+use crate::status::IoErrors;
 use crate::store::{Store, Ticket};
 use crate::time::Instant;
 
@@ -140,6 +141,7 @@ pub(crate) struct Counters {
     pub(crate) al_writes: u64,
     pub(crate) bm_writes: u64,
     pub(crate) upper_pending: u64,
+    pub(crate) io_errors: IoErrors,
 }
 
 /// Where the backing disk stands.
@@ -312,6 +314,33 @@ impl Volume {
     /// What an operation that has ended was for.
     pub(crate) fn op_ends(&mut self, token: DiskToken) -> Option<Purpose> {
         self.ops.end(token)
+    }
+
+    /// An operation has failed.
+    pub(crate) fn count_error(&mut self, purpose: Purpose) {
+        let errors = &mut self.counters.io_errors;
+        let count = match purpose {
+            Purpose::Read(_)
+            | Purpose::PeerRead(..)
+            | Purpose::ChecksumRead(..)
+            | Purpose::VerifyRead(..) => &mut errors.reads,
+            Purpose::Write(_) | Purpose::PeerWrite(..) | Purpose::ResyncWrite(..) => {
+                &mut errors.writes
+            }
+            Purpose::Flush | Purpose::GivenUp { flush: true } => &mut errors.flushes,
+            Purpose::ReadSuperblock(_)
+            | Purpose::Search
+            | Purpose::ReadMap(_)
+            | Purpose::Commit
+            | Purpose::Transaction => &mut errors.metadata,
+            // In memory; or of a disk that was given up, and counted as that.
+            Purpose::Merge(_)
+            | Purpose::PeerReadLook(..)
+            | Purpose::ChecksumDigest(..)
+            | Purpose::VerifyDigest(..)
+            | Purpose::GivenUp { flush: false } => return,
+        };
+        *count += 1;
     }
 
     pub(crate) fn ops(&self) -> &InFlight {

@@ -3,7 +3,7 @@
 
 use tandem_replica::{
     Action, AttachGeneration, ClientId, CommandId, DiskCompletion, DiskOp, DiskOpKind, DiskToken,
-    Event as Notice, Instant, LinkDown, LinkEvent, Resource,
+    Event as Notice, Handler, Instant, LinkDown, LinkEvent, Resource,
 };
 use tandem_wire::{DiskState, VolumeNumber};
 
@@ -121,7 +121,8 @@ impl World {
                 let CommandId(id) = id;
                 self.command_done(node, id, &result)
             }
-            Action::Notify(Notice { text, severity, volume, news, .. }) => {
+            Action::Notify(Notice { text, severity, volume, news, handler, .. }) => {
+                self.marks.hit_if(handler == Some(Handler::LocalIoError), Mark::LocalIoError);
                 self.faults.settled += u64::from(text.contains("settled by after-sb-"));
                 self.tell(Some(node), format_args!("{severity:?}: {text}"));
                 match (volume, news) {

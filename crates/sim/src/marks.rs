@@ -59,6 +59,7 @@ marks! {
     FlushFailed = "flush_failed": "It fails to flush, and loses its cache.",
     MetaWriteFailed = "meta_write_failed": "It fails to write metadata.",
     DiskHangs = "disk_hangs": "An operation of a disk hangs.",
+    LocalIoError = "local_io_error": "A node asks for the program for its failed disk.",
     LateCompletion = "late_completion": "It ends on a disk that was given up.",
     MetaReadFailed = "meta_read_failed": "It fails to read them.",
     ReadWhileWritten = "read_overlaps_write": "A read meets a write in flight.",

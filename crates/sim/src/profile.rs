@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use tandem_replica::{ChecksumResync, Fencing, NetConfig, OnCongestion, OnNoData, ResyncConfig};
+use tandem_replica::{
+    ChecksumResync, Fencing, NetConfig, OnCongestion, OnIoError, OnNoData, ResyncConfig,
+};
 use tandem_wire::{
     AfterSplitBrain0Pri, AfterSplitBrain1Pri, AfterSplitBrain2Pri, Policies, Protocol, RoleConflict,
 };
@@ -65,6 +67,8 @@ pub struct Profile {
     pub damages_more: bool,
     /// What fences a peer.
     pub fencing: FencingProfile,
+    /// What is done about disks that fail, by node.
+    pub on_io_error: [OnIoError; 2],
     /// When a disk that does not answer is given up, by node; zero: never.
     pub disk_timeout: [Duration; 2],
 }
@@ -257,6 +261,7 @@ impl Profile {
             log: LogProfile::draw(&mut prng.clone().fork(7)),
             damages_more: false,
             fencing: program,
+            on_io_error: [OnIoError::Detach; 2],
             disk_timeout: [Duration::ZERO; 2],
             on_no_data: OnNoData::IoError,
             both_invalidate: 0,
@@ -287,6 +292,9 @@ impl Profile {
 
     /// Disks that hang, in some of the runs, and what is done about it.
     fn draw_hangs(&mut self, prng: &mut Prng) {
+        for choice in &mut self.on_io_error {
+            *choice = prng.pick(&[OnIoError::Detach, OnIoError::CallLocalIoError]);
+        }
         if prng.per_mille(600) {
             return;
         }

@@ -12,8 +12,8 @@ use tandem_control::names::{
     ConnectionState, DiskState, Protocol, ReplicationState, Role, WriteOrdering,
 };
 use tandem_control::status::{
-    Blocked, ConnectionStatus, PeerDeviceStatus, ResourceStatus, ResyncProgress, ResyncSuspended,
-    Suspended, SyncState, VolumeStatus,
+    Blocked, ConnectionStatus, IoErrors, PeerDeviceStatus, ResourceStatus, ResyncProgress,
+    ResyncSuspended, Suspended, SyncState, VolumeStatus,
 };
 use tandem_control::{Minor, NodeId, VolumeNumber};
 
@@ -85,6 +85,7 @@ fn status() -> Response {
         lower_pending: 0,
         al_suspended: false,
         blocked: Blocked::default(),
+        io_errors: IoErrors::default(),
     };
     let device = |number, disk| PeerDeviceStatus {
         volume: VolumeNumber(number),

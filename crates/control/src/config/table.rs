@@ -66,7 +66,7 @@ pub(super) const HANDLERS: &[(&str, bool)] = &[
     ("pri-lost", true),
     ("pri-lost-after-sb", true),
     ("pri-on-incon-degr", false),
-    ("local-io-error", false),
+    ("local-io-error", true),
     ("out-of-sync", true),
     ("quorum-lost", false),
     ("disconnected", false),

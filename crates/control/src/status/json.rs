@@ -2,7 +2,8 @@
 //!
 //! Written by hand because numbers keep two decimals (`100.00`) and readers of DRBD's output know
 //! its layout. Strings are escaped, which DRBD forgets. Keys that DRBD lacks: `backing-dev`,
-//! `al-suspended`, `blocked` of a device; `protocol`, `sync-state`, `sync-state-reason`,
+//! `al-suspended`, `blocked`, `read-errors`, `write-errors`, `flush-errors`, `meta-errors`,
+//! `disk-timeouts` of a device; `protocol`, `sync-state`, `sync-state-reason`,
 //! `sync-state-volume`, `sync-state-rule`, `sync-state-policy`, `own-loss-blocks`,
 //! `peer-loss-blocks`, `own-loss-bytes`, `peer-loss-bytes`, `own-primary-at-fork`,
 //! `peer-primary-at-fork`, `disconnect-reason`, `lag-bytes` of a connection.
@@ -122,6 +123,11 @@ fn device(volume: &VolumeStatus) -> String {
         .string_or_null("backing-dev", volume.backing_dev.as_deref())
         .flag("al-suspended", volume.al_suspended)
         .string("blocked", blocked)
+        .number("read-errors", volume.io_errors.reads)
+        .number("write-errors", volume.io_errors.writes)
+        .number("flush-errors", volume.io_errors.flushes)
+        .number("meta-errors", volume.io_errors.metadata)
+        .number("disk-timeouts", volume.io_errors.timeouts)
         .end()
 }
 

@@ -91,6 +91,23 @@ pub struct VolumeStatus {
     pub al_suspended: bool,
     /// Which of both sides holds requests back.
     pub blocked: Blocked,
+    /// Operations at the backing disk that have failed since the daemon runs.
+    pub io_errors: IoErrors,
+}
+
+/// Operations at a backing disk that have failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IoErrors {
+    /// Reads of data.
+    pub reads: u64,
+    /// Writes of data.
+    pub writes: u64,
+    /// Flushes.
+    pub flushes: u64,
+    /// Reads and writes of metadata.
+    pub metadata: u64,
+    /// Times that it did not answer within `disk-timeout`.
+    pub timeouts: u64,
 }
 
 /// Which side holds requests back.

@@ -93,6 +93,16 @@ impl Printer {
         }
         let blocked = list(&[(volume.blocked.upper, "upper"), (volume.blocked.lower, "lower")]);
         self.word_if(verbose || blocked != "no", || format!("blocked:{blocked}"));
+        let errors = &volume.io_errors;
+        for (name, count) in [
+            ("read-errors", errors.reads),
+            ("write-errors", errors.writes),
+            ("flush-errors", errors.flushes),
+            ("meta-errors", errors.metadata),
+            ("disk-timeouts", errors.timeouts),
+        ] {
+            self.word_if(verbose && count > 0, || format!("{name}:{count}"));
+        }
         self.end();
     }
 

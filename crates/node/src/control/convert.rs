@@ -49,6 +49,10 @@ pub(crate) fn volume(resource: &ResourceConfig, volume: &VolumeConfig) -> replic
         al_extents: volume.options.al_extents,
         al_updates: volume.options.al_updates,
         discard_granularity_bytes: whole_blocks(granularity),
+        on_io_error: match volume.options.on_io_error {
+            names::OnIoError::Detach => replica::OnIoError::Detach,
+            names::OnIoError::CallLocalIoError => replica::OnIoError::CallLocalIoError,
+        },
         disk_timeout: volume.options.disk_timeout,
         resync_after: first.map(|first| VolumeNumber(first.number.0)),
     }

@@ -93,7 +93,13 @@ fn volume(config: &ResourceConfig, status: &core::VolumeStatus) -> shown::Volume
         lower_pending: status.lower_pending,
         al_suspended: status.al_suspended,
         blocked: shown::Blocked::default(),
+        io_errors: io_errors(status.io_errors),
     }
+}
+
+fn io_errors(errors: core::IoErrors) -> shown::IoErrors {
+    let core::IoErrors { reads, writes, flushes, metadata, timeouts } = errors;
+    shown::IoErrors { reads, writes, flushes, metadata, timeouts }
 }
 
 fn connection(

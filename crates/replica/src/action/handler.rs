@@ -30,4 +30,6 @@ handlers! {
     UnfencePeer = "unfence-peer",
     /// An online verify has found blocks that differ.
     OutOfSync = "out-of-sync",
+    /// A backing disk has failed and was given up (`on-io-error call-local-io-error`).
+    LocalIoError = "local-io-error",
 }

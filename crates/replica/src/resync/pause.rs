@@ -29,13 +29,15 @@ impl Resource {
         self.settle();
     }
 
-    /// New options of a volume: those of its resyncs; the others hold from its making.
+    /// New options of a volume: those of its resyncs and of what is done about errors; the others
+    /// hold from its making.
     pub fn update_volume(&mut self, config: VolumeConfig, now: Instant) {
         self.begin_input(now);
         if let Some(index) = self.volume_by_number(config.number) {
             let volume = &mut self.volumes[index];
             volume.config.discard_granularity_bytes = config.discard_granularity_bytes;
             volume.config.resync_after = config.resync_after;
+            volume.config.on_io_error = config.on_io_error;
             if volume.config.disk_timeout != config.disk_timeout {
                 volume.config.disk_timeout = config.disk_timeout;
                 volume.ops_mut().limit_changed(config.disk_timeout);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tandem_replica::wire::{ByteRange, DiskState, NodeId, Protocol, VolumeNumber};
-use tandem_replica::{Command, ConnectionState, RequestOp};
+use tandem_replica::{Command, ConnectionState, Handler, OnIoError, RequestOp, VolumeConfig};
 
 use crate::pair::{CLIENT, Pair, data_writes, flushes, meta_writes, reads};
 use crate::stage::{assert_in_sync, connection, disks, short, start_write, swap_roles_diskless};
@@ -18,6 +18,26 @@ fn a_failed_local_write_is_masked_by_the_peer() {
     pair.run(Duration::from_secs(5));
     assert_eq!(pair.reply(0, write), Some(Ok(None)));
     assert_eq!(pair.read(0, 0, 4096)[..], [7; 4096]);
+}
+
+/// `on-io-error call-local-io-error`: the disk is detached, and the operators' program is told.
+#[test]
+fn a_failed_disk_calls_its_handler() {
+    for (on_io_error, called) in [(OnIoError::Detach, 0), (OnIoError::CallLocalIoError, 1)] {
+        let mut pair = Pair::in_sync(1, Protocol::C);
+        let volume = pair.nodes[0].resource.config().volumes[0];
+        let volume = VolumeConfig { on_io_error, ..volume };
+        pair.nodes[0].resource.update_volume(volume, pair.now);
+        pair.fail[0] = data_writes;
+        start_write(&mut pair, 0, 0, 7);
+        start_write(&mut pair, 0, 4096, 7);
+        pair.run(Duration::from_secs(5));
+        assert_eq!(disks(&pair)[0], DiskState::Diskless);
+        let told = pair.nodes[0].called.iter().filter(|it| **it == Handler::LocalIoError);
+        assert_eq!(told.count(), called, "{on_io_error:?}");
+        let errors = pair.nodes[0].resource.status(pair.now).volumes[0].io_errors;
+        assert_eq!((errors.writes > 0, errors.reads), (true, 0));
+    }
 }
 
 #[test]

@@ -30,7 +30,7 @@ pub(super) const DISK: &[Spec] = &[
     choice(
         "on-io-error",
         &["pass_on", "call-local-io-error", "detach"],
-        only(&["detach"], "a disk with I/O errors can only be detached yet"),
+        only(&["detach", "call-local-io-error"], "a disk with I/O errors can only be detached yet"),
     ),
     flag("disk-barrier", ignored(&["no"], "epochs are kept apart by waiting and flushing")),
     flag("disk-flushes", ignored(&["yes"], "disks are always flushed where order needs it")),
