@@ -200,8 +200,10 @@ impl Resource {
                 && self.serves(peer, volume)
                 && device.replication == Replication::Established;
             if goes_on {
-                self.interrupt_verify(peer, volume, reason);
+                // The peer must know before it gets what waits for the verify's ranges: of that the
+                // disk here has nothing.
                 self.send_state(peer, volume);
+                self.interrupt_verify(peer, volume, reason);
             } else {
                 // Before anything is let go that waits for a lock: what then ends without a disk
                 // must find nobody to ack it to.

@@ -62,8 +62,11 @@ impl World {
         let connected = self.nodes[node].session.is_some() && self.nodes[node].view.is_connected();
         let follows = (0..volumes).all(|volume| self.established(node, volume).is_some());
         self.model.begin_tenure(node, follows);
-        for volume in &mut self.model.volumes {
-            volume.nodes[1 - node].failed_over |= !connected;
+        let protocol = self.model.protocol;
+        for (volume, seen) in self.model.volumes.iter_mut().zip(&self.nodes[node].view.volumes) {
+            // In A a peer's disk that is not there may have more, and is left behind as well.
+            let left = protocol == Protocol::A && seen.peer_disk < DiskState::Inconsistent;
+            volume.nodes[1 - node].failed_over |= !connected || left;
         }
         for volume in 0..volumes {
             self.check_floor(node, volume, "promoted")?;

@@ -8,7 +8,9 @@ use tandem_replica::wire::{ByteRange, DiskState, NodeId, Protocol, VolumeNumber}
 use tandem_replica::{Command, ConnectionState, Handler, OnIoError, RequestOp, VolumeConfig};
 
 use crate::pair::{CLIENT, Pair, data_writes, flushes, meta_writes, reads};
-use crate::stage::{assert_in_sync, connection, disks, short, start_write, swap_roles_diskless};
+use crate::stage::{
+    VOLUME, assert_in_sync, connection, disks, short, start_write, swap_roles_diskless,
+};
 
 #[test]
 fn a_failed_local_write_is_masked_by_the_peer() {
@@ -38,6 +40,30 @@ fn a_failed_disk_calls_its_handler() {
         let errors = pair.nodes[0].resource.status(pair.now).volumes[0].io_errors;
         assert_eq!((errors.writes > 0, errors.reads), (true, 0));
     }
+}
+
+/// A write waits for the verify of its range when the disk fails: it goes to the peer alone, which
+/// must have heard of the disk by then, for it keeps the bit.
+#[test]
+fn a_write_behind_a_verify_is_missing_on_the_failed_disk() {
+    let mut pair = Pair::in_sync(1, Protocol::A);
+    pair.hold[0] = reads;
+    let verify =
+        Command::Verify { volume: VOLUME, peer: NodeId(1), start: None, stop: None, repair: false };
+    pair.command(0, verify).unwrap();
+    let write = start_write(&mut pair, 0, 300 << 10, 7);
+    short(&mut pair);
+    assert_eq!(pair.reply(0, write), None, "it waits for the second range");
+    pair.fail_once(0);
+    short(&mut pair);
+    assert_eq!(pair.reply(0, write), Some(Ok(None)));
+    pair.release(0);
+    let bits = connection(&pair, 1).peer_devices[0].out_of_sync_bytes;
+    assert_eq!(bits, 4096, "the peer has written it alone");
+    pair.attach(0);
+    pair.run(Duration::from_secs(30));
+    assert_in_sync(&pair);
+    assert_eq!(pair.nodes[0].devices[0][300 << 10], 7);
 }
 
 #[test]

@@ -140,6 +140,10 @@ fn disk_lost(model: &mut Model, node: usize, volume: usize, after: &View, conten
     let owes = &mut model.volumes[volume].nodes[node];
     let failed = after.volumes[volume].disk == DiskState::Failed;
     owes.failed |= failed;
+    if after.role == Role::Primary {
+        // What reads have shown of writes that nobody has answered may be nowhere else.
+        owes.read.fill(0);
+    }
     if protocol == Protocol::B && after.role != Role::Primary {
         owes.lose_memory(contents);
         owes.crashed |= failed;
