@@ -32,6 +32,8 @@ struct Commit {
     left: usize,
     /// What is not issued yet, the next step last: the copies of the superblock.
     steps: Vec<Vec<DiskOpKind>>,
+    /// What a move has left behind is zeroed at its end.
+    clears: bool,
 }
 
 /// What the next commit stores.
@@ -156,11 +158,13 @@ impl Store {
         flags.was_up_to_date = state >= DiskState::Consistent;
     }
 
-    /// The copies of the superblock as it is to be, one step each, the first one last.
+    /// The copies of the superblock as it is to be, one step each, the first one last; before them
+    /// in the list, behind them in time, zeroes over what a move has left behind.
     fn plan_copies(&mut self) -> Vec<Vec<DiskOpKind>> {
         let Self { superblock, layout, first_copy, .. } = self;
         let [first, second] = superblock.plan_update(layout, *first_copy);
-        vec![vec![write_op(second)], vec![write_op(first)]]
+        let left_behind = superblock.left_behind.map(moving::zeroes).into_iter();
+        left_behind.chain([vec![write_op(second)], vec![write_op(first)]]).collect()
     }
 
     /// The newest older generations, as they are told to a peer.
@@ -234,7 +238,8 @@ impl Resource {
         let bm_writes = writes.len() as u64;
         writes.extend(first);
         let steps = if superblock { store.plan_copies() } else { Vec::new() };
-        store.running = Some(Commit { ticket: store.asked, left: 0, steps });
+        let clears = superblock && store.superblock.left_behind.is_some();
+        store.running = Some(Commit { ticket: store.asked, left: 0, steps, clears });
         self.volumes[volume].counters.bm_writes += bm_writes;
         if writes.is_empty() {
             return self.next_step(volume);
@@ -258,6 +263,9 @@ impl Resource {
             return self.issue_commit(volume, step);
         }
         attached.store.durable = commit.ticket;
+        if commit.clears {
+            attached.store.superblock.left_behind = None; // as the next commit says
+        }
         attached.store.running = None;
         attached.store.move_ends();
         self.unsettled = true;

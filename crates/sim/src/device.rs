@@ -109,8 +109,8 @@ impl Device {
     }
 
     /// The first sector of the first `sectors` whose bytes are not what `contents` says, all of
-    /// them looked at but those that may have rotted. From `grown` on there may be metadata of
-    /// before, which can look like zeroes at both ends.
+    /// them looked at but those that may have rotted. From `grown` on there may be parts
+    /// of a move that was cut off, which can look like zeroes at both ends.
     pub fn check_index(
         &self,
         sectors: usize,

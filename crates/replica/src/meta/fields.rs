@@ -101,7 +101,9 @@ fields! {
     RESOURCE "resource" 128 128;
     HISTORY "history" 256 256;
     PEERS "peers" 512 1488;
-    RESERVED_2000 "reserved" 2000 32;
+    LEFT_OFFSET "left_offset" 2000 8;
+    LEFT_LEN "left_len" 2008 8;
+    RESERVED_2016 "reserved" 2016 16;
     AL_EXTENT_BYTES "al_extent_bytes" 2032 4;
     RESERVED_2036 "reserved" 2036 4;
     AL_LOG "al_log" 2040 8;

@@ -14,9 +14,9 @@ use crate::bitmap::BLOCK_BYTES;
 
 use super::fields::{peer_slot, region, superblock as field};
 use super::{
-    AL_EXTENT_BYTES, AL_EXTENT_BYTES_MAX, AL_EXTENT_BYTES_MIN, AL_EXTENTS_MAX, BootId, DeviceUuid,
-    Identity, Layout, META_BLOCK_BYTES, MetaError, MetaWrite, PEERS_MAX, Placement, REGIONS_MAX,
-    RESOURCE_NAME_BYTES_MAX, Region, SlotIndex,
+    AL_EXTENT_BYTES, AL_EXTENT_BYTES_MAX, AL_EXTENT_BYTES_MIN, AL_EXTENTS_MAX, Area, BootId,
+    DeviceUuid, Identity, Layout, META_BLOCK_BYTES, MetaError, MetaWrite, PEERS_MAX, Placement,
+    REGIONS_MAX, RESOURCE_NAME_BYTES_MAX, Region, SlotIndex,
 };
 
 mod choose;
@@ -89,6 +89,8 @@ pub struct Superblock {
     /// Size that clients see as long as a peer may not have taken the larger `effective_bytes`; 0
     /// where they see that one.
     pub former_bytes: u64,
+    /// Where metadata lay before they were moved, as long as that may not be zeroed.
+    pub left_behind: Option<Area>,
     /// How many peer slots can be used.
     pub max_peers: u8,
     /// What the data are worth.
@@ -122,6 +124,7 @@ impl Superblock {
             data_bytes: layout.data_bytes(),
             effective_bytes: 0,
             former_bytes: 0,
+            left_behind: None,
             max_peers: layout.max_peers(),
             flags: VolumeFlags::default(),
             primary_session: 0,
@@ -246,6 +249,9 @@ impl Superblock {
         field::DATA_BYTES.put(&mut block, self.data_bytes.to_le_bytes());
         field::EFFECTIVE_BYTES.put(&mut block, self.effective_bytes.to_le_bytes());
         field::FORMER_BYTES.put(&mut block, self.former_bytes.to_le_bytes());
+        let left = self.left_behind.unwrap_or(Area { offset: 0, len: 0 });
+        field::LEFT_OFFSET.put(&mut block, left.offset.to_le_bytes());
+        field::LEFT_LEN.put(&mut block, left.len.to_le_bytes());
         field::BLOCK_BYTES.put(&mut block, bit_bytes.to_le_bytes());
         field::FLAGS.put(&mut block, self.flags.bits().to_le_bytes());
         field::DEVICE_UUID.put(&mut block, self.device_uuid.0);
@@ -313,6 +319,7 @@ impl Superblock {
             data_bytes: field::DATA_BYTES.u64(block),
             effective_bytes: field::EFFECTIVE_BYTES.u64(block),
             former_bytes: field::FORMER_BYTES.u64(block),
+            left_behind: decode_left(block)?,
             max_peers: field::MAX_PEERS.u8(block),
             flags: VolumeFlags::from_bits(field::FLAGS.u32(block))
                 .ok_or_else(|| bad(field::FLAGS.name))?,
@@ -369,6 +376,21 @@ fn checksum(block: &[u8; META_BLOCK_BYTES]) -> u32 {
     hasher.update(&[0; 4]);
     hasher.update(&rest[field::CRC.len..]);
     hasher.finalize()
+}
+
+/// What was left behind is data that nobody uses yet.
+fn decode_left(block: &[u8; META_BLOCK_BYTES]) -> Result<Option<Area>, MetaError> {
+    let area = Area { offset: field::LEFT_OFFSET.u64(block), len: field::LEFT_LEN.u64(block) };
+    if area == (Area { offset: 0, len: 0 }) {
+        return Ok(None);
+    }
+    let data_end = field::DATA_BYTES.u64(block);
+    let is_data = area.checked_end().is_some_and(|end| end <= data_end);
+    let is_used = area.offset < field::EFFECTIVE_BYTES.u64(block);
+    if !area.is_whole() || !is_data || is_used {
+        return Err(bad(field::LEFT_OFFSET.name));
+    }
+    Ok(Some(area))
 }
 
 fn decode_identity(block: &[u8]) -> Result<Identity, MetaError> {

@@ -2,9 +2,9 @@
 //!
 //! A move is a commit of everything. Order: all bitmaps and the activity log are durable in their
 //! new places before superblock copy A is issued there, A before B, B before what was left behind
-//! is zeroed. So a crash finds either the old metadata, untouched, or the new ones, whole. The
-//! activity log is at rest meanwhile, and what else is to be committed waits; reads and writes in
-//! its extents go on.
+//! is zeroed. So a crash finds either the old metadata, untouched, or the new ones, whole, which
+//! tell what is still to be zeroed. The activity log is at rest meanwhile, and what else is to be
+//! committed waits; reads and writes in its extents go on.
 
 use std::collections::BTreeMap;
 
@@ -115,7 +115,7 @@ impl Resource {
         if store.layout.superblock_offset(CopyIndex::A) != layout.superblock_offset(CopyIndex::A) {
             store.first_copy = CopyIndex::A; // none is good where they go
         }
-        let left_behind = store.layout.left_behind();
+        store.superblock.left_behind = store.layout.left_behind();
         store.superblock.place(&layout).expect("seen when it was planned");
         store.layout = *layout;
         let ring = Ring::new(store.superblock.device_uuid, store.layout.activity_log());
@@ -130,16 +130,16 @@ impl Resource {
             Some(_) | None => first,
         };
         writes.extend(attached.write_bitmaps());
-        let mut steps: Vec<_> = left_behind.into_iter().map(zeroes).collect();
-        steps.extend(attached.store.plan_copies());
-        attached.store.running = Some(Commit { ticket, left: 0, steps });
+        let steps = attached.store.plan_copies();
+        let clears = attached.store.superblock.left_behind.is_some();
+        attached.store.running = Some(Commit { ticket, left: 0, steps, clears });
         self.issue_commit(volume, writes.into_iter().map(write_op).collect());
     }
 }
 
 /// Makes what was metadata read as zeroes: nothing is ever found there again, and both nodes have
 /// the same.
-fn zeroes(area: Area) -> Vec<DiskOpKind> {
+pub(super) fn zeroes(area: Area) -> Vec<DiskOpKind> {
     let end = area.offset + area.len;
     let piece = u64::from(ZEROES_PIECE_BYTES);
     let pieces = (0..area.len.div_ceil(piece)).map(|index| area.offset + index * piece);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tandem_replica::wire::{ByteRange, Packet, Protocol};
+use tandem_replica::wire::{ByteRange, Packet, Protocol, Role};
 use tandem_replica::{Command, CommandError, ConnectionState, RequestOp};
 
 use crate::pair::{CLIENT, DEVICE_BYTES, Pair, meta_writes, peer_of};
@@ -223,6 +223,34 @@ fn a_primary_that_dies_at_any_step_has_the_old_size_or_the_new_one() {
 #[test]
 fn a_secondary_that_dies_at_any_step_has_the_old_size_or_the_new_one() {
     dies_at_each_step(1);
+}
+
+#[test]
+fn a_crash_leaves_no_metadata_among_the_data() {
+    for victim in 0..2 {
+        for step in 0..60 {
+            let (mut pair, before) = start();
+            for node in 0..2 {
+                pair.nodes[node].devices[0].resize(GROWN, 0);
+            }
+            pair.doom = Some((victim, step));
+            pair.start(0, CLEAN);
+            pair.run(Duration::from_secs(30));
+            if pair.doom.take().is_none() {
+                pair.restart(victim);
+            }
+            if victim == 0 && pair.nodes[0].resource.status(pair.now).role == Role::Secondary {
+                promote(&mut pair, 0);
+            }
+            if size_of(&pair, 0) == before {
+                pair.command(0, CLEAN).unwrap_or_else(|error| panic!("step {step}: {error}"));
+                pair.run(Duration::from_secs(30));
+            }
+            assert!(size_of(&pair, 0) > before);
+            // Nothing of it was copied, and both are the same.
+            assert_in_sync(&pair);
+        }
+    }
 }
 
 #[test]
