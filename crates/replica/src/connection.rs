@@ -444,9 +444,13 @@ impl Resource {
     /// Tells the peer this node's states of one volume.
     pub(crate) fn send_state(&mut self, peer: PeerIndex, volume: VolumeIndex) {
         let device = &self.connections[peer].devices[volume];
+        // The session that a disk takes part in is the one that begins when it is attached. Till
+        // then it gets nothing of what the peer is sent.
+        let attaching = self.volumes[volume].is_attaching();
+        let disk = self.volumes[volume].disk_state();
         let state = tandem_wire::State {
             role: self.role,
-            disk: self.volumes[volume].disk_state(),
+            disk: if attaching { DiskState::Attaching } else { disk },
             replication: device.replication_state(),
             pauses_resync: device.suspended.is_own(),
         };

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use tandem_replica::wire::{ByteRange, NodeId, Protocol};
+use tandem_replica::wire::{ByteRange, NodeId, Packet, Protocol, ReplicationState};
 use tandem_replica::{Command, DiskOpKind, RequestOp};
 
 use crate::pair::{CLIENT, Pair, meta_writes, reads};
@@ -143,4 +143,33 @@ fn a_superblock_survives_two_torn_updates() {
     pair.try_connect(1, false).unwrap();
     pair.run(Duration::from_secs(30));
     assert_in_sync(&pair);
+}
+
+/// A session that was negotiated without the Primary's disk begins while that is being attached,
+/// and the attach fails: the peer must not have taken it for there, for it would set no bits for
+/// what it is sent meanwhile.
+#[test]
+fn a_disk_that_is_not_attached_yet_is_not_told_as_if_it_were() {
+    let mut pair = Pair::in_sync(1, Protocol::C);
+    pair.command(0, Command::Detach { volume: VOLUME, force: false }).unwrap();
+    pair.run(Duration::from_secs(5));
+    pair.cut();
+    pair.linked = true;
+    pair.pause_at = Some((1, |packet| {
+        matches!(packet, Packet::State(_, it) if it.replication == ReplicationState::Established)
+    }));
+    pair.run(Duration::from_secs(2));
+    pair.hold[0] = meta_writes;
+    pair.start(0, Command::Attach { volume: VOLUME });
+    pair.settle();
+    pair.paused[0] = false;
+    pair.settle();
+    start_write(&mut pair, 0, 8192, 7);
+    pair.settle();
+    pair.fail_once(0);
+    pair.run(Duration::from_secs(5));
+    pair.attach(0);
+    pair.run(Duration::from_secs(30));
+    assert_in_sync(&pair);
+    assert_eq!(pair.nodes[0].devices[0][8192], 7);
 }
