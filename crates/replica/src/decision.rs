@@ -261,13 +261,21 @@ fn has_begun_as_source(side: &Side) -> bool {
 }
 
 /// Both crashed as Primary, one after the other, and the later one had not written: whoever
-/// survived the other's last session holds everything; where that says nothing, the preferred side.
+/// survived the other's last session holds everything; where that says nothing, the one that was
+/// Primary in that session has all that it has answered, and the other may lack its end.
 fn is_better_crashed(mine: &Side, peer: &Side) -> bool {
-    let nobody_serves = !is_primary(mine) && !is_primary(peer);
+    if is_primary(mine) || is_primary(peer) {
+        return is_preferred(mine, peer);
+    }
     match (is_survivor(mine, peer), is_survivor(peer, mine)) {
-        (true, false) if nobody_serves => true,
-        (false, true) if nobody_serves => false,
-        _ => is_preferred(mine, peer),
+        (true, false) => return true,
+        (false, true) => return false,
+        (true, true) | (false, false) => {}
+    }
+    match (mine.uuids.flags.was_primary, peer.uuids.flags.was_primary) {
+        (true, false) => true,
+        (false, true) => false,
+        (true, true) | (false, false) => is_preferred(mine, peer),
     }
 }
 

@@ -236,6 +236,9 @@ fn both_crashed() {
     let (low, high) = (side(0, A).crashed(), side(1, A).crashed().dirty(5));
     expect(low, high, SOURCE_BITS, Rule::CrashedPrimary);
     expect(low, high.primary(), TARGET_BITS, Rule::CrashedPrimary);
+    let was_primary = high.protocol_a().flags(|flags| flags.was_primary = true);
+    expect(low.protocol_a(), was_primary, TARGET_BITS, Rule::CrashedPrimary);
+    expect(low.protocol_a().primary(), was_primary, SOURCE_BITS, Rule::CrashedPrimary);
 }
 
 #[test]

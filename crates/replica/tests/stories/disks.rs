@@ -155,9 +155,10 @@ fn a_disk_that_is_not_attached_yet_is_not_told_as_if_it_were() {
     pair.run(Duration::from_secs(5));
     pair.cut();
     pair.linked = true;
-    pair.pause_at = Some((1, |packet| {
-        matches!(packet, Packet::State(_, it) if it.replication == ReplicationState::Established)
-    }));
+    pair.pause_at = Some((
+        1,
+        |packet| matches!(packet, Packet::State(_, it) if it.replication == ReplicationState::Established),
+    ));
     pair.run(Duration::from_secs(2));
     pair.hold[0] = meta_writes;
     pair.start(0, Command::Attach { volume: VOLUME });

@@ -7,7 +7,7 @@ use tandem_replica::wire::{Packet, Protocol, ReplicationState};
 use tandem_replica::{Command, ConnectionState, RequestOp, SyncState};
 
 use crate::pair::{CLIENT, Pair, meta_writes};
-use crate::stage::{VOLUME, assert_in_sync, connection, promote, start_write};
+use crate::stage::{VOLUME, assert_in_sync, connection, promote, start_write, swap_roles};
 
 /// C: node 0 loses power and an acknowledged write with it; node 1 keeps power. In the handshake
 /// node 1 has recorded the new session and node 0 has not when node 0 crashes a second time.
@@ -138,4 +138,26 @@ fn a_replied_write_that_the_peer_missed_is_not_overwritten_unseen() {
     let state = connection(&pair, 0).sync_state;
     assert!(matches!(state, SyncState::SplitBrain { .. }), "{state:?}");
     assert_eq!(pair.nodes[0].devices[0][8192..12288], [7; 4096], "overwritten");
+}
+
+/// In A the Primary dies with answered writes that its peer never got; the peer is promoted, serves
+/// nothing, and dies too. Who was Primary in their last session has all of it.
+#[test]
+fn of_two_crashed_primaries_the_one_that_wrote_is_source() {
+    let mut pair = Pair::in_sync(1, Protocol::A);
+    swap_roles(&mut pair);
+    pair.paused[0] = true;
+    let write = start_write(&mut pair, 1, 8192, 7);
+    pair.settle();
+    assert_eq!(pair.reply(1, write), Some(Ok(None)));
+    pair.kill(1);
+    pair.paused[0] = false;
+    pair.command(0, Command::Primary { force: false }).unwrap();
+    pair.kill(0);
+    for node in 0..2 {
+        pair.revive(node);
+    }
+    pair.run(Duration::from_secs(60));
+    assert_in_sync(&pair);
+    assert_eq!(pair.nodes[0].devices[0][8192], 7, "an acknowledged write is lost");
 }
