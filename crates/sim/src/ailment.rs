@@ -8,6 +8,7 @@
 //! touched by that nor use the disk before. Some end only with the process.
 
 use tandem_replica::{DiskError, DiskOpKind};
+use tandem_wire::{DiskState, Protocol, Role};
 
 use crate::checks::Violation;
 use crate::clock::{MILLIS, SECONDS};
@@ -178,6 +179,13 @@ impl World {
             | DiskOpKind::Digest { .. } => Mark::WriteFailed,
         };
         self.marks.hit(mark);
+        let view = &self.nodes[node].view;
+        if view.volumes[volume].disk >= DiskState::Inconsistent {
+            // It is given up: what it was to note of what it has received it has not noted.
+            let owes = &mut self.model.volumes[volume].nodes[node];
+            owes.failed = true;
+            owes.crashed |= self.model.protocol == Protocol::B && view.role != Role::Primary;
+        }
         if matches!(kind, DiskOpKind::Flush) {
             // Its cache is gone, as in a power loss of this one disk.
             self.check_stable(node, volume)?;
