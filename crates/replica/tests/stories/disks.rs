@@ -145,6 +145,11 @@ fn a_superblock_survives_two_torn_updates() {
     assert_in_sync(&pair);
 }
 
+/// What a node sends last before a session runs.
+fn is_ready(packet: &Packet) -> bool {
+    matches!(packet, Packet::State(_, it) if it.replication == ReplicationState::Established)
+}
+
 /// A session that was negotiated without the Primary's disk begins while that is being attached,
 /// and the attach fails: the peer must not have taken it for there, for it would set no bits for
 /// what it is sent meanwhile.
@@ -155,10 +160,7 @@ fn a_disk_that_is_not_attached_yet_is_not_told_as_if_it_were() {
     pair.run(Duration::from_secs(5));
     pair.cut();
     pair.linked = true;
-    pair.pause_at = Some((
-        1,
-        |packet| matches!(packet, Packet::State(_, it) if it.replication == ReplicationState::Established),
-    ));
+    pair.pause_at = Some((1, is_ready));
     pair.run(Duration::from_secs(2));
     pair.hold[0] = meta_writes;
     pair.start(0, Command::Attach { volume: VOLUME });
