@@ -175,6 +175,15 @@ pub fn disk_after(decision: Decision, mine: &Side, peer: &Side) -> DiskState {
         Decision::NoSync if is_whole(mine) && is_whole(peer) && is_same_generation(mine, peer) => {
             DiskState::UpToDate
         }
+        // It is the disk that the peer's clients live on.
+        Decision::NoSync
+            if is_whole(mine)
+                && !has_disk(peer)
+                && is_primary(peer)
+                && is_same_generation(mine, peer) =>
+        {
+            DiskState::UpToDate
+        }
         Decision::NoSync
         | Decision::Source(_)
         | Decision::SplitBrain
