@@ -26,11 +26,42 @@ impl Resource {
             return;
         }
         let unfenced = self.peer_indexes().any(|peer| self.awaits_fence(peer));
-        if self.is_frozen() || unfenced || !self.is_untold(volume) {
+        let waits = unfenced || (self.role == Role::Primary && self.is_frozen());
+        if waits || !self.is_untold(volume) {
             return;
         }
         self.volumes[volume].rotation = Some(Rotation::Flushing);
         self.flush_disk(volume, FlushWaiter::Rotation);
+    }
+
+    /// A write of a peer has arrived, which others may miss: starts a new generation where they
+    /// were not told apart, and has it known after a crash what they miss. A Secondary keeps no
+    /// activity log: all of its data count as different there, before the first such write.
+    pub(crate) fn part_from_absent(&mut self, volume: VolumeIndex) {
+        self.rotate_generation(volume);
+        let unmarked: Vec<PeerIndex> = self
+            .peer_indexes()
+            .filter(|peer| self.role != Role::Primary && self.is_unmarked(*peer, volume))
+            .collect();
+        if unmarked.is_empty() {
+            return;
+        }
+        let attached = self.volumes[volume].attached_mut().expect("it is unmarked there");
+        for peer in unmarked {
+            attached.store.peer_mut(peer).flags.full_sync = true;
+        }
+        let ticket = self.commit(volume, false);
+        let rotation = &mut self.volumes[volume].rotation;
+        if *rotation != Some(Rotation::Flushing) {
+            *rotation = Some(Rotation::Saving(ticket)); // else it is stored with the generation
+        }
+    }
+
+    /// Whether the peer misses writes, and a crash would leave only some of their bits.
+    fn is_unmarked(&self, peer: PeerIndex, volume: VolumeIndex) -> bool {
+        let attached = self.volumes[volume].attached();
+        attached.is_some_and(|it| !it.store.peer(peer).flags.full_sync)
+            && self.peer_lacks(peer, volume)
     }
 
     /// Starts a new generation where a peer that is gone does not have all that was answered: what

@@ -192,7 +192,7 @@ impl Resource {
                 self.set_out_of_sync(volume, other, write.range);
             }
         }
-        self.rotate_generation(volume);
+        self.part_from_absent(volume);
         let owner = LockOwner::PeerWrite(peer, key);
         let (lock, granted) = self.volumes[volume].lock(LockKind::PeerWrite, write.range, owner);
         self.incoming(peer, key).lock = Some(lock);
