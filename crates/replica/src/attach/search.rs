@@ -64,7 +64,7 @@ impl Resource {
         let device_end = read.opened.data_bytes;
         let search = read.search.as_mut().expect("it goes on");
         let too_far = device_end - end >= SEARCH_BYTES_MAX;
-        if end < ANCHOR_BYTES || too_far {
+        if end == 0 || too_far {
             let error = search.error.clone();
             return self.no_superblock(volume, &error);
         }
