@@ -348,7 +348,8 @@ impl Resource {
             Attached { state, opened, store, bitmaps, log: None, attaching: None, sizing };
         let number = self.volumes[volume].number;
         // A size that this node has had from its peers is not taken back from clients.
-        let unseen = former > 0 && self.volumes[volume].size_bytes < size;
+        let is_held = self.volumes[volume].held.is_some();
+        let unseen = former > 0 && (is_held || self.volumes[volume].size_bytes < size);
         self.volumes[volume].held = unseen.then_some(Held { bytes: former, until: None });
         self.volumes[volume].size_bytes = size;
         self.volumes[volume].disk = Disk::Attached(Box::new(attached));

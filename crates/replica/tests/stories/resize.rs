@@ -305,6 +305,42 @@ fn a_disk_that_was_enlarged_while_its_node_was_down_is_recognised() {
     assert_in_sync(&pair);
 }
 
+/// The peer has not got the new size yet when the disk here goes and comes back.
+#[test]
+fn a_size_that_the_peer_lacks_is_not_seen_when_the_disk_is_back() {
+    let (mut pair, before) = start();
+    enlarge_both(&mut pair);
+    pair.cut_at = Some((0, |packet| matches!(packet, Packet::SyncUuid(..))));
+    pair.start(0, RESIZE);
+    while pair.cut_at.is_some() {
+        short(&mut pair); // until both have decided on it
+    }
+    pair.linked = false;
+    let volume = VOLUME;
+    pair.command(0, Command::Detach { volume, force: true }).unwrap();
+    pair.attach(0);
+    assert_eq!(size_of(&pair, 0), before, "clients see what both have");
+    pair.heal();
+    assert!(size_of(&pair, 0) > before);
+    assert_in_sync(&pair);
+}
+
+/// The copy of the superblock at the old end is damaged: the other one will do.
+#[test]
+fn an_enlarged_disk_is_recognised_by_either_copy() {
+    for copy in [0, 1] {
+        let (mut pair, before) = start();
+        pair.kill(1);
+        let end = pair.nodes[1].devices[0].len();
+        let at = [end - (1 << 20), end - 4096][copy];
+        pair.nodes[1].devices[0][at + 100] ^= 1;
+        enlarge(&mut pair, 1, GROWN);
+        pair.restart(1);
+        assert_in_sync(&pair);
+        assert_eq!(size_of(&pair, 1), before);
+    }
+}
+
 #[test]
 fn a_peer_that_missed_the_commit_learns_of_it_when_it_is_back() {
     let (mut pair, before) = start();
