@@ -22,9 +22,17 @@ impl Resource {
             return;
         }
         let current = attached.store.superblock().current_uuid;
+        // A target that has not begun may hold the very generation that it lacks the end of.
+        let lacking = self.peer_indexes().any(|peer| {
+            let bitmap_uuid = attached.store.peer(peer).bitmap_uuid;
+            let is_source = bitmap_uuid.is_real() && bitmap_uuid != current;
+            is_source && !attached.bitmaps[peer].is_empty()
+        });
         let hangs = self.volumes[volume].ops().has_flush() && !self.is_served(volume);
         self.volumes[volume].in_flush = if hangs { current } else { Uuid::NONE };
-        self.volumes[volume].exposed = current;
+        let elsewhere =
+            if lacking && !self.is_served(volume) { self.entropy.uuid() } else { current };
+        self.set_exposed(volume, current, elsewhere);
         // What a new generation was to stand for the peer lacks; what could not be flushed this
         // disk may have lost.
         if rotation.is_some() || (unflushable && !self.is_served(volume)) {
@@ -34,7 +42,13 @@ impl Resource {
 
     /// What was answered belongs to a generation that nobody will have.
     pub(crate) fn expose_unknown(&mut self, volume: VolumeIndex) {
-        self.volumes[volume].exposed = self.entropy.uuid();
+        let unknown = self.entropy.uuid();
+        self.set_exposed(volume, unknown, unknown);
+    }
+
+    fn set_exposed(&mut self, volume: VolumeIndex, here: Uuid, elsewhere: Uuid) {
+        let state = &mut self.volumes[volume];
+        (state.exposed, state.exposed_elsewhere) = (here, elsewhere);
     }
 
     /// A peer is lost that did not have an answered write. If this node's disk has none of it
@@ -61,13 +75,21 @@ impl Resource {
     /// A session runs with a peer whose data are served where this node's are not good.
     pub(crate) fn expose_peers(&mut self, peer: PeerIndex, volume: VolumeIndex) {
         if self.volumes[volume].disk_state() != DiskState::UpToDate && self.serves(peer, volume) {
-            let device = &self.connections[peer].devices[volume];
-            self.volumes[volume].exposed = device.peer_current;
+            let current = self.connections[peer].devices[volume].peer_current;
+            self.set_exposed(volume, current, current);
         }
     }
 
     /// What this node, without a disk, must find in its peer's data.
-    pub(crate) fn exposed(&self, volume: VolumeIndex) -> Uuid {
+    pub(crate) fn exposed_elsewhere(&self, volume: VolumeIndex) -> Uuid {
+        match self.role {
+            Role::Primary => self.volumes[volume].exposed_elsewhere,
+            Role::Secondary | Role::Unknown => Uuid::NONE,
+        }
+    }
+
+    /// What it must find in a disk of its own.
+    fn exposed(&self, volume: VolumeIndex) -> Uuid {
         match self.role {
             Role::Primary => self.volumes[volume].exposed,
             Role::Secondary | Role::Unknown => Uuid::NONE,

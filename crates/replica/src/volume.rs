@@ -203,6 +203,9 @@ pub(crate) struct Volume {
     pub(crate) in_flush: Uuid,
     /// The generation that clients have seen, where this node's disk does not tell.
     pub(crate) exposed: Uuid,
+    /// The same, as a peer must have it to serve in this disk's place; a name that nobody has where
+    /// none has all of it.
+    pub(crate) exposed_elsewhere: Uuid,
     /// Size agreed with peers; 0 while unknown.
     pub(crate) size_bytes: u64,
     /// Clients see less than that.
@@ -229,6 +232,7 @@ impl Volume {
             unflushable: false,
             in_flush: Uuid::NONE,
             exposed: Uuid::NONE,
+            exposed_elsewhere: Uuid::NONE,
             size_bytes: 0,
             held: None,
             counters: Counters::default(),

@@ -96,7 +96,7 @@ impl Resource {
                     },
                 }
             }
-            None => Uuids { current: self.exposed(volume), ..Uuids::default() },
+            None => Uuids { current: self.exposed_elsewhere(volume), ..Uuids::default() },
         };
         Side {
             node_id: self.config.node_id,

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use tandem_replica::wire::{DiskState, Protocol};
+use tandem_replica::wire::{ByteRange, DiskState, Protocol};
 use tandem_replica::{Command, ConnectionState, DiskOpKind, RequestOp};
 
 use crate::pair::{CLIENT, Pair, data_writes, flushes, reads};
@@ -201,4 +201,28 @@ fn a_primary_without_a_disk_goes_on_with_a_descendant() {
         assert_eq!(connection(&pair, 1).state, ConnectionState::Connected, "{protocol:?}");
         assert_eq!(pair.read(1, 0, 8192)[..], [[2; 4096], [3; 4096]].concat()[..], "{protocol:?}");
     }
+}
+
+/// In A the Primary has answered what its peer never got, and loses its link and its disk: the peer
+/// has the same generation, and must not be read from.
+#[test]
+fn a_peer_that_lacks_answered_writes_does_not_serve() {
+    let mut pair = Pair::in_sync(1, Protocol::A);
+    pair.paused[1] = true;
+    let write = start_write(&mut pair, 0, 8192, 7);
+    pair.settle();
+    assert_eq!(pair.reply(0, write), Some(Ok(None)));
+    pair.cut();
+    pair.paused[1] = false;
+    pair.command(0, Command::Detach { volume: VOLUME, force: true }).unwrap();
+    pair.heal();
+    let read = pair.request(0, 0, RequestOp::Read(ByteRange::new(8192, 4096)));
+    pair.run(Duration::from_secs(5));
+    assert_ne!(pair.reply(0, read), Some(Ok(Some(Bytes::from(vec![0; 4096])))), "older data");
+    pair.attach(0);
+    let _ = pair.try_connect(0, false);
+    let _ = pair.try_connect(1, false);
+    pair.run(Duration::from_secs(30));
+    assert_in_sync(&pair);
+    assert_eq!(pair.read(0, 8192, 4096)[..], [7; 4096]);
 }
