@@ -14,6 +14,7 @@ use crate::checks::Violation;
 use crate::disk::SimDisk;
 use crate::format::{META_BYTES, placement};
 use crate::marks::Mark;
+use crate::model::VolumeModel;
 use crate::node::volume_number;
 use crate::profile::Profile;
 use crate::stamp::SECTOR;
@@ -112,7 +113,9 @@ impl World {
 
     fn check_exposed(&mut self, node: usize, volume: usize, told: usize) -> Result<(), Violation> {
         let invariant = "INV-21 sizes";
-        let before = self.model.volumes[volume].exposed;
+        // What the other one has shown while it was alone this node does not know.
+        let VolumeModel { exposed, shown, .. } = &self.model.volumes[volume];
+        let before = *exposed.max(&shown[node]);
         if told < before {
             let text = format!("node {node} shows volume {volume} with {told} sectors of {before}");
             return Err(Violation::new(invariant, text));
@@ -131,7 +134,12 @@ impl World {
                 }
             }
         }
-        self.model.volumes[volume].exposed = told;
+        let is_known = self.nodes[node].view.is_connected();
+        let VolumeModel { exposed, shown, .. } = &mut self.model.volumes[volume];
+        shown[node] = told;
+        if is_known {
+            *exposed = told;
+        }
         Ok(())
     }
 }

@@ -89,8 +89,10 @@ pub struct VolumeModel {
     pub rotten: BTreeSet<usize>,
     /// Sectors it had at first; those behind them may show anything until they are written.
     pub first_sectors: usize,
-    /// Sectors that clients have seen it with.
+    /// Sectors that clients have seen it with while the nodes were connected.
     pub exposed: usize,
+    /// By node: those that its clients have seen.
+    pub shown: [usize; 2],
     /// By node: writes it has replied to since it is Primary, in order of the replies.
     pub acked: [Vec<WriteId>; 2],
 }
@@ -304,6 +306,7 @@ impl VolumeModel {
             rotten: BTreeSet::new(),
             first_sectors: sectors,
             exposed: 0,
+            shown: [0; 2],
             acked: [Vec::new(), Vec::new()],
         }
     }

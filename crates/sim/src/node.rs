@@ -33,6 +33,8 @@ pub struct Node {
     pub session: Option<(LinkSession, u64)>,
     /// When it has last ended a link by itself.
     pub hung_up_at: Option<u64>,
+    /// When it did so first since it was last connected.
+    pub apart_since: Option<u64>,
     /// The attempt to connect under way.
     pub attempt: Option<u64>,
     /// What it misses, while it is stopped.
@@ -73,6 +75,7 @@ impl Node {
             disks,
             session: None,
             hung_up_at: None,
+            apart_since: None,
             attempt: None,
             stopped: None,
             holds_write: false,
@@ -104,6 +107,7 @@ impl Node {
         self.resource = None;
         self.life += 1;
         self.attempt = None;
+        self.apart_since = None;
         self.timer_at = None;
         self.stopped = None;
         self.late.clear();

@@ -279,12 +279,17 @@ impl World {
     }
 
     /// Whether the node has ended its session this very moment to have another one, which requests
-    /// wait for. A failed disk is no such reason: it may have been the last.
+    /// wait for, if they have not waited for one before in vain. A failed disk is no such reason: it
+    /// may have been the last.
     fn begins_anew(&self, node: usize) -> bool {
         let resource = self.nodes[node].resource.as_ref().expect("it replied");
         let status = resource.status(self.now());
         let reason = status.connections[0].reason.as_deref();
-        self.nodes[node].hung_up_at == Some(self.clock.now())
+        let now = self.clock.now();
+        let waited = now - self.nodes[node].apart_since.unwrap_or(now);
+        let patience = resource.config().peers[0].net.timeout;
+        self.nodes[node].hung_up_at == Some(now)
+            && u128::from(waited) < patience.as_nanos()
             && reason.is_some_and(|reason| BEGIN_ANEW.contains(&reason))
     }
 

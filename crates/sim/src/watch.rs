@@ -29,6 +29,9 @@ impl World {
             return Ok(());
         }
         let before = std::mem::replace(&mut self.nodes[node].view, view.clone());
+        if view.is_connected() {
+            self.nodes[node].apart_since = None;
+        }
         self.saw_change(node, &before, &view);
         self.see_io(node, &before);
         self.check_fenced(node, &view)?;
@@ -98,7 +101,8 @@ impl World {
             self.check_floor(node, volume, when)?;
         }
         self.observe(node)?;
-        self.end_tenure(node, power);
+        // In B what it had received is gone with its memory.
+        self.end_tenure(node, power || self.model.protocol == Protocol::B);
         Ok(())
     }
 

@@ -46,15 +46,19 @@ pub fn check<'a>(
         if after.role == Role::Primary && alone {
             model.volumes[volume].nodes[node].may_have_forked = true;
         }
-        let own = after.volumes[volume].disk;
-        if after.role == Role::Primary && !alone && own < DiskState::Inconsistent {
+        let own_is_gone = after.volumes[volume].disk < DiskState::Inconsistent;
+        if after.role == Role::Primary && !alone && own_is_gone {
             // The peer gets what the disk here lacks.
             model.volumes[volume].nodes[1 - node].may_have_forked = true;
         }
-        let gives_up =
-            before.volumes[volume].disk >= DiskState::Inconsistent && own < DiskState::Inconsistent;
-        if gives_up {
+        if own_is_gone && before.volumes[volume].disk >= DiskState::Inconsistent {
             disk_lost(model, node, volume, after, contents(node, volume));
+        }
+        let parts = before.is_connected() && !after.is_connected();
+        if model.protocol == Protocol::A && after.role == Role::Primary && own_is_gone && parts {
+            // What it has answered it has from its peer, as far as the link has carried it: its own
+            // disk, which may have more, is left behind.
+            model.volumes[volume].nodes[node].failed_over = true;
         }
         let is = after.volumes[volume].replication;
         if turns_target(before, after, volume) {
@@ -178,7 +182,7 @@ fn direction(
     // 1). So with disks that were both given up: what one had received counted as replicated.
     let flushed_only = match model.protocol {
         Protocol::A => giver.crashed,
-        Protocol::B => (giver.crashed && target.crashed) || (giver.failed && target.failed),
+        Protocol::B => (giver.crashed || giver.failed) && (target.crashed || target.failed),
         Protocol::C => false,
     };
     let owed = if flushed_only { &target.stable } else { &target.volatile };
