@@ -104,8 +104,9 @@ impl World {
                 {
                     self.tell(Some(node), format_args!("closes the link"));
                     self.nodes[node].session = None;
-                    self.nodes[node].hung_up_at = Some(self.clock.now());
-                    self.nodes[node].apart_since.get_or_insert(self.clock.now());
+                    let now = self.clock.now();
+                    self.nodes[node].hung_up_at = Some(now);
+                    self.nodes[node].apart_since.get_or_insert(now);
                     self.hang_up(node, session, key);
                 }
                 Ok(())

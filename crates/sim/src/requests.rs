@@ -279,8 +279,8 @@ impl World {
     }
 
     /// Whether the node has ended its session this very moment to have another one, which requests
-    /// wait for, if they have not waited for one before in vain. A failed disk is no such reason: it
-    /// may have been the last.
+    /// wait for, if they have not waited for one before in vain. A failed disk is no such reason:
+    /// it may have been the last.
     fn begins_anew(&self, node: usize) -> bool {
         let resource = self.nodes[node].resource.as_ref().expect("it replied");
         let status = resource.status(self.now());

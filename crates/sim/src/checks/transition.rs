@@ -39,27 +39,7 @@ pub fn check<'a>(
         }
     }
     for volume in 0..after.volumes.len() {
-        // One that is Ahead tells its peer where it writes, not what.
-        let alone = !after.is_connected()
-            || after.volumes[volume].peer_disk < DiskState::Inconsistent
-            || after.volumes[volume].replication == ReplicationState::Ahead;
-        if after.role == Role::Primary && alone {
-            model.volumes[volume].nodes[node].may_have_forked = true;
-        }
-        let own_is_gone = after.volumes[volume].disk < DiskState::Inconsistent;
-        if after.role == Role::Primary && !alone && own_is_gone {
-            // The peer gets what the disk here lacks.
-            model.volumes[volume].nodes[1 - node].may_have_forked = true;
-        }
-        if own_is_gone && before.volumes[volume].disk >= DiskState::Inconsistent {
-            disk_lost(model, node, volume, after, contents(node, volume));
-        }
-        let parts = before.is_connected() && !after.is_connected();
-        if model.protocol == Protocol::A && after.role == Role::Primary && own_is_gone && parts {
-            // What it has answered it has from its peer, as far as the link has carried it: its own
-            // disk, which may have more, is left behind.
-            model.volumes[volume].nodes[node].failed_over = true;
-        }
+        notes(model, node, volume, before, after, contents(node, volume));
         let is = after.volumes[volume].replication;
         if turns_target(before, after, volume) {
             direction(model, node, volume, contents(1 - node, volume))?;
@@ -91,6 +71,38 @@ pub fn check<'a>(
         }
     }
     Ok(())
+}
+
+/// Who may have written apart, and what a disk that is gone takes along.
+fn notes(
+    model: &mut Model,
+    node: usize,
+    volume: usize,
+    before: &View,
+    after: &View,
+    contents: &[Content],
+) {
+    // One that is Ahead tells its peer where it writes, not what.
+    let alone = !after.is_connected()
+        || after.volumes[volume].peer_disk < DiskState::Inconsistent
+        || after.volumes[volume].replication == ReplicationState::Ahead;
+    if after.role == Role::Primary && alone {
+        model.volumes[volume].nodes[node].may_have_forked = true;
+    }
+    let own_is_gone = after.volumes[volume].disk < DiskState::Inconsistent;
+    if after.role == Role::Primary && !alone && own_is_gone {
+        // The peer gets what the disk here lacks.
+        model.volumes[volume].nodes[1 - node].may_have_forked = true;
+    }
+    if own_is_gone && before.volumes[volume].disk >= DiskState::Inconsistent {
+        disk_lost(model, node, volume, after, contents);
+    }
+    let parts = before.is_connected() && !after.is_connected();
+    if model.protocol == Protocol::A && after.role == Role::Primary && own_is_gone && parts {
+        // What it has answered it has from its peer, as far as the link has carried it: its own
+        // disk, which may have more, is left behind.
+        model.volumes[volume].nodes[node].failed_over = true;
+    }
 }
 
 /// Whether the node has just been told that it is, or will be, the target.
