@@ -67,6 +67,8 @@ pub(crate) struct ActivityLog {
 #[derive(Debug)]
 enum Step {
     Idle,
+    /// Nothing yet, and a transaction is about to be.
+    Begun,
     /// The bits of evicted extents.
     SavingBits(Ticket, Box<Transaction>),
     /// The two copies of the transaction.
@@ -215,7 +217,7 @@ impl ActivityLog {
     fn durable(&self) -> u64 {
         match self.step {
             Step::Idle => self.sequence,
-            Step::SavingBits(..) | Step::Writing { .. } => self.sequence - 1,
+            Step::Begun | Step::SavingBits(..) | Step::Writing { .. } => self.sequence - 1,
         }
     }
 
@@ -225,7 +227,9 @@ impl ActivityLog {
             return None;
         }
         let evicted = std::mem::take(&mut self.evicted);
-        Some((self.next_transaction(), evicted))
+        let transaction = self.next_transaction();
+        self.step = Step::Begun;
+        Some((transaction, evicted))
     }
 
     /// What is staged, and the next window of what is not.
