@@ -98,7 +98,9 @@ fn notes(
         disk_lost(model, node, volume, after, contents);
     }
     let parts = before.is_connected() && !after.is_connected();
-    if model.protocol == Protocol::A && after.role == Role::Primary && own_is_gone && parts {
+    let had_gone = before.volumes[volume].disk < DiskState::Inconsistent
+        || (own_is_gone && after.role == Role::Primary);
+    if model.protocol == Protocol::A && before.role == Role::Primary && had_gone && parts {
         // What it has answered it has from its peer, as far as the link has carried it: its own
         // disk, which may have more, is left behind.
         model.volumes[volume].nodes[node].failed_over = true;
