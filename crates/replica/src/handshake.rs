@@ -17,6 +17,7 @@ use crate::peers::{PeerIndex, VolumeIndex};
 use crate::resource::Resource;
 use crate::status::SyncState;
 use crate::time::Instant;
+use crate::volume::Volume;
 
 mod report;
 mod size;
@@ -89,7 +90,7 @@ impl Resource {
     fn report_durably(&mut self, peer: PeerIndex) {
         let leftovers = self.connections[peer].leftovers;
         match leftovers {
-            Leftovers::Durable if self.fence_is_forgotten(peer) => self.send_report(peer),
+            Leftovers::Durable if self.may_report(peer) => self.send_report(peer),
             Leftovers::Durable | Leftovers::Flushing(_) => {}
             Leftovers::Volatile => {
                 self.connections[peer].leftovers = Leftovers::Flushing(self.volumes.len());
@@ -98,6 +99,14 @@ impl Resource {
                 }
             }
         }
+    }
+
+    /// Whether what would be reported is on disk, and what must not be any more is not: a crash
+    /// behind the handshake must find what the peer was told.
+    fn may_report(&mut self, peer: PeerIndex) -> bool {
+        let is_forgotten = self.fence_is_forgotten(peer);
+        let mut attached = self.volumes.iter().filter_map(Volume::attached);
+        is_forgotten && attached.all(|it| it.store.is_superblock_durable())
     }
 
     /// A disk is attached: what it had in its cache when it went is still there.

@@ -61,6 +61,8 @@ pub(crate) struct Store {
     /// By connection.
     pub(crate) indexes: List<BitmapIndex>,
     asked: Ticket,
+    /// The last commit of the superblock that was asked for.
+    superblock_asked: Ticket,
     wanted: Wanted,
     running: Option<Commit>,
     durable: Ticket,
@@ -82,6 +84,7 @@ impl Store {
             slots,
             indexes,
             asked: Ticket(0),
+            superblock_asked: Ticket(0),
             wanted: Wanted::default(),
             running: None,
             durable: Ticket(0),
@@ -114,6 +117,11 @@ impl Store {
 
     pub(crate) fn is_durable(&self, ticket: Ticket) -> bool {
         self.durable >= ticket
+    }
+
+    /// Whether what the superblock says is on disk.
+    pub(crate) fn is_superblock_durable(&self) -> bool {
+        self.is_durable(self.superblock_asked)
     }
 
     /// These writes are durable before the superblock of the next commit is issued.
@@ -195,6 +203,7 @@ impl Resource {
     pub(crate) fn commit(&mut self, volume: VolumeIndex, with_bitmaps: bool) -> Ticket {
         let attached = self.volumes[volume].attached_mut().expect("metadata are of a disk");
         attached.store.asked.0 += 1;
+        attached.store.superblock_asked = attached.store.asked;
         attached.store.wanted.superblock = true;
         attached.store.wanted.bitmaps |= with_bitmaps;
         let ticket = attached.store.asked;
