@@ -26,8 +26,7 @@ impl Resource {
             return;
         }
         let unfenced = self.peer_indexes().any(|peer| self.awaits_fence(peer));
-        let waits = unfenced || (self.role == Role::Primary && self.is_frozen());
-        if waits || !self.is_untold(volume) {
+        if self.is_frozen() || unfenced || !self.is_untold(volume) {
             return;
         }
         self.volumes[volume].rotation = Some(Rotation::Flushing);

@@ -254,6 +254,10 @@ impl Resource {
     }
 
     pub(crate) fn begin_suspend(&mut self, id: CommandId) -> Result<(), CommandError> {
+        if self.suspension.user.as_ref().is_some_and(Vec::is_empty) {
+            self.done(id, Ok(())); // it is frozen, whatever else has come to hold it
+            return Ok(());
+        }
         let commands = self.suspension.user.get_or_insert_default();
         if commands.len() >= COMMANDS_MAX {
             return Err(CommandError::Concurrent);

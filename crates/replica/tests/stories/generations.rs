@@ -7,9 +7,7 @@ use tandem_replica::wire::{DiskState, Protocol};
 use tandem_replica::{Command, SyncState};
 
 use crate::pair::{CLIENT, Pair, data_writes, meta_writes};
-use crate::stage::{
-    VOLUME, assert_in_sync, connection, disks, promote, short, start_write, swap_roles_diskless,
-};
+use crate::stage::{VOLUME, assert_in_sync, connection, disks, promote, short, start_write};
 
 fn demote(pair: &mut Pair, node: usize) {
     pair.nodes[node].resource.close_client(CLIENT, pair.now);
@@ -111,25 +109,6 @@ fn what_a_diskless_primary_wrote_is_known_after_a_crash_of_its_peer() {
     pair.command(1, Command::Detach { volume: VOLUME, force: true }).unwrap();
     pair.heal();
     promote(&mut pair, 1);
-    let write = start_write(&mut pair, 1, 65536, 9);
-    pair.run(Duration::from_secs(1));
-    assert_eq!(pair.reply(1, write), Some(Ok(None)));
-    pair.kill(0);
-    pair.revive(0);
-    pair.run(Duration::from_secs(30));
-    pair.attach(1);
-    pair.run(Duration::from_secs(30));
-    assert_in_sync(&pair);
-    assert_eq!(pair.nodes[1].devices[0][65536], 9);
-}
-
-/// `suspend-io` on a Secondary is for its own applications: what a diskless Primary writes there
-/// must be told apart all the same.
-#[test]
-fn a_suspended_secondary_makes_a_generation_for_its_primary() {
-    let mut pair = Pair::in_sync(1, Protocol::C);
-    swap_roles_diskless(&mut pair);
-    pair.command(0, Command::SuspendIo).unwrap();
     let write = start_write(&mut pair, 1, 65536, 9);
     pair.run(Duration::from_secs(1));
     assert_eq!(pair.reply(1, write), Some(Ok(None)));

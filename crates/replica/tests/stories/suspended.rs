@@ -238,3 +238,22 @@ fn suspend_io_is_refused_without_data() {
     assert!(refused.to_string().contains("no UpToDate data"), "{refused}");
     assert!(!suspended(&pair, 0).user);
 }
+
+/// `suspend-io` is said again when the data are gone meanwhile: that must not end what was said
+/// before.
+#[test]
+fn saying_suspend_io_twice_does_not_end_it() {
+    let mut pair = waiting_pair();
+    pair.command(0, Command::SuspendIo).unwrap();
+    pair.command(0, Command::Detach { volume: VOLUME, force: true }).unwrap();
+    pair.cut();
+    assert!(suspended(&pair, 0).no_data);
+    pair.command(0, Command::SuspendIo).unwrap();
+    let write = start_write(&mut pair, 0, 0, 1);
+    pair.heal();
+    assert!(suspended(&pair, 0).user, "nobody has said resume-io");
+    assert_eq!(pair.reply(0, write), None);
+    pair.command(0, Command::ResumeIo).unwrap();
+    pair.run(Duration::from_secs(5));
+    assert_eq!(pair.reply(0, write), Some(Ok(None)));
+}
