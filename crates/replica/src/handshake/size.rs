@@ -104,8 +104,12 @@ impl Resource {
             let former = self.volumes[volume].attached_mut().map_or(0, |attached| {
                 std::mem::take(&mut attached.store.superblock_mut().former_bytes)
             });
-            self.volumes[volume].held = (former > 0)
-                .then(|| Held { bytes: former, until: Some(self.commit(volume, false)) });
+            let until = (former > 0).then(|| self.commit(volume, false));
+            // Where clients have the new size by the peer's disk it is not taken back from them.
+            self.volumes[volume].held = self.volumes[volume]
+                .held
+                .and(until)
+                .map(|ticket| Held { bytes: former, until: Some(ticket) });
         }
     }
 }
