@@ -277,6 +277,9 @@ impl Model {
         if !self.writes[newest as usize].zero {
             return newest;
         }
+        if floor == 0 && sector >= self.volumes[volume].first_sectors {
+            return 0; // what a volume has grown by may be zero from the start
+        }
         let since = self.volumes[volume].history[sector].iter().rev();
         (since.take_while(|id| **id >= floor))
             .filter(|id| **id <= newest && self.writes[**id as usize].zero)
