@@ -260,6 +260,8 @@ names! {
         Detach = "detach",
         /// The same, and `local-io-error` is called.
         CallLocalIoError = "call-local-io-error",
+        /// It stays where a peer can read in its place, or where it is the only good copy.
+        PassOn = "pass_on",
     }
 }
 

@@ -85,6 +85,9 @@ pub enum OnIoError {
     Detach,
     /// The same, and `local-io-error` is called.
     CallLocalIoError,
+    /// It stays where a peer can read in its place, or where it is the only good copy; who asked
+    /// gets the error.
+    PassOn,
 }
 
 /// One peer and the connection to it.

@@ -103,5 +103,9 @@ pub const FORCED_DETACH_PATIENCE: Duration = Duration::from_secs(1);
 /// a minute at 2 GB/s, and more than most disks are enlarged by at once.
 pub const SEARCH_BYTES_MAX: u64 = 64 << 30;
 
+/// Ranges written again at once because the disk could not read them: each holds what was read in
+/// memory, and a disk with more bad blocks is better replaced.
+pub const REPAIRS_MAX: usize = 8;
+
 /// Commands under way at once.
 pub const COMMANDS_MAX: usize = 64;

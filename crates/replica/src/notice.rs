@@ -29,7 +29,7 @@ impl Resource {
     /// A disk has failed: tells operators, and their program where they want that.
     pub(crate) fn note_failure(&mut self, volume: VolumeIndex, text: String) {
         let handler = match self.volumes[volume].config.on_io_error {
-            OnIoError::Detach => None,
+            OnIoError::Detach | OnIoError::PassOn => None,
             OnIoError::CallLocalIoError => Some(Handler::LocalIoError),
         };
         let (severity, volume) = (Severity::Error, Some(self.volumes[volume].number));

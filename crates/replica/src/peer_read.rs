@@ -101,9 +101,17 @@ impl Resource {
             (Err(error), wanted_for) => {
                 // Who wants data hears of the failed disk by the end of the session: an answer
                 // before that would look as if nobody had them though the disk is good.
-                let is_told = *wanted_for == PeerReadFor::Verify;
-                self.disk_failed(volume, "reading for the peer", error);
-                if is_told {
+                // So does one whose resync needs them: no resync ends without.
+                let verifies = *wanted_for == PeerReadFor::Verify;
+                let may_stay = verifies || *wanted_for == PeerReadFor::Application;
+                let range = read.range;
+                let stays = may_stay && self.passes_on(volume, error);
+                if stays {
+                    self.note_passed_on(volume, range, "reading for the peer", error);
+                } else {
+                    self.disk_failed(volume, "reading for the peer", error);
+                }
+                if verifies || stays {
                     return self.peer_read_done(peer, key, Err(error));
                 }
                 self.drop_peer_read(peer, key);

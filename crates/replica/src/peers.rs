@@ -2,7 +2,9 @@
 
 use std::ops::{Index, IndexMut};
 
-use tandem_wire::NodeId;
+use tandem_wire::{NodeId, VolumeNumber};
+
+use crate::resource::Resource;
 
 /// A connection's place among the resource's connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -92,5 +94,23 @@ impl PeerSet {
 
     pub(crate) fn iter(self) -> impl Iterator<Item = PeerIndex> {
         (0..NodeId::COUNT_MAX).map(PeerIndex).filter(move |peer| self.contains(*peer))
+    }
+}
+
+impl Resource {
+    pub(crate) fn peer_indexes(&self) -> impl Iterator<Item = PeerIndex> + use<> {
+        (0..u8::try_from(self.connections.len()).expect("at most 31 peers")).map(PeerIndex)
+    }
+
+    pub(crate) fn volume_indexes(&self) -> impl Iterator<Item = VolumeIndex> + use<> {
+        (0..u16::try_from(self.volumes.len()).expect("volume numbers are u16")).map(VolumeIndex)
+    }
+
+    pub(crate) fn peer_by_node(&self, node: NodeId) -> Option<PeerIndex> {
+        self.peer_indexes().find(|peer| self.connections[*peer].config.node_id == node)
+    }
+
+    pub(crate) fn volume_by_number(&self, number: VolumeNumber) -> Option<VolumeIndex> {
+        self.volume_indexes().find(|volume| self.volumes[*volume].number == number)
     }
 }

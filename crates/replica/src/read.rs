@@ -22,6 +22,8 @@ pub(crate) enum ReadFor {
     Client { client: ClientId, cookie: Cookie, asked: ByteRange },
     /// A write that covers only part of its blocks.
     Base(Key),
+    /// The local disk, which could not read them.
+    Repair(Key),
 }
 
 /// Where a read is being served.
@@ -45,25 +47,55 @@ pub(crate) struct Read {
     peers_failed: PeerSet,
 }
 
-impl Resource {
-    /// Reads whole blocks for `wanted_by`.
-    pub(crate) fn begin_read(&mut self, volume: VolumeIndex, range: ByteRange, wanted_by: ReadFor) {
-        let key = self.reads.insert(Read {
+impl Read {
+    fn new(volume: VolumeIndex, range: ByteRange, wanted_by: ReadFor) -> Self {
+        Self {
             volume,
             range,
             wanted_by,
             source: Source::Waiting,
             local_failed: None,
             peers_failed: PeerSet::default(),
-        });
+        }
+    }
+}
+
+impl Resource {
+    /// Reads whole blocks for `wanted_by`.
+    pub(crate) fn begin_read(&mut self, volume: VolumeIndex, range: ByteRange, wanted_by: ReadFor) {
+        let key = self.reads.insert(Read::new(volume, range, wanted_by));
         self.volumes[volume].counters.upper_pending += 1;
         self.serve_read(key);
+    }
+
+    /// Reads whole blocks from this peer, or not at all.
+    pub(crate) fn read_from_peer(
+        &mut self,
+        peer: PeerIndex,
+        volume: VolumeIndex,
+        range: ByteRange,
+        wanted_by: ReadFor,
+    ) {
+        let key = self.reads.insert(Read::new(volume, range, wanted_by));
+        self.ask_peer(peer, key);
+    }
+
+    fn ask_peer(&mut self, peer: PeerIndex, key: Key) {
+        let read = self.read_mut(key);
+        read.source = Source::Peer(peer);
+        let (volume, range) = (read.volume, read.range);
+        let volume = self.volumes[volume].number;
+        self.connections[peer].expect_answer(self.now);
+        self.send(peer, Packet::DataRequest { volume, range, id: RequestId(key.to_bits()) });
     }
 
     /// Finds a source for a read; fails it where there is none and none is to come.
     fn serve_read(&mut self, key: Key) {
         let read = self.reads.get(key).expect("served before its end");
         let (volume, range) = (read.volume, read.range);
+        if let ReadFor::Repair(_) = read.wanted_by {
+            return self.end_read(key, Err(RequestError::Io)); // the peer it was to come from failed
+        }
         let opening = Some(self.volumes[volume].generation);
         if read.local_failed != opening && self.local_is_good(volume, range) {
             if self.would_go_back(volume, range) {
@@ -73,18 +105,13 @@ impl Resource {
             self.volumes[volume].counters.read_bytes += u64::from(range.len);
             return self.disk_op(volume, Purpose::Read(key), DiskOpKind::Read(range));
         }
-        let peer = self
-            .peer_indexes()
-            .find(|peer| !read.peers_failed.contains(*peer) && self.serves(*peer, volume));
+        let peer = self.peer_indexes().find(|peer| {
+            !read.peers_failed.contains(*peer)
+                && self.serves(*peer, volume)
+                && !self.is_ahead_of(*peer, volume, range)
+        });
         if let Some(peer) = peer {
-            self.read_mut(key).source = Source::Peer(peer);
-            let packet = Packet::DataRequest {
-                volume: self.volumes[volume].number,
-                range,
-                id: RequestId(key.to_bits()),
-            };
-            self.connections[peer].expect_answer(self.now);
-            return self.send(peer, packet);
+            return self.ask_peer(peer, key);
         }
         let client = self.client_of(read.wanted_by);
         if self.tries_again(client, volume) {
@@ -106,6 +133,7 @@ impl Resource {
         match wanted_by {
             ReadFor::Client { client, .. } => client,
             ReadFor::Base(write) => self.writes.get(write).expect("its base is being read").client,
+            ReadFor::Repair(_) => unreachable!("a repair waits for nothing"),
         }
     }
 
@@ -161,14 +189,15 @@ impl Resource {
 
     /// The local disk has answered.
     pub(crate) fn local_read_done(&mut self, key: Key, result: Result<Bytes, DiskError>) {
-        let volume = self.read_mut(key).volume;
+        let read = self.read_mut(key);
+        let (volume, range) = (read.volume, read.range);
         match result {
             Ok(data) if self.volumes[volume].is_attached() => self.end_read(key, Ok(data)),
             // A disk that was given up meanwhile does not count, whatever it says.
             Ok(_) => self.serve_read(key),
             Err(error) => {
                 self.read_mut(key).local_failed = Some(self.volumes[volume].generation);
-                self.disk_failed(volume, "reading data", error);
+                self.read_failed(volume, range, "reading data", error);
                 self.serve_read(key);
             }
         }
@@ -189,8 +218,9 @@ impl Resource {
         if read.source != Source::Peer(peer) || !fits {
             return false;
         }
+        let (volume, range) = (read.volume, read.range);
         self.connections[peer].answered(self.now);
-        match data {
+        match data.filter(|_| !self.is_ahead_of(peer, volume, range)) {
             Some(data) => self.end_read(key, Ok(data)),
             None => {
                 self.read_mut(key).peers_failed.insert(peer);
@@ -222,10 +252,15 @@ impl Resource {
     fn end_read(&mut self, key: Key, result: Result<Bytes, RequestError>) {
         let read = self.reads.remove(key).expect("a read ends once");
         self.unsettled |= self.role_change.is_some(); // a demotion may wait for it
-        self.volumes[read.volume].counters.upper_pending -= 1;
+        let upper_pending = &mut self.volumes[read.volume].counters.upper_pending;
         match read.wanted_by {
-            ReadFor::Base(write) => self.base_read(write, result),
+            ReadFor::Repair(repair) => self.repair_fetched(repair, result),
+            ReadFor::Base(write) => {
+                *upper_pending -= 1;
+                self.base_read(write, result);
+            }
             ReadFor::Client { client, cookie, asked } => {
+                *upper_pending -= 1;
                 let result = result.map(|data| {
                     let start = usize::try_from(asked.offset - read.range.offset)
                         .expect("less than a block");

@@ -18,9 +18,10 @@ use crate::flush::ClientFlush;
 use crate::invalidate::Invalidation;
 use crate::limits::BLOCK_BYTES;
 use crate::outdate::Outdating;
-use crate::peers::{List, PeerIndex, VolumeIndex};
+use crate::peers::{List, VolumeIndex};
 use crate::range_lock::LockId;
 use crate::read::Read;
+use crate::repair::Repair;
 use crate::resize::Resize;
 use crate::role::RoleChange;
 use crate::slab::{Key, Slab};
@@ -53,6 +54,7 @@ pub struct Resource {
     pub(crate) clients: BTreeMap<ClientId, VolumeIndex>,
     pub(crate) writes: Slab<Write>,
     pub(crate) reads: Slab<Read>,
+    pub(crate) repairs: Slab<Repair>,
     pub(crate) flushes: Slab<ClientFlush>,
     /// Issued writes in order, until every peer has them durably: the transfer log.
     pub(crate) log: VecDeque<Key>,
@@ -99,6 +101,7 @@ impl Resource {
             clients: BTreeMap::new(),
             writes: Slab::default(),
             reads: Slab::default(),
+            repairs: Slab::default(),
             flushes: Slab::default(),
             log: VecDeque::new(),
             log_seq: 0,
@@ -219,6 +222,7 @@ impl Resource {
             Purpose::PeerRead(peer, key) => self.peer_read_ended(peer, key, result),
             Purpose::PeerWrite(peer, key) => self.peer_write_ended(peer, key, result.err()),
             Purpose::ResyncWrite(peer, key) => self.piece_written(peer, key, result.err()),
+            Purpose::Repair(key) => self.repair_written(key, result.err()),
             Purpose::PeerReadLook(peer, key) => self.peer_read_looked_at(peer, key, result),
             Purpose::ChecksumRead(peer, key) => self.own_piece_read(peer, key, result),
             Purpose::ChecksumDigest(peer, key) => self.own_piece_digested(peer, key, result),
@@ -451,26 +455,12 @@ impl Resource {
                 LockOwner::ResyncWrite(peer, key) => self.piece_locked(peer, key),
                 LockOwner::VerifyClaim(peer, key) => self.verify_claimed(peer, key),
                 LockOwner::VerifyRead(peer, key) => self.verify_locked(peer, key),
+                LockOwner::RepairClaim(key) => self.repair_claimed(key),
+                LockOwner::RepairWrite(key) => self.repair_locked(key),
             }
         }
         self.granted.clear();
         self.granting = false;
-    }
-
-    pub(crate) fn peer_indexes(&self) -> impl Iterator<Item = PeerIndex> + use<> {
-        (0..u8::try_from(self.connections.len()).expect("at most 31 peers")).map(PeerIndex)
-    }
-
-    pub(crate) fn volume_indexes(&self) -> impl Iterator<Item = VolumeIndex> + use<> {
-        (0..u16::try_from(self.volumes.len()).expect("volume numbers are u16")).map(VolumeIndex)
-    }
-
-    pub(crate) fn peer_by_node(&self, node: NodeId) -> Option<PeerIndex> {
-        self.peer_indexes().find(|peer| self.connections[*peer].config.node_id == node)
-    }
-
-    pub(crate) fn volume_by_number(&self, number: VolumeNumber) -> Option<VolumeIndex> {
-        self.volume_indexes().find(|volume| self.volumes[*volume].number == number)
     }
 
     /// The volume that a peer means.

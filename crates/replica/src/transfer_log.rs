@@ -2,7 +2,7 @@
 
 use tandem_wire::Protocol;
 
-use crate::peers::{PeerIndex, VolumeIndex};
+use crate::peers::{PeerIndex, PeerSet, VolumeIndex};
 use crate::resource::Resource;
 use crate::slab::Key;
 use crate::time::Instant;
@@ -43,6 +43,16 @@ impl Resource {
             }
         }
         self.settle_all(&mut settled);
+    }
+
+    /// No good disk is known to have a write yet, and only a peer's can: in every protocol the
+    /// reply waits for that. What A and B ask of a peer is too little where it has the only copy.
+    pub(crate) fn hurry_barriers(&mut self, peers: PeerSet) {
+        for peer in peers.iter() {
+            if self.connections[peer].outbound.wants_barrier() {
+                self.send_barrier(peer);
+            }
+        }
     }
 
     /// The link to `peer`, or its disk of one volume, is lost: what it may not have durably is out

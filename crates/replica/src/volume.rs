@@ -38,6 +38,8 @@ pub(crate) enum Purpose {
     PeerRead(PeerIndex, Key),
     PeerWrite(PeerIndex, Key),
     ResyncWrite(PeerIndex, Key),
+    /// Blocks that could not be read are written again.
+    Repair(Key),
     /// Looks at what was read for a peer: whether it is zero, or its digests.
     PeerReadLook(PeerIndex, Key),
     /// A resync target's look at what it has.
@@ -67,6 +69,7 @@ impl Purpose {
             | Self::PeerRead(..)
             | Self::PeerWrite(..)
             | Self::ResyncWrite(..)
+            | Self::Repair(_)
             | Self::ChecksumRead(..)
             | Self::VerifyRead(..)
             | Self::GivenUp { .. } => true,
@@ -88,6 +91,8 @@ pub(crate) enum LockOwner {
     ResyncWrite(PeerIndex, Key),
     VerifyClaim(PeerIndex, Key),
     VerifyRead(PeerIndex, Key),
+    RepairClaim(Key),
+    RepairWrite(Key),
 }
 
 impl LockOwner {
@@ -103,6 +108,9 @@ impl LockOwner {
             Self::ResyncWrite(peer, key) => (4, peer.0, key),
             Self::VerifyClaim(peer, key) => (5, peer.0, key),
             Self::VerifyRead(peer, key) => (6, peer.0, key),
+            // Of no peer, so that one kind does for both: three bits are left for kinds.
+            Self::RepairClaim(key) => (7, 0, key),
+            Self::RepairWrite(key) => (7, 1, key),
         };
         kind << Self::KIND_SHIFT | u64::from(peer) << Self::PEER_SHIFT | key.to_bits()
     }
@@ -118,6 +126,8 @@ impl LockOwner {
             4 => Self::ResyncWrite(peer, key),
             5 => Self::VerifyClaim(peer, key),
             6 => Self::VerifyRead(peer, key),
+            7 if peer.0 == 0 => Self::RepairClaim(key),
+            7 => Self::RepairWrite(key),
             kind => unreachable!("{kind} is no kind of owner"),
         }
     }
@@ -328,9 +338,10 @@ impl Volume {
             | Purpose::PeerRead(..)
             | Purpose::ChecksumRead(..)
             | Purpose::VerifyRead(..) => &mut errors.reads,
-            Purpose::Write(_) | Purpose::PeerWrite(..) | Purpose::ResyncWrite(..) => {
-                &mut errors.writes
-            }
+            Purpose::Write(_)
+            | Purpose::PeerWrite(..)
+            | Purpose::ResyncWrite(..)
+            | Purpose::Repair(_) => &mut errors.writes,
             Purpose::Flush | Purpose::GivenUp { flush: true } => &mut errors.flushes,
             Purpose::ReadSuperblock(_)
             | Purpose::Search

@@ -90,6 +90,8 @@ pub(crate) struct Write {
     pub(crate) on_peer: bool,
     /// A peer that was lost may not have it: the reply waits for a new generation.
     pub(crate) apart: bool,
+    /// The only good disk could not write it and stays: the answer is an error.
+    pub(crate) refused: bool,
     /// Place in the transfer log.
     pub(crate) seq: u64,
     pub(crate) issued_at: Instant,
@@ -130,6 +132,7 @@ impl Write {
             only_told: PeerSet::default(),
             on_peer: false,
             apart: false,
+            refused: false,
             seq: 0,
             issued_at: now,
         }
@@ -320,10 +323,12 @@ impl Resource {
         // A disk that was given up meanwhile does not count, whatever it says.
         write.local = if error.is_none() && attached { Leg::Done } else { Leg::Failed };
         match error {
-            Some(error) => self.disk_failed(volume, "writing data", error),
+            Some(error) => self.local_write_failed(key, error),
             None => self.written_under_cover(key),
         }
-        self.settle_write(key);
+        if self.writes.get(key).is_some() {
+            self.settle_write(key);
+        }
     }
 
     /// A peer has the write: in memory, or on its disk.
@@ -367,7 +372,7 @@ impl Resource {
             && write.local != Leg::Pending
             && write.awaiting.is_empty()
         {
-            let Write { client, volume, apart, unbarriered, .. } = *write;
+            let Write { client, volume, apart, unbarriered, refused, .. } = *write;
             let good_disk = self.volumes[volume].disk_state() == DiskState::UpToDate;
             // A peer that has it durably, and had it before it knew that the disk here is gone, may
             // not have told its copy apart: it gets the write again (INV-2).
@@ -376,7 +381,7 @@ impl Resource {
             if !stored && !unbarriered.is_empty() {
                 return self.hurry_barriers(unbarriered);
             }
-            if !stored && (self.tries_again(client, volume) || self.may_retry(key)) {
+            if !stored && !refused && (self.tries_again(client, volume) || self.may_retry(key)) {
                 return self.retry_write(key);
             }
             if !self.may_answer(client, volume, apart) {
@@ -385,16 +390,6 @@ impl Resource {
             self.reply_write(key, stored);
         }
         self.retire_log();
-    }
-
-    /// No good disk is known to have a write yet, and only a peer's can: in every protocol the
-    /// reply waits for that. What A and B ask of a peer is too little where it has the only copy.
-    fn hurry_barriers(&mut self, peers: PeerSet) {
-        for peer in peers.iter() {
-            if self.connections[peer].outbound.wants_barrier() {
-                self.send_barrier(peer);
-            }
-        }
     }
 
     /// Whether a write that nothing good has is worth another try: whoever it was sent to is lost,

@@ -52,6 +52,7 @@ pub(crate) fn volume(resource: &ResourceConfig, volume: &VolumeConfig) -> replic
         on_io_error: match volume.options.on_io_error {
             names::OnIoError::Detach => replica::OnIoError::Detach,
             names::OnIoError::CallLocalIoError => replica::OnIoError::CallLocalIoError,
+            names::OnIoError::PassOn => replica::OnIoError::PassOn,
         },
         disk_timeout: volume.options.disk_timeout,
         resync_after: first.map(|first| VolumeNumber(first.number.0)),

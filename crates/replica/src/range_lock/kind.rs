@@ -5,7 +5,7 @@
 //! meanwhile passes: the source reads for the reply after it sent that write, so the reply carries
 //! it. The reply's own write to disk is a [`LockKind::ResyncWrite`], taken under the claim; it
 //! keeps peer writes out, else the two could land in either order. Two claims exclude each other: a
-//! block is asked for once.
+//! block is asked for once. A Primary that writes again what its disk could not read does the same.
 //!
 //! An online verify compares what both nodes have under one and the same set of writes. The node
 //! that was told to verify claims the range ([`LockKind::VerifyClaim`]): none of its own writes is

@@ -183,14 +183,19 @@ impl Resource {
         let Some(comparison) = self.connections[peer].comparisons.get_mut(key) else {
             return;
         };
-        let volume = comparison.volume;
+        let (volume, range) = (comparison.volume, comparison.range);
         let locks = [comparison.lock.take(), comparison.claim.take()];
         match result {
             Ok(data) => {
                 let kind = DiskOpKind::Digest { data };
                 self.disk_op(volume, Purpose::VerifyDigest(peer, key), kind);
             }
-            Err(error) => self.disk_failed(volume, "reading for an online verify", error),
+            Err(error) => {
+                if self.passes_on(volume, error) {
+                    self.interrupt_verify(peer, volume, "this node cannot read its disk");
+                }
+                self.read_failed(volume, range, "reading for an online verify", error);
+            }
         }
         for lock in locks.into_iter().flatten() {
             self.unlock(volume, lock);

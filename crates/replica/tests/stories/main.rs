@@ -19,6 +19,7 @@ mod nack;
 mod one_copy;
 mod order;
 mod pair;
+mod pass_on;
 mod reach;
 mod resize;
 mod resync_end;

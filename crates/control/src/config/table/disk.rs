@@ -27,11 +27,7 @@ pub(super) const DISK: &[Spec] = &[
         Sectors,
         only(&["0"], "volumes have the size of their disk, yet"),
     ),
-    choice(
-        "on-io-error",
-        &["pass_on", "call-local-io-error", "detach"],
-        only(&["detach", "call-local-io-error"], "a disk with I/O errors can only be detached yet"),
-    ),
+    choice("on-io-error", &["pass_on", "call-local-io-error", "detach"], Active),
     flag("disk-barrier", ignored(&["no"], "epochs are kept apart by waiting and flushing")),
     flag("disk-flushes", ignored(&["yes"], "disks are always flushed where order needs it")),
     flag("disk-drain", ignored(&["yes"], "epochs are always waited for")),
