@@ -147,11 +147,20 @@ impl World {
         }
     }
 
+    /// Disks that fail to read now and then do from here on.
+    pub(crate) fn wear_out(&mut self) {
+        for (node, unreadable) in self.nodes.iter_mut().zip(self.profile.unreadable) {
+            for disk in &mut node.disks {
+                disk.unreadable = unreadable;
+            }
+        }
+    }
+
     /// Every disk is well again.
     pub(crate) fn cure(&mut self) {
         for node in &mut self.nodes {
             for disk in &mut node.disks {
-                (disk.ailment, disk.stall) = (None, None);
+                (disk.ailment, disk.stall, disk.unreadable) = (None, None, 0);
             }
             for event in std::mem::take(&mut node.stalled) {
                 self.clock.after(self.prng.below(100 * MILLIS), event);
@@ -185,6 +194,9 @@ impl World {
             let owes = &mut self.model.volumes[volume].nodes[node];
             owes.failed = true;
             owes.crashed |= self.model.protocol == Protocol::B && view.role != Role::Primary;
+        }
+        if matches!(mark, Mark::ReadFailed | Mark::WriteFailed) {
+            self.nodes[node].disks[volume].failed_at = Some(self.clock.now());
         }
         if matches!(kind, DiskOpKind::Flush) {
             // Its cache is gone, as in a power loss of this one disk.

@@ -37,10 +37,14 @@ pub struct SimDisk {
     pace: Pace,
     /// What it suffers from, if anything.
     pub ailment: Option<Ailment>,
+    /// How many of a thousand reads of data fail besides.
+    pub unreadable: u64,
     /// How it hangs, if it does.
     pub stall: Option<Stall>,
     /// How often it has lost its cache without its node's power.
     pub caches_lost: u32,
+    /// When it last failed to read or write data.
+    pub failed_at: Option<u64>,
 }
 
 /// An operation that has ended, if it failed with what it was.
@@ -87,8 +91,10 @@ impl SimDisk {
             next_key: 0,
             pace,
             ailment: None,
+            unreadable: 0,
             stall: None,
             caches_lost: 0,
+            failed_at: None,
         }
     }
 
@@ -262,10 +268,18 @@ impl SimDisk {
         (self.next_key, stall.map_or(Due::After(delay), Due::Stalled))
     }
 
+    fn is_unreadable(&self, kind: &DiskOpKind, prng: &mut Prng) -> bool {
+        self.unreadable > 0
+            && matches!(kind, DiskOpKind::Read(_))
+            && prng.per_mille(self.unreadable)
+    }
+
     /// Ends an operation; `None` where a crash has ended it before.
     pub fn complete(&mut self, key: OpKey, prng: &mut Prng) -> Option<Ended> {
         let op = self.in_flight.remove(&key)?;
-        let struck = self.ailment.as_mut().and_then(|ailment| ailment.strikes(&op.kind));
+        let struck = (self.ailment.as_mut())
+            .and_then(|ailment| ailment.strikes(&op.kind))
+            .or_else(|| self.is_unreadable(&op.kind, prng).then_some(DiskError::Io));
         if let Some(error) = struck {
             let kind = op.kind.clone();
             self.land(op, prng);

@@ -125,6 +125,8 @@ impl World {
             }
             Action::Notify(Notice { text, severity, volume, news, handler, .. }) => {
                 self.marks.hit_if(handler == Some(Handler::LocalIoError), Mark::LocalIoError);
+                self.marks
+                    .hit_if(text.ends_with("written again from the peer"), Mark::ReadRepaired);
                 self.faults.settled += u64::from(text.contains("settled by after-sb-"));
                 self.tell(Some(node), format_args!("{severity:?}: {text}"));
                 match (volume, news) {

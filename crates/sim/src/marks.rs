@@ -61,6 +61,8 @@ marks! {
     DiskHangs = "disk_hangs": "An operation of a disk hangs.",
     LocalIoError = "local_io_error": "A node asks for the program for its failed disk.",
     LateCompletion = "late_completion": "It ends on a disk that was given up.",
+    ErrorPassedOn = "error_passed_on": "A client gets an error of a disk that stays.",
+    ReadRepaired = "read_repaired": "What could not be read is written again.",
     MetaReadFailed = "meta_read_failed": "It fails to read them.",
     ReadWhileWritten = "read_overlaps_write": "A read meets a write in flight.",
     WriteWhileWritten = "write_overlaps_write": "A write meets one in flight.",

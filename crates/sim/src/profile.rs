@@ -69,6 +69,9 @@ pub struct Profile {
     pub fencing: FencingProfile,
     /// What is done about disks that fail, by node.
     pub on_io_error: [OnIoError; 2],
+    passes_on: [bool; 2],
+    /// How many of a thousand reads fail all the time, by node.
+    pub unreadable: [u64; 2],
     /// When a disk that does not answer is given up, by node; zero: never.
     pub disk_timeout: [Duration; 2],
 }
@@ -262,6 +265,8 @@ impl Profile {
             damages_more: false,
             fencing: program,
             on_io_error: [OnIoError::Detach; 2],
+            passes_on: [false; 2],
+            unreadable: [0; 2],
             disk_timeout: [Duration::ZERO; 2],
             on_no_data: OnNoData::IoError,
             both_invalidate: 0,
@@ -288,12 +293,30 @@ impl Profile {
         self.faults.grow = weight(300, 3, 20);
         self.log.changes = prng.per_mille(150);
         self.damages_more = prng.per_mille(300);
+        self.draw_passing_on(&mut prng.fork(12));
+    }
+
+    /// Nodes whose disks stay, and pass their errors on. Disks do fail where one does.
+    fn draw_passing_on(&mut self, prng: &mut Prng) {
+        for node in 0..2 {
+            self.passes_on[node] = prng.per_mille(200);
+            let unreadable = prng.pick(&[0, 0, 5, 40]);
+            self.unreadable[node] = if self.passes_on[node] { unreadable } else { 0 };
+        }
+        if self.faults.sicken == 0 && self.passes_on.contains(&true) {
+            self.faults.sicken = prng.between(1, 10);
+        }
     }
 
     /// Disks that hang, in some of the runs, and what is done about it.
     fn draw_hangs(&mut self, prng: &mut Prng) {
         for choice in &mut self.on_io_error {
             *choice = prng.pick(&[OnIoError::Detach, OnIoError::CallLocalIoError]);
+        }
+        for (choice, passes) in self.on_io_error.iter_mut().zip(self.passes_on) {
+            if passes {
+                *choice = OnIoError::PassOn;
+            }
         }
         if prng.per_mille(600) {
             return;

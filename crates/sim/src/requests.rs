@@ -1,7 +1,7 @@
 //! Clients in the world: opening, asking, and what every reply must be (INV-19, rule 7).
 
 use bytes::Bytes;
-use tandem_replica::{ClientId, Cookie, Request, RequestError, RequestOp};
+use tandem_replica::{ClientId, Cookie, OnIoError, Request, RequestError, RequestOp};
 use tandem_wire::{DiskState, Protocol, ReplicationState, Role};
 
 use crate::checks::{Violation, floors};
@@ -167,7 +167,7 @@ impl World {
         }
         match result {
             Ok(data) => self.succeeded(node, volume, cookie, pending, &data.unwrap_or_default()),
-            Err(error) => self.answered_error(node, volume, error),
+            Err(error) => self.answered_error(node, volume, &pending, error),
         }
     }
 
@@ -265,6 +265,7 @@ impl World {
         &mut self,
         node: usize,
         volume: usize,
+        pending: &Pending,
         error: RequestError,
     ) -> Result<(), Violation> {
         let view = self.fresh_view(node);
@@ -274,8 +275,30 @@ impl World {
         if without_data && error == RequestError::Io && !waits {
             return Ok(());
         }
+        if error == RequestError::Io && self.is_passed_on(node, volume, pending) {
+            self.marks.hit(Mark::ErrorPassedOn);
+            return Ok(());
+        }
         let text = format!("node {node} answers \"{error}\" while {}", view.text());
         Err(Violation::new("no error replies", text))
+    }
+
+    /// INV-15: whether every good copy within reach is on a disk that passes its errors on and has
+    /// had one since the request came. A peer that lacks blocks has no good copy of those. What
+    /// cannot be flushed is never passed on: such a disk is given up.
+    fn is_passed_on(&self, node: usize, volume: usize, pending: &Pending) -> bool {
+        let view = &self.fresh_view(node);
+        let state = view.volumes[volume];
+        let fails = |node: usize| {
+            self.profile.on_io_error[node] == OnIoError::PassOn
+                && self.nodes[node].disks[volume].failed_at.is_some_and(|at| at >= pending.since)
+        };
+        let own = state.disk < DiskState::UpToDate || fails(node);
+        let at_peer = view.is_connected()
+            && state.peer_disk == DiskState::UpToDate
+            && !(state.disk == DiskState::UpToDate && state.dirty_blocks > 0);
+        let is_flush = matches!(pending.kind, Kind::Flush { .. });
+        own && (!at_peer || fails(1 - node)) && !is_flush
     }
 
     /// Whether the node has ended its session this very moment to have another one, which requests

@@ -259,6 +259,7 @@ impl World {
             Phase::Setup | Phase::Done => {}
             Phase::Load => {
                 self.trust_fences();
+                self.wear_out();
                 self.phase_end = self.clock.now() + self.options.seconds * SECONDS;
                 let pause = self.prng.between(1, self.profile.fault_pause * 2);
                 self.clock.after(pause, Event::Fault);
