@@ -99,8 +99,10 @@ impl Resource {
     pub(crate) fn flush_done(&mut self, volume: VolumeIndex, result: &Result<Bytes, DiskError>) {
         let mut outcome = result.as_ref().map(|_| ()).map_err(|error| *error);
         if let Err(error) = outcome {
-            // One without an answer has not failed yet, and its disk is given up (`ended_late`).
-            self.volumes[volume].unflushable |= error != DiskError::NoAnswer;
+            // One without an answer has not failed yet, and its disk is given up (`hung`).
+            if error != DiskError::NoAnswer {
+                self.flush_failed(volume);
+            }
             self.disk_failed(volume, "flushing", error);
         }
         let attached = self.volumes[volume].is_attached();

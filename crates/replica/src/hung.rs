@@ -52,13 +52,10 @@ impl Resource {
         self.give_up_operations(volume);
     }
 
-    /// An operation that nobody waits for has ended. A flush that has failed after all is final
-    /// (INV-14): what it was to make durable the disk may have lost, and if no peer has that,
-    /// nobody has what clients have seen.
-    pub(crate) fn ended_late(&mut self, volume: VolumeIndex, flush_failed: bool) {
-        if !flush_failed {
-            return;
-        }
+    /// A flush has failed, perhaps of a disk that was given up before. That is final (INV-14): what
+    /// it was to make durable the disk may have lost, and if no peer has that, nobody has what
+    /// clients have seen.
+    pub(crate) fn flush_failed(&mut self, volume: VolumeIndex) {
         let state = &mut self.volumes[volume];
         state.unflushable = true;
         if state.in_flush.is_real() && state.in_flush == state.exposed {

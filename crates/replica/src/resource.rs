@@ -228,7 +228,8 @@ impl Resource {
             Purpose::ChecksumDigest(peer, key) => self.own_piece_digested(peer, key, result),
             Purpose::VerifyRead(peer, key) => self.verify_read_done(peer, key, result),
             Purpose::VerifyDigest(peer, key) => self.verify_digested(peer, key, result),
-            Purpose::GivenUp { flush } => self.ended_late(volume, flush && result.is_err()),
+            Purpose::GivenUp { flush: true } if result.is_err() => self.flush_failed(volume),
+            Purpose::GivenUp { .. } => {}
         }
     }
 

@@ -66,7 +66,7 @@ pub fn loses_as_primary(mine: &Side, peer: &Side) -> bool {
 fn forgets(primary: &Side, other: &Side) -> bool {
     is_primary(primary)
         && primary.disk != DiskState::UpToDate
-        && other.disk >= DiskState::Consistent
+        && is_whole(other)
         && other.uuids.flags.lost_power
 }
 

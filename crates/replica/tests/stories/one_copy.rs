@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tandem_replica::wire::{ByteRange, DiskState, Protocol};
 use tandem_replica::{Command, ConnectionState, DiskOpKind, RequestOp};
 
-use crate::pair::{CLIENT, Pair, data_writes, flushes, reads};
+use crate::pair::{CLIENT, Pair, data_writes, flushes, none, reads};
 use crate::stage::{
     VOLUME, assert_in_sync, connection, disks, short, start_write, swap_roles_diskless,
 };
@@ -225,4 +225,24 @@ fn a_peer_that_lacks_answered_writes_does_not_serve() {
     pair.run(Duration::from_secs(30));
     assert_in_sync(&pair);
     assert_eq!(pair.read(0, 8192, 4096)[..], [7; 4096]);
+}
+
+/// A Primary that is alone loses its disk by a read, and a flush that was under way fails after
+/// that: what was answered may be gone from the disk's cache, and the disk must not be served from.
+#[test]
+fn a_disk_whose_last_flush_failed_late_is_not_taken_for_the_newest() {
+    let mut pair = Pair::in_sync(1, Protocol::C);
+    pair.cut();
+    pair.write(0, 8192, &[7; 4096]);
+    pair.hold[0] = |kind| reads(kind) || flushes(kind);
+    pair.request(0, 0, RequestOp::Read(ByteRange::new(0, 4096)));
+    pair.request(0, 0, RequestOp::Flush);
+    short(&mut pair);
+    pair.fail[0] = |kind| reads(kind) || flushes(kind);
+    pair.release_first(0);
+    pair.release(0);
+    pair.fail[0] = none;
+    short(&mut pair);
+    pair.nodes[0].devices[0][8192..12288].fill(0);
+    pair.command(0, Command::Attach { volume: VOLUME }).expect_err("its clients have seen more");
 }
