@@ -10,6 +10,8 @@ use crate::{Context, Result};
 pub enum Fault {
     /// `EIO` for everything.
     Eio,
+    /// `EIO` for reads.
+    Unreadable,
     /// `ENOSPC` for writes, trims and zeroes.
     Enospc,
     /// Everything takes 10 ms longer, whether it fails or not.
@@ -37,6 +39,14 @@ impl FaultyDisk {
         let served = match fault {
             Fault::Eio => {
                 let parameters = ["error=EIO".to_owned(), rate, file];
+                Served::start(base, &front, &["error"], &parameters)?
+            }
+            Fault::Unreadable => {
+                let parameters = [
+                    "error-pread=EIO".to_owned(),
+                    "error-pread-rate=100%".to_owned(),
+                    format!("error-pread-file={}", switch.display()),
+                ];
                 Served::start(base, &front, &["error"], &parameters)?
             }
             Fault::Enospc => {

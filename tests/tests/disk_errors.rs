@@ -58,6 +58,46 @@ fn fails(test: &str, side: Side, fault: Fault) -> Result<()> {
     story.end()
 }
 
+/// With `on-io-error pass_on` the disk stays, and what it could not read is written to it again,
+/// beside writers whose writes are the later ones.
+#[test]
+fn a_disk_that_cannot_read_stays_with_pass_on() -> Result<()> {
+    let options = "on-io-error pass_on;";
+    let mut story = Story::begin_with("pass-on-reads", Side::A, Fault::Unreadable, options)?;
+    let load = story.load()?;
+    story.disk.fail()?;
+    let node = story.cluster.node(Side::A);
+    for _ in 0..5 {
+        node.client(0)?.read_all()?;
+    }
+    ensure(load.is_going(), || "a writer stopped over the failed disk".to_owned())?;
+    story.disk.mend()?;
+    load.stop()?;
+    ensure(node.status()?.disk(0) == "UpToDate", || "the disk has not stayed".to_owned())?;
+    let again = node.log()?.matches("written again from the peer").count();
+    ensure(again > 10, || format!("only {again} ranges were written again"))?;
+    story.end()
+}
+
+/// The same without a peer: who reads gets the error, and the disk serves again when it is well.
+#[test]
+fn a_lone_disk_stays_with_pass_on() -> Result<()> {
+    let options = "on-io-error pass_on;";
+    let mut story = Story::begin_with("pass-on-alone", Side::A, Fault::Unreadable, options)?;
+    story.load()?.stop()?;
+    story.cluster.node(Side::A).adm_ok(&["disconnect", "--force", "r0"])?;
+    story.disk.fail()?;
+    let node = story.cluster.node(Side::A);
+    let mut client = node.client(0)?;
+    ensure(client.read(0, 4096).is_err(), || "made-up data".to_owned())?;
+    ensure(node.status()?.disk(0) == "UpToDate", || "the disk has not stayed".to_owned())?;
+    story.disk.mend()?;
+    client.read(0, 4096)?;
+    drop(client);
+    node.adm_ok(&["connect", "r0"])?;
+    story.end()
+}
+
 /// It takes longer, and that is all.
 #[test]
 fn a_slow_disk_is_waited_for() -> Result<()> {
