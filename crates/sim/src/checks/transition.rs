@@ -3,7 +3,7 @@
 //! Called with the states before and after; keeps the model's knowledge of who is a target, who may
 //! have a generation of its own, and who follows the Primary.
 
-use tandem_replica::SyncState;
+use tandem_replica::{ConnectionState, SyncState};
 use tandem_wire::{DiskState, Protocol, ReplicationState, Role, RoleConflict};
 
 use super::policies::{Loss, may_lose};
@@ -66,7 +66,9 @@ pub fn check<'a>(
         let good = |view: &View| {
             view.is_established(volume) && view.volumes[volume].disk == DiskState::UpToDate
         };
-        if good(after) && !good(before) {
+        // A node that was refused to leave has been there all the time.
+        let left = before.connection != ConnectionState::Disconnecting;
+        if good(after) && !good(before) && left {
             equal(model, node, volume, after, linked, contents(node, volume))?;
         }
     }
