@@ -14,6 +14,7 @@ use crate::peers::{PeerIndex, PeerSet, VolumeIndex};
 use crate::resource::Resource;
 use crate::slab::Key;
 use crate::volume::Purpose;
+use crate::write::Leg;
 
 /// Who wants the data.
 #[derive(Clone, Copy, Debug)]
@@ -111,6 +112,7 @@ impl Resource {
                 && !self.is_ahead_of(*peer, volume, range)
         });
         if let Some(peer) = peer {
+            self.note_shown_by_peer(volume, range);
             return self.ask_peer(peer, key);
         }
         let client = self.client_of(read.wanted_by);
@@ -167,6 +169,23 @@ impl Resource {
         let volume = &mut self.volumes[volume];
         if volume.disk_state() != DiskState::UpToDate {
             volume.shown_early.push(write);
+        }
+    }
+
+    /// A peer is asked for blocks that the good disk here could not read: it shows writes that are
+    /// still on their way to that disk.
+    fn note_shown_by_peer(&mut self, volume: VolumeIndex, range: ByteRange) {
+        let state = &mut self.volumes[volume];
+        if state.disk_state() != DiskState::UpToDate {
+            return;
+        }
+        let shown = self.writes.iter().filter(|(_, write)| {
+            write.volume == volume && write.local == Leg::Pending && write.range.overlaps(range)
+        });
+        for (key, _) in shown {
+            if !state.shown_early.contains(&key) {
+                state.shown_early.push(key);
+            }
         }
     }
 

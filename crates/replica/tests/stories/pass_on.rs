@@ -365,3 +365,22 @@ fn the_peer_answers_behind_the_writes_that_were_sent() {
     assert_eq!(bytes(pair.reply(0, read)), [8; 1024]);
     assert_in_sync(&pair);
 }
+
+/// A write has come to the peer and not to the disk here, which cannot read: the peer shows it. A
+/// read that the disk can carry out again must not go back behind that.
+#[test]
+fn a_read_does_not_go_back_behind_what_the_peer_has_shown() {
+    let mut pair = with_bad_block(Protocol::C);
+    pair.nodes[0].devices[0][BLOCK].fill(7);
+    pair.hold[0] = data_writes;
+    start_write(&mut pair, 0, AT as u64, 8);
+    short(&mut pair);
+    assert_eq!(reread(&mut pair), [8; 1024]);
+    pair.fail[0] = none;
+    let read = start_read(&mut pair, 0);
+    short(&mut pair);
+    assert_ne!(pair.reply(0, read).map(|_| ()), Some(()), "only the old data are there");
+    pair.release(0);
+    short(&mut pair);
+    assert_eq!(bytes(pair.reply(0, read)), [8; 1024]);
+}
