@@ -66,6 +66,8 @@ pub struct Pending {
     /// The peer had ended that session by then, of which this node may not have heard.
     pub peer_left: bool,
     /// When it was handed in, nanoseconds.
+    pub asked_at: u64,
+    /// Since when it waits: the same, later by what its node was stopped for.
     pub since: u64,
     /// What was asked.
     pub kind: Kind,

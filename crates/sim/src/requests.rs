@@ -122,7 +122,9 @@ impl World {
                 format_args!("request {} {} {}", cookie.0, brief(&op), kind.text()),
             );
         }
-        let pending = Pending { slot, client, node, session, peer_life, peer_left, since, kind };
+        let asked_at = since;
+        let pending =
+            Pending { slot, client, node, session, peer_life, peer_left, asked_at, since, kind };
         self.clients.pending.insert(cookie, pending);
         let request = Request { client, cookie, volume: volume_number(volume), op };
         self.input(node, |resource, now| resource.handle_request(request, now))?;
@@ -291,7 +293,7 @@ impl World {
         let state = view.volumes[volume];
         let fails = |node: usize| {
             self.profile.on_io_error[node] == OnIoError::PassOn
-                && self.nodes[node].disks[volume].failed_at.is_some_and(|at| at >= pending.since)
+                && self.nodes[node].disks[volume].failed_at.is_some_and(|at| at >= pending.asked_at)
         };
         let own = state.disk < DiskState::UpToDate || fails(node);
         let at_peer = view.is_connected()
