@@ -8,7 +8,7 @@
 //!
 //! From the first to the last step new writes wait at the gate, so what was reported stays true.
 
-use tandem_wire::Role;
+use tandem_wire::{DiskState, Role};
 
 use crate::action::Severity;
 use crate::connection::{Leftovers, Phase};
@@ -167,7 +167,11 @@ impl Resource {
         for volume in self.volume_indexes() {
             self.send_state(peer, volume);
             let disk = self.volumes[volume].usable_generation();
-            self.connections[peer].devices[volume].served_by = disk;
+            let device = &mut self.connections[peer].devices[volume];
+            // With a peer without a disk nothing is recorded: what counts is the session before.
+            if device.disk >= DiskState::Inconsistent {
+                device.served_by = disk;
+            }
             self.expose_peers(peer, volume);
         }
         // Who has to wait must know so before the first block is asked for.

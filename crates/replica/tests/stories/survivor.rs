@@ -6,7 +6,7 @@ use std::time::Duration;
 use tandem_replica::wire::{Packet, Protocol, ReplicationState};
 use tandem_replica::{Command, ConnectionState, RequestOp, SyncState};
 
-use crate::pair::{CLIENT, Pair, meta_writes};
+use crate::pair::{CLIENT, Pair, data_writes, meta_writes};
 use crate::stage::{VOLUME, assert_in_sync, connection, promote, start_write, swap_roles};
 
 /// C: node 0 loses power and an acknowledged write with it; node 1 keeps power. In the handshake
@@ -158,6 +158,30 @@ fn of_two_crashed_primaries_the_one_that_wrote_is_source() {
         pair.revive(node);
     }
     pair.run(Duration::from_secs(60));
+    assert_in_sync(&pair);
+    assert_eq!(pair.nodes[0].devices[0][8192], 7, "an acknowledged write is lost");
+}
+
+/// In B the Secondary dies with received writes on their way to its disk, and meets its Primary
+/// twice afterwards: first without the Primary's disk. That one is no reason to take it for one
+/// that has lived on and written everything.
+#[test]
+fn a_session_without_the_peers_disk_makes_no_survivor() {
+    let mut pair = Pair::in_sync(1, Protocol::B);
+    pair.hold[1] = data_writes;
+    let write = start_write(&mut pair, 0, 8192, 7);
+    pair.settle();
+    assert_eq!(pair.reply(0, write), Some(Ok(None)), "the peer has received it");
+    for node in 0..2 {
+        pair.kill(node);
+    }
+    for node in 0..2 {
+        pair.new_process(node);
+    }
+    pair.attach(1);
+    pair.connect();
+    pair.attach(0);
+    pair.run(Duration::from_secs(30));
     assert_in_sync(&pair);
     assert_eq!(pair.nodes[0].devices[0][8192], 7, "an acknowledged write is lost");
 }
