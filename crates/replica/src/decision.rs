@@ -314,11 +314,15 @@ fn is_survivor(side: &Side, primary: &Side) -> bool {
     took_part && holds_acked && !side.uuids.flags.lost_power
 }
 
-/// SEMANTICS rule 2, one holder: it is source. But where the other is Primary and lacks nothing
-/// that was acknowledged, the bits stand for what was promised to nobody: the Primary is source.
+/// SEMANTICS rule 2, one holder: it is source. But where the other lacks nothing that was
+/// acknowledged, the bits stand for what was promised to nobody: one that is Primary is source, and
+/// one beside a holder in sync with it that may have lost what it had not flushed.
 fn is_holder_source(holder: &Side, other: &Side) -> bool {
-    let is_other_primary = is_primary(other) && !is_primary(holder);
-    !(is_other_primary && is_survivor(other, holder))
+    if is_primary(holder) {
+        return true;
+    }
+    let has_lost = holder.uuids.flags.lost_power && !holder.uuids.bitmap.is_real();
+    !((is_primary(other) || has_lost) && is_survivor(other, holder))
 }
 
 /// Step 3: the sides hold different generations, neither just created.

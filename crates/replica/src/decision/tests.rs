@@ -248,6 +248,9 @@ fn dirty_bits_make_their_holder_source() {
     expect(holder, side(0, A).reconnect(), SOURCE_BITS, Rule::DirtyBits);
     expect(holder.bitmap(A), side(0, A), SOURCE_BITS, Rule::DirtyBits);
     expect(holder.primary(), side(0, A), SOURCE_BITS, Rule::DirtyBits);
+    expect(side(1, A).dirty(5).lost_power(), side(0, A), TARGET_BITS, Rule::DirtyBits);
+    let both_lost = side(0, A).lost_power();
+    expect(side(1, A).dirty(5).lost_power(), both_lost, SOURCE_BITS, Rule::DirtyBits);
 }
 
 #[test]
