@@ -96,14 +96,16 @@ impl World {
     /// Nobody has good data: one of two connected nodes must be told that its own are.
     pub(crate) fn tend_hopeless(&mut self) -> Result<(), Violation> {
         let now = self.clock.now();
+        let cut = self.link.is_cut(0) || self.link.is_cut(1);
         let is_bad = |node: &Node, volume: usize| {
             let state = &node.view.volumes[volume];
             let both = [state.disk, state.peer_disk];
             let met = node.view.is_connected()
                 && both.iter().all(|disk| *disk < DiskState::UpToDate)
                 && state.disk > DiskState::Negotiating;
-            // Those with no whole image refuse each other.
-            met || state.disk == DiskState::Inconsistent
+            // Those with no whole image refuse each other, and the newer one of these an older one.
+            let refused = state.disk == DiskState::Outdated && !node.view.is_connected() && !cut;
+            met || refused || state.disk == DiskState::Inconsistent
         };
         let hopeless = self.nodes.iter().all(Node::answers)
             && (0..self.model.volumes.len())
