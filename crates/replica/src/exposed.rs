@@ -28,14 +28,14 @@ impl Resource {
             let is_source = bitmap_uuid.is_real() && bitmap_uuid != current;
             is_source && !attached.bitmaps[peer].is_empty()
         });
-        let hangs = self.volumes[volume].ops().has_flush() && !self.is_served(volume);
+        let served = self.is_served(volume);
+        let hangs = self.volumes[volume].ops().has_flush() && !served;
         self.volumes[volume].in_flush = if hangs { current } else { Uuid::NONE };
-        let elsewhere =
-            if lacking && !self.is_served(volume) { self.entropy.uuid() } else { current };
+        let elsewhere = if lacking && !served { self.entropy.uuid() } else { current };
         self.set_exposed(volume, current, elsewhere);
         // What a new generation was to stand for the peer lacks; what could not be flushed this
         // disk may have lost.
-        if rotation.is_some() || (unflushable && !self.is_served(volume)) {
+        if rotation.is_some() || (unflushable && !served) {
             self.expose_unknown(volume);
         }
     }
@@ -82,16 +82,18 @@ impl Resource {
 
     /// What this node, without a disk, must find in its peer's data.
     pub(crate) fn exposed_elsewhere(&self, volume: VolumeIndex) -> Uuid {
-        match self.role {
-            Role::Primary => self.volumes[volume].exposed_elsewhere,
-            Role::Secondary | Role::Unknown => Uuid::NONE,
-        }
+        self.if_primary(self.volumes[volume].exposed_elsewhere)
     }
 
     /// What it must find in a disk of its own.
     fn exposed(&self, volume: VolumeIndex) -> Uuid {
+        self.if_primary(self.volumes[volume].exposed)
+    }
+
+    /// A Secondary has shown nothing to clients.
+    fn if_primary(&self, exposed: Uuid) -> Uuid {
         match self.role {
-            Role::Primary => self.volumes[volume].exposed,
+            Role::Primary => exposed,
             Role::Secondary | Role::Unknown => Uuid::NONE,
         }
     }

@@ -4,6 +4,7 @@ use std::ops::{Index, IndexMut};
 
 use tandem_wire::{NodeId, VolumeNumber};
 
+use crate::action::AttachGeneration;
 use crate::resource::Resource;
 
 /// A connection's place among the resource's connections.
@@ -112,5 +113,15 @@ impl Resource {
 
     pub(crate) fn volume_by_number(&self, number: VolumeNumber) -> Option<VolumeIndex> {
         self.volume_indexes().find(|volume| self.volumes[*volume].number == number)
+    }
+
+    /// The volume whose disk that is, unless it is another attach's by now.
+    pub(crate) fn volume_of_attach(
+        &self,
+        number: VolumeNumber,
+        generation: AttachGeneration,
+    ) -> Option<VolumeIndex> {
+        let volume = self.volume_by_number(number)?;
+        (self.volumes[volume].generation == generation).then_some(volume)
     }
 }

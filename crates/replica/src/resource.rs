@@ -242,10 +242,7 @@ impl Resource {
         now: Instant,
     ) {
         self.begin_input(now);
-        let Some(volume) = self.volume_by_number(volume) else {
-            return;
-        };
-        if self.volumes[volume].generation == generation {
+        if let Some(volume) = self.volume_of_attach(volume, generation) {
             self.disk_opened(volume, result);
         }
         self.settle();
@@ -260,10 +257,7 @@ impl Resource {
         now: Instant,
     ) {
         self.begin_input(now);
-        let Some(volume) = self.volume_by_number(volume) else {
-            return;
-        };
-        if self.volumes[volume].generation == generation {
+        if let Some(volume) = self.volume_of_attach(volume, generation) {
             self.disk_measured(volume, result);
         }
         self.settle();
