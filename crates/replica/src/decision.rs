@@ -308,10 +308,14 @@ fn after_crash(crashed: &Side, other: &Side) -> (bool, Rule) {
 /// the sessions may differ by attempts that one side recorded and the other did not.
 fn is_survivor(side: &Side, primary: &Side) -> bool {
     let took_part = side.uuids.last_session != 0 && primary.uuids.last_session != 0;
+    took_part && was_to_hold(side, primary) && !side.uuids.flags.lost_power
+}
+
+/// Whether `side` had all that `primary` acknowledged in their last session, if it took part to its
+/// end: on its disk (C), or in the memory of a process that has lived on to write it (B).
+fn was_to_hold(side: &Side, primary: &Side) -> bool {
     let flags = primary.uuids.flags;
-    let holds_acked =
-        !flags.last_session_async && (!flags.last_session_memory || side.uuids.flags.reconnect);
-    took_part && holds_acked && !side.uuids.flags.lost_power
+    !flags.last_session_async && (!flags.last_session_memory || side.uuids.flags.reconnect)
 }
 
 /// SEMANTICS rule 2, one holder: it is source. But where the other lacks nothing that was

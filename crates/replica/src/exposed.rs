@@ -6,7 +6,7 @@
 //! new generations meanwhile; its data descend from this one, and that is all that is asked
 //! (`decision`).
 
-use tandem_wire::{DiskState, Role, Uuid};
+use tandem_wire::{DiskState, Protocol, Role, Uuid, UuidFlags, Uuids};
 
 use crate::meta::Superblock;
 use crate::peers::{PeerIndex, VolumeIndex};
@@ -28,15 +28,23 @@ impl Resource {
             let is_source = bitmap_uuid.is_real() && bitmap_uuid != current;
             is_source && !attached.bitmaps[peer].is_empty()
         });
+        // What a new generation was to stand for a peer lacks; this disk may still have the old one.
+        let parting = rotation.is_some();
+        let before = self.peer_indexes().map(|peer| attached.store.peer(peer).bitmap_uuid);
+        let before = before.filter(|uuid| parting && uuid.is_real()).last().unwrap_or(current);
         let served = self.is_served(volume);
+        let protocol = self.peer_indexes().find_map(|peer| {
+            let last = attached.store.peer(peer).last_protocol;
+            last.filter(|_| !served && !attached.bitmaps[peer].is_empty())
+        });
         let hangs = self.volumes[volume].ops().has_flush() && !served;
-        self.volumes[volume].in_flush = if hangs { current } else { Uuid::NONE };
-        let elsewhere = if lacking && !served { self.entropy.uuid() } else { current };
-        self.set_exposed(volume, current, elsewhere);
-        // What a new generation was to stand for the peer lacks; what could not be flushed this
-        // disk may have lost.
-        if rotation.is_some() || (unflushable && !served) {
-            self.expose_unknown(volume);
+        let state = &mut self.volumes[volume];
+        (state.in_flush, state.exposed_in) = (if hangs { before } else { Uuid::NONE }, protocol);
+        let nowhere = parting || (lacking && !served);
+        let elsewhere = if nowhere { self.entropy.uuid() } else { current };
+        self.set_exposed(volume, before, elsewhere);
+        if unflushable && !served {
+            self.expose_unknown(volume); // this disk may have lost what could not be flushed
         }
     }
 
@@ -77,12 +85,22 @@ impl Resource {
         if self.volumes[volume].disk_state() != DiskState::UpToDate && self.serves(peer, volume) {
             let current = self.connections[peer].devices[volume].peer_current;
             self.set_exposed(volume, current, current);
+            self.volumes[volume].exposed_in = None;
         }
     }
 
-    /// What this node, without a disk, must find in its peer's data.
-    pub(crate) fn exposed_elsewhere(&self, volume: VolumeIndex) -> Uuid {
-        self.if_primary(self.volumes[volume].exposed_elsewhere)
+    /// What a handshake says of a volume that has no disk here: what the peer's data must hold.
+    pub(crate) fn exposed_uuids(&self, volume: VolumeIndex) -> Uuids {
+        let Volume { exposed_elsewhere, exposed_in, .. } = self.volumes[volume];
+        Uuids {
+            current: self.if_primary(exposed_elsewhere),
+            flags: UuidFlags {
+                last_session_async: exposed_in == Some(Protocol::A),
+                last_session_memory: exposed_in == Some(Protocol::B),
+                ..UuidFlags::default()
+            },
+            ..Uuids::default()
+        }
     }
 
     /// What it must find in a disk of its own.

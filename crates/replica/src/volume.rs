@@ -1,8 +1,8 @@
 //! One volume on this node: its disk, the operations in flight on it, its range locks.
 
-use tandem_wire::{ByteRange, DiskState, Uuid, VolumeNumber};
+use tandem_wire::{ByteRange, DiskState, Protocol, Uuid, VolumeNumber};
 
-use crate::action::{AttachGeneration, CommandId, DiskToken, OpenedDisk};
+use crate::action::{AttachGeneration, CommandId, DiskOpKind, DiskToken, OpenedDisk};
 use crate::activity_log::ActivityLog;
 use crate::attach::AttachRead;
 use crate::bitmap::Bitmap;
@@ -216,6 +216,9 @@ pub(crate) struct Volume {
     /// The same, as a peer must have it to serve in this disk's place; a name that nobody has where
     /// none has all of it.
     pub(crate) exposed_elsewhere: Uuid,
+    /// The disk was given up when no peer was there, and the last session had ended with writes on
+    /// their way to one: its protocol, which says what such a peer holds.
+    pub(crate) exposed_in: Option<Protocol>,
     /// Size agreed with peers; 0 while unknown.
     pub(crate) size_bytes: u64,
     /// Clients see less than that.
@@ -243,6 +246,7 @@ impl Volume {
             in_flush: Uuid::NONE,
             exposed: Uuid::NONE,
             exposed_elsewhere: Uuid::NONE,
+            exposed_in: None,
             size_bytes: 0,
             held: None,
             counters: Counters::default(),

@@ -4,7 +4,7 @@ use tandem_wire::{DiskState, RoleConflict};
 
 use super::{
     Decision, Extent, Refusal, Rule, Side, compare, generations, has_disk, is_just_created,
-    is_primary, is_whole,
+    is_primary, is_whole, was_to_hold,
 };
 
 /// Turns a direction whose source said `--discard-my-data`, if the other side has a whole image.
@@ -71,14 +71,14 @@ fn forgets(primary: &Side, other: &Side) -> bool {
 }
 
 /// Whether clients of `primary`, which has no disk, have seen what `other` does not have: its data
-/// do not descend from the generation that was served.
+/// do not descend from the generation that was served, or may lack its end.
 fn has_served_newer(primary: &Side, other: &Side) -> bool {
     let served = primary.uuids.current;
     is_primary(primary)
         && !has_disk(primary)
         && served.is_real()
         && has_disk(other)
-        && !generations(&other.uuids).any(|known| known == served)
+        && !(generations(&other.uuids).any(|known| known == served) && was_to_hold(other, primary))
 }
 
 enum Ruling {

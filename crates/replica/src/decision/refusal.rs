@@ -18,7 +18,8 @@ pub enum Refusal {
     /// reading older data.
     SourceLostPower,
     /// One side is Primary without a disk and has served a generation that the other one does not
-    /// have: its clients must not be given older data (DRBD's exposed data UUID).
+    /// have, or the end of which it may lack: its clients must not be given older data (DRBD's
+    /// exposed data UUID).
     ServedNewer,
 }
 
@@ -42,7 +43,7 @@ impl Refusal {
                  maybe writes that were answered; attach the Primary's disk, or make it Secondary"
             }
             Self::ServedNewer => {
-                "a Primary without a disk has served newer data than its peer has; attach the \
+                "a Primary without a disk has served newer data than its peer is sure to have; attach the \
                  Primary's disk and connect again, or make it Secondary to go back"
             }
         }

@@ -96,7 +96,7 @@ impl Resource {
                     },
                 }
             }
-            None => Uuids { current: self.exposed_elsewhere(volume), ..Uuids::default() },
+            None => self.exposed_uuids(volume),
         };
         Side {
             node_id: self.config.node_id,

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tandem_replica::wire::{ByteRange, DiskState, Protocol};
 use tandem_replica::{Command, ConnectionState, DiskOpKind, RequestOp};
 
-use crate::pair::{CLIENT, Pair, data_writes, flushes, none, reads};
+use crate::pair::{CLIENT, Pair, data_writes, flushes, meta_writes, none, reads};
 use crate::stage::{
     VOLUME, assert_in_sync, connection, disks, short, start_write, swap_roles_diskless,
 };
@@ -245,4 +245,36 @@ fn a_disk_whose_last_flush_failed_late_is_not_taken_for_the_newest() {
     short(&mut pair);
     pair.nodes[0].devices[0][8192..12288].fill(0);
     pair.command(0, Command::Attach { volume: VOLUME }).expect_err("its clients have seen more");
+}
+
+/// 1. in A or B a write is answered that the peer has received and not written; 2. the peer's disk
+///    is given up with it, and then the Primary's; 3. the peer's disk comes back, in the very
+///    generation that clients have seen: it is not served.
+#[test]
+fn what_went_with_the_peers_disk_is_not_forgotten_behind_the_own_one() {
+    for protocol in [Protocol::A, Protocol::B] {
+        let mut pair = Pair::in_sync(1, protocol);
+        pair.hold[1] = flushes;
+        pair.request(0, 0, RequestOp::Flush);
+        let write = start_write(&mut pair, 0, 8192, 7);
+        short(&mut pair);
+        assert_eq!(pair.reply(0, write), Some(Ok(None)), "{protocol:?}");
+        pair.hold[0] = meta_writes;
+        for node in [1, 0] {
+            pair.start(node, Command::Detach { volume: VOLUME, force: true });
+            pair.run(Duration::from_secs(1));
+        }
+        pair.hold = [none; 2];
+        pair.release(0);
+        pair.release(1);
+        pair.attach(1);
+        let read = pair.request(0, 0, RequestOp::Read(ByteRange::new(8192, 4096)));
+        pair.run(Duration::from_secs(30));
+        assert!(!matches!(pair.reply(0, read), Some(Ok(_))), "{protocol:?}: older data");
+        pair.attach(0);
+        pair.connect();
+        pair.run(Duration::from_secs(30));
+        assert_in_sync(&pair);
+        assert_eq!(pair.read(0, 8192, 4096)[..], [7; 4096], "{protocol:?}");
+    }
 }
