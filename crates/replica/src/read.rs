@@ -123,7 +123,12 @@ impl Resource {
             read.source = Source::Waiting;
             return;
         }
-        let frozen = self.holds_answers() && self.clients.contains_key(&client);
+        let frozen = match read.wanted_by {
+            // A write that has not begun, as those at the gate.
+            ReadFor::Base(_) => self.is_suspended(),
+            ReadFor::Client { .. } | ReadFor::Repair(_) => self.holds_answers(),
+        };
+        let frozen = frozen && self.clients.contains_key(&client);
         if frozen || self.connections.iter().any(Connection::holds_requests) {
             self.read_mut(key).source = Source::Waiting;
             return;
@@ -139,9 +144,13 @@ impl Resource {
         }
     }
 
-    /// Whether no read is under way; `held`: those that wait for a source do not count.
+    /// Whether no read is under way. Those that wait for a source do not count where they are for a
+    /// write that has not begun, or where they are `held`.
     pub(crate) fn reads_are_settled(&self, held: bool) -> bool {
-        self.reads.iter().all(|(_, read)| held && read.source == Source::Waiting)
+        self.reads.iter().all(|(_, read)| {
+            let may_wait = held || matches!(read.wanted_by, ReadFor::Base(_));
+            may_wait && read.source == Source::Waiting
+        })
     }
 
     /// Whether there are good data to serve: here, or at a peer that replicates.

@@ -4,10 +4,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tandem_replica::wire::{ByteRange, DiskState, NodeId, Protocol};
-use tandem_replica::{Command, OnNoData, RequestError, RequestOp, Suspended};
+use tandem_replica::{
+    ClientId, Command, Cookie, OnNoData, Request, RequestError, RequestOp, Suspended,
+};
 
-use crate::pair::{CLIENT, Pair, data_writes, flushes, reads};
+use crate::pair::{CLIENT, Pair, data_writes, flushes, meta_writes, reads};
 use crate::stage::{VOLUME, assert_in_sync, disks, promote, short, start_write, write_op};
+
+/// Another client of the same volume.
+const OTHER: ClientId = ClientId(9);
 
 fn suspended(pair: &Pair, node: usize) -> Suspended {
     pair.nodes[node].resource.status(pair.now).suspended
@@ -256,4 +261,32 @@ fn saying_suspend_io_twice_does_not_end_it() {
     pair.command(0, Command::ResumeIo).unwrap();
     pair.run(Duration::from_secs(5));
     assert_eq!(pair.reply(0, write), Some(Ok(None)));
+}
+
+/// A client dies while I/O is frozen, and lets a write on that waited behind its own one: that
+/// finds no data to complete its blocks from, and is answered only once I/O goes on.
+#[test]
+fn a_write_that_gets_its_turn_in_a_suspension_is_not_answered() {
+    let mut pair = Pair::in_sync(1, Protocol::C);
+    pair.nodes[0].resource.open_client(OTHER, VOLUME, pair.now).unwrap();
+    pair.hold[0] = meta_writes;
+    pair.cut();
+    let [cookie, later] = [Cookie(1001), Cookie(1002)];
+    let write = Request { client: OTHER, cookie, volume: VOLUME, op: write_op(0, 1) };
+    pair.nodes[0].resource.handle_request(write, pair.now);
+    let data = Bytes::from(vec![2; 512]);
+    let op = RequestOp::Write { offset: 0, data, fua: false };
+    let behind = Request { client: CLIENT, cookie: later, volume: VOLUME, op };
+    pair.nodes[0].resource.handle_request(behind, pair.now);
+    let command = pair.start(0, Command::SuspendIo);
+    pair.start(0, Command::Detach { volume: VOLUME, force: true });
+    pair.run(Duration::from_secs(2));
+    assert_eq!(pair.ended(0, command), Some(Ok(())));
+    pair.nodes[0].resource.close_client(OTHER, pair.now);
+    pair.run(Duration::from_secs(1));
+    assert_eq!(pair.reply(0, later), None, "a frozen node answers nothing");
+    assert!(suspended(&pair, 0).user);
+    pair.command(0, Command::ResumeIo).unwrap();
+    short(&mut pair);
+    assert!(matches!(pair.reply(0, later), Some(Err(RequestError::Io))));
 }
