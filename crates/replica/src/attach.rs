@@ -13,8 +13,8 @@ use crate::action::{Action, CommandId, DiskOpKind, OpenedDisk, Severity};
 use crate::bitmap::Bitmap;
 use crate::error::{CommandError, DiskError};
 use crate::meta::{
-    Area, BitmapIndex, BootId, Chosen, CopyIndex, Hot, Identity, Layout, META_BLOCK_BYTES,
-    MetaError, Placement, Ring, RingImage, SlotIndex, Superblock, choose, superblock_offsets,
+    Area, BitmapIndex, Chosen, CopyIndex, Hot, Identity, Layout, META_BLOCK_BYTES, MetaError,
+    Placement, Ring, RingImage, SlotIndex, Superblock, choose, superblock_offsets,
 };
 use crate::peers::{List, PeerIndex, VolumeIndex};
 use crate::resize::{Held, Sizing};
@@ -320,10 +320,7 @@ impl Resource {
         let crashed = superblock.flags.primary_indicator;
         let hot = crashed.then(|| ring.map_or(Hot::All, |ring| ring.recover(superblock.al_log)));
         if std::mem::take(&mut self.volumes[volume].unflushable) {
-            // As after a power loss: it may lack what it had received, and is nobody's survivor.
-            for slot in superblock.peers.iter_mut().flatten() {
-                slot.boot_id = BootId::default();
-            }
+            superblock.forget_boots();
         }
         let state = self.attached_state(volume, &superblock, &slots);
         note_absent(&mut superblock, &slots);
@@ -431,7 +428,7 @@ impl Resource {
         let number = self.volumes[volume].number;
         let disk = std::mem::replace(
             &mut self.volumes[volume].disk,
-            Disk::Closing { failed: false, detaching: Vec::new() },
+            Disk::Closing { failed: false, detaching: Vec::new(), last_word: Vec::new() },
         );
         let Disk::Reading(read) = disk else { unreachable!("reading goes on") };
         let error = CommandError::Metadata { volume: number, reason: reason.to_owned() };

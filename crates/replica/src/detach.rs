@@ -10,7 +10,7 @@ use crate::peers::{PeerIndex, VolumeIndex};
 use crate::resource::Resource;
 use crate::store::Ticket;
 use crate::time::Instant;
-use crate::volume::Disk;
+use crate::volume::{Attached, Disk, Purpose};
 
 impl Resource {
     /// A peer's disk of one volume is gone while the session goes on: this node has the data alone.
@@ -154,7 +154,12 @@ impl Resource {
             if state.ops_in_flight() > 0 {
                 continue;
             }
-            if let Disk::Closing { detaching, .. } = &mut state.disk {
+            let unflushable = state.unflushable;
+            if let Disk::Closing { detaching, last_word, .. } = &mut state.disk {
+                if unflushable && let Some(step) = last_word.pop() {
+                    self.disk_op(volume, Purpose::LastWord, step);
+                    continue;
+                }
                 let commands = std::mem::take(detaching);
                 state.disk = Disk::Diskless;
                 let (number, generation) = (state.number, state.generation);
@@ -181,12 +186,16 @@ impl Resource {
             return;
         }
         self.expose_own(volume);
-        let closing = Disk::Closing { failed, detaching };
+        let closing = Disk::Closing { failed, detaching, last_word: Vec::new() };
         let was = std::mem::replace(&mut self.volumes[volume].disk, closing);
         let Disk::Attached(attached) = was else {
             unreachable!("only attached disks are given up")
         };
-        if let Some((command, _)) = attached.attaching {
+        let Attached { store, log, attaching, .. } = *attached;
+        if let Disk::Closing { last_word, .. } = &mut self.volumes[volume].disk {
+            *last_word = store.into_last_word();
+        }
+        if let Some((command, _)) = attaching {
             let number = self.volumes[volume].number;
             self.done(command, Err(CommandError::Io { volume: number }));
         }
@@ -214,10 +223,20 @@ impl Resource {
         self.log_disk_lost(volume);
         self.flushes_disk_lost(volume);
         // The log stays on disk for the next attach; what waited for it goes to the peers alone.
-        for key in attached.log.into_iter().flat_map(|log| log.into_waiting()) {
+        for key in log.into_iter().flat_map(|log| log.into_waiting()) {
             self.pass_gate(key);
         }
         self.unsettled = true;
+    }
+
+    /// A copy of the last word is stored. Where that fails the other one stays as it is: one of them
+    /// must be whole.
+    pub(crate) fn last_word_written(&mut self, volume: VolumeIndex, error: Option<DiskError>) {
+        if let Disk::Closing { last_word, .. } = &mut self.volumes[volume].disk
+            && error.is_some()
+        {
+            last_word.clear();
+        }
     }
 
     /// An operation on the disk failed: it is not used any more (on-io-error detach). Acted upon

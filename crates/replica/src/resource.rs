@@ -229,6 +229,7 @@ impl Resource {
             Purpose::VerifyRead(peer, key) => self.verify_read_done(peer, key, result),
             Purpose::VerifyDigest(peer, key) => self.verify_digested(peer, key, result),
             Purpose::GivenUp { flush: true } if result.is_err() => self.flush_failed(volume),
+            Purpose::LastWord => self.last_word_written(volume, result.err()),
             Purpose::GivenUp { .. } => {}
         }
     }

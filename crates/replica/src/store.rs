@@ -11,7 +11,9 @@ use tandem_wire::{DiskState, HISTORY_LEN, Uuid};
 use crate::action::DiskOpKind;
 use crate::bitmap::PageIndex;
 use crate::error::DiskError;
-use crate::meta::{BitmapIndex, CopyIndex, Layout, MetaWrite, PeerSlot, SlotIndex, Superblock};
+use crate::meta::{
+    BitmapIndex, BootId, CopyIndex, Layout, MetaWrite, PeerSlot, SlotIndex, Superblock,
+};
 use crate::peers::{List, PeerIndex, VolumeIndex};
 use crate::resource::Resource;
 use crate::volume::Purpose;
@@ -32,8 +34,17 @@ struct Commit {
     left: usize,
     /// What is not issued yet, the next step last: the copies of the superblock.
     steps: Vec<Vec<DiskOpKind>>,
+    /// The superblock that it stores, if it does.
+    superblock: Option<Box<Superblock>>,
     /// What a move has left behind is zeroed at its end.
     clears: bool,
+}
+
+impl Commit {
+    /// Whether the first copy of the superblock is durable.
+    fn has_stored_first(&self) -> bool {
+        self.superblock.is_some() && self.steps.len() <= usize::from(self.clears)
+    }
 }
 
 /// What the next commit stores.
@@ -66,6 +77,8 @@ pub(crate) struct Store {
     wanted: Wanted,
     running: Option<Commit>,
     durable: Ticket,
+    /// The superblock that is on disk, once this process has stored one.
+    stored: Option<Box<Superblock>>,
     moving: Moving,
 }
 
@@ -88,6 +101,7 @@ impl Store {
             wanted: Wanted::default(),
             running: None,
             durable: Ticket(0),
+            stored: None,
             moving: Moving::No,
         }
     }
@@ -175,6 +189,32 @@ impl Store {
         left_behind.chain([vec![write_op(second)], vec![write_op(first)]]).collect()
     }
 
+    /// A commit of the superblock as it is to be.
+    fn superblock_commit(&mut self, ticket: Ticket) -> Commit {
+        let steps = self.plan_copies();
+        let superblock = Some(Box::new(self.superblock.clone()));
+        let clears = self.superblock.left_behind.is_some();
+        Commit { ticket, left: 0, steps, superblock, clears }
+    }
+
+    /// What is to be stored, the last step first, if this disk may have lost what it had not made
+    /// durable: that it is nobody's survivor, as after a power loss. All else is as it is on disk;
+    /// what was on its way there nobody relies on. Nothing where the metadata are in two places.
+    pub(crate) fn into_last_word(self) -> Vec<DiskOpKind> {
+        let Self { layout, superblock, first_copy, stored, running, moving, .. } = self;
+        let Some(mut stored) = stored.filter(|_| !matches!(moving, Moving::Running(_))) else {
+            return Vec::new();
+        };
+        stored.forget_boots();
+        stored.sequence = superblock.sequence;
+        let [first, second] = stored.plan_update(&layout, first_copy).map(write_op);
+        // The copy that a commit may have left half written comes first.
+        match running.is_some_and(|commit| commit.has_stored_first()) {
+            true => vec![first, second],
+            false => vec![second, first],
+        }
+    }
+
     /// The newest older generations, as they are told to a peer.
     pub(crate) fn recent_history(&self) -> [Uuid; HISTORY_LEN] {
         std::array::from_fn(|index| self.superblock.history[index])
@@ -182,6 +222,13 @@ impl Store {
 }
 
 impl Superblock {
+    /// This disk may lack what it had received, and is nobody's survivor (SEMANTICS rule 1).
+    pub(crate) fn forget_boots(&mut self) {
+        for slot in self.peers.iter_mut().flatten() {
+            slot.boot_id = BootId::default();
+        }
+    }
+
     /// Puts a generation in front of the history.
     fn remember(&mut self, uuid: Uuid) {
         if !uuid.is_real() || self.current_uuid == uuid {
@@ -246,9 +293,12 @@ impl Resource {
         }
         let bm_writes = writes.len() as u64;
         writes.extend(first);
-        let steps = if superblock { store.plan_copies() } else { Vec::new() };
-        let clears = superblock && store.superblock.left_behind.is_some();
-        store.running = Some(Commit { ticket: store.asked, left: 0, steps, clears });
+        store.running = Some(if superblock {
+            store.superblock_commit(store.asked)
+        } else {
+            let (ticket, steps) = (store.asked, Vec::new());
+            Commit { ticket, left: 0, steps, superblock: None, clears: false }
+        });
         self.volumes[volume].counters.bm_writes += bm_writes;
         if writes.is_empty() {
             return self.next_step(volume);
@@ -274,6 +324,9 @@ impl Resource {
         attached.store.durable = commit.ticket;
         if commit.clears {
             attached.store.superblock.left_behind = None; // as the next commit says
+        }
+        if let Some(superblock) = commit.superblock.take() {
+            attached.store.stored = Some(superblock);
         }
         attached.store.running = None;
         attached.store.move_ends();

@@ -47,6 +47,8 @@ pub(crate) enum Purpose {
     ChecksumDigest(PeerIndex, Key),
     VerifyRead(PeerIndex, Key),
     VerifyDigest(PeerIndex, Key),
+    /// What a disk that was given up must say of itself.
+    LastWord,
     /// Nothing any more: its disk was given up before it ended (`hung`). Its name and its buffer
     /// are not free before it has. How a flush has ended tells what the disk may have lost.
     GivenUp {
@@ -72,6 +74,7 @@ impl Purpose {
             | Self::Repair(_)
             | Self::ChecksumRead(..)
             | Self::VerifyRead(..)
+            | Self::LastWord
             | Self::GivenUp { .. } => true,
             Self::Merge(_)
             | Self::PeerReadLook(..)
@@ -167,6 +170,8 @@ pub(crate) enum Disk {
     Closing {
         failed: bool,
         detaching: Vec<CommandId>,
+        /// What it is told before where a flush of it has failed, the last step first.
+        last_word: Vec<DiskOpKind>,
     },
 }
 
@@ -351,6 +356,7 @@ impl Volume {
             | Purpose::Search
             | Purpose::ReadMap(_)
             | Purpose::Commit
+            | Purpose::LastWord
             | Purpose::Transaction => &mut errors.metadata,
             // In memory; or of a disk that was given up, and counted as that.
             Purpose::Merge(_)

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use tandem_wire::ByteRange;
 
-use super::{Commit, Store, Ticket, Wanted, write_op};
+use super::{Store, Ticket, Wanted, write_op};
 use crate::action::DiskOpKind;
 use crate::bitmap::PageIndex;
 use crate::limits::ZEROES_PIECE_BYTES;
@@ -130,9 +130,7 @@ impl Resource {
             Some(_) | None => first,
         };
         writes.extend(attached.write_bitmaps());
-        let steps = attached.store.plan_copies();
-        let clears = attached.store.superblock.left_behind.is_some();
-        attached.store.running = Some(Commit { ticket, left: 0, steps, clears });
+        attached.store.running = Some(attached.store.superblock_commit(ticket));
         self.issue_commit(volume, writes.into_iter().map(write_op).collect());
     }
 }

@@ -220,3 +220,22 @@ fn a_disk_that_comes_back_is_flushed_before_its_data_are_reported() {
     assert_in_sync(&pair);
     assert_eq!(pair.nodes[0].devices[0][8192], 7);
 }
+
+/// A flush has failed, and the node starts anew before the next one: what the disk has lost it does
+/// not pass for having.
+#[test]
+fn a_failed_flush_is_remembered_by_the_next_process() {
+    let mut pair = Pair::in_sync(1, Protocol::C);
+    pair.command(0, Command::Detach { volume: VOLUME, force: true }).unwrap();
+    pair.write(0, 0, &[7; 4096]);
+    pair.hold[1] = flushes;
+    pair.request(0, 0, RequestOp::Flush);
+    pair.fail_once(1);
+    pair.run(Duration::from_secs(1));
+    pair.kill(1);
+    pair.restart(1);
+    let read = pair.request(0, 0, RequestOp::Read(ByteRange::new(0, 4096)));
+    pair.run(Duration::from_secs(30));
+    assert!(matches!(pair.reply(0, read), Some(Err(_))), "maybe older data");
+    assert_eq!(connection(&pair, 0).state, ConnectionState::StandAlone);
+}
