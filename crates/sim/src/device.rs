@@ -159,6 +159,12 @@ impl Device {
         Bytes::copy_from_slice(&self.image[start..start + index(len)])
     }
 
+    /// Whether a power loss takes none of these bytes back.
+    pub fn is_durable(&self, offset: u64, len: u64) -> bool {
+        let first = index(offset) / SECTOR;
+        self.cached[first..first + index(len) / SECTOR].iter().all(|cached| cached.by == 0)
+    }
+
     /// Stores `data`, in the cache or, as `durable`, for good.
     pub fn write(&mut self, offset: u64, data: &[u8], durable: bool) {
         self.writes += 1;

@@ -61,8 +61,11 @@ pub fn damage_more(disk: &mut SimDisk, profile: &Profile, node: usize, copy: u8,
     let at = if prng.per_mille(500) {
         let copy = CopyIndex::ALL[usize::from(copy)];
         let other = CopyIndex::ALL[1 - copy as usize];
-        let block = disk.meta_mut().read(layout.superblock_offset(other), META_BLOCK);
-        if Superblock::decode(&block, other).is_err() {
+        let at = layout.superblock_offset(other);
+        let block = disk.meta_mut().read(at, META_BLOCK);
+        let is_good =
+            disk.meta_mut().is_durable(at, META_BLOCK) && Superblock::decode(&block, other).is_ok();
+        if !is_good {
             return;
         }
         layout.superblock_offset(copy)

@@ -8,7 +8,7 @@
 
 use tandem_replica::Command;
 use tandem_replica::meta::{Placement, Probe, Superblock, probe, superblock_offsets};
-use tandem_wire::Role;
+use tandem_wire::{DiskState, Role};
 
 use crate::checks::Violation;
 use crate::disk::SimDisk;
@@ -134,7 +134,10 @@ impl World {
                 }
             }
         }
-        let is_known = self.nodes[node].view.is_connected();
+        // A peer without a disk keeps none of it.
+        let view = &self.nodes[node].view;
+        let is_known =
+            view.is_connected() && view.volumes[volume].peer_disk >= DiskState::Inconsistent;
         let VolumeModel { exposed, shown, .. } = &mut self.model.volumes[volume];
         shown[node] = told;
         if is_known {
