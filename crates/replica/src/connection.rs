@@ -25,6 +25,10 @@ use crate::resource::Resource;
 use crate::status::SyncState;
 use crate::time::Instant;
 
+mod signs;
+
+use signs::Signs;
+
 /// Where the link stands.
 #[derive(Debug)]
 pub(crate) enum Link {
@@ -113,8 +117,7 @@ pub(crate) struct Connection {
     pub(crate) fence: crate::fencing::Fence,
     /// Something of the last session may not have been carried out yet.
     pub(crate) undrained: bool,
-    pub(crate) received_at: Instant,
-    pub(crate) pinged_at: Option<Instant>,
+    pub(crate) signs: Signs,
     /// Answers owed by the peer beside those to writes, and when the last one came.
     answers_owed: u32,
     answered_at: Instant,
@@ -142,8 +145,7 @@ impl Connection {
             leftovers: Leftovers::Volatile,
             fence: crate::fencing::Fence::default(),
             undrained: false,
-            received_at: now,
-            pinged_at: None,
+            signs: Signs::new(now),
             answers_owed: 0,
             answered_at: now,
         }
@@ -252,8 +254,7 @@ impl Resource {
             leaving: None,
         });
         connection.outbound = Outbound::new(&connection.config.net);
-        connection.received_at = now;
-        connection.pinged_at = None;
+        connection.signs = Signs::new(now);
         connection.forget_answers();
         self.unsettled = true;
     }

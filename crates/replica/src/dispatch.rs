@@ -23,7 +23,7 @@ impl Resource {
         let reporting = matches!(session.phase, Phase::Settling(_) | Phase::Reporting { .. });
         match packet {
             Packet::Ping => self.send(peer, Packet::PingAck),
-            Packet::PingAck => self.connections[peer].pinged_at = None,
+            Packet::PingAck => self.connections[peer].signs.ping_acked(self.now),
             Packet::Protocol(settings) => return self.peer_settings(peer, settings),
             Packet::Sizes(number, it) => return self.peer_reports(peer, number, Piece::Sizes(it)),
             Packet::Uuids(number, it) => return self.peer_reports(peer, number, Piece::Uuids(it)),

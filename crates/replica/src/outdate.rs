@@ -97,7 +97,7 @@ impl Resource {
     ) -> Result<Option<(AttachGeneration, Ticket)>, CommandError> {
         self.may_outdate(volume)?;
         let mut running = self.connections.iter().filter(|it| it.is_running());
-        if running.clone().any(|it| it.pinged_at.is_none()) {
+        if running.clone().any(|it| it.signs.pinged_at.is_none()) {
             let text = "connected: who is Outdated then is for both nodes to say; disconnect first";
             return Err(CommandError::Refused(text.to_owned()));
         }

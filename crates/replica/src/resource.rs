@@ -142,6 +142,7 @@ impl Resource {
             return Ok(());
         }
         self.heard_from(peer);
+        self.connections[peer].signs.packet_arrived();
         let result = self.dispatch_packet(peer, packet);
         if let Err(error) = &result
             && self.connections[peer].is_session(session)
@@ -165,6 +166,7 @@ impl Resource {
             LinkEvent::Received { session } => {
                 if self.connections[peer].is_session(session) {
                     self.heard_from(peer);
+                    self.packet_arrives(peer);
                 }
             }
             LinkEvent::Down { session, reason } => {

@@ -51,13 +51,13 @@ impl Resource {
     fn ping_deadline(&self, peer: PeerIndex) -> Instant {
         let connection = &self.connections[peer];
         let net = &connection.config.net;
-        if let Some(pinged_at) = connection.pinged_at {
+        if let Some(pinged_at) = connection.signs.pinged_at {
             return pinged_at + net.ping_timeout;
         }
         // While answers are owed a dead peer should be noticed sooner.
         let owed = self.oldest_unacked(peer).is_some() || connection.waits_since().is_some();
         let pause = if owed { net.ping_int.min(net.timeout) } else { net.ping_int };
-        connection.received_at + pause
+        connection.signs.heard_at + pause
     }
 
     /// When a peer that answers pings but not requests is given up (`timeout` x `ko-count`).
@@ -69,7 +69,7 @@ impl Resource {
             return None;
         }
         let oldest = self.oldest_unacked(peer).into_iter().chain(connection.waits_since()).min()?;
-        Some(oldest + patience)
+        Some(oldest.max(connection.signs.moved_at) + patience)
     }
 
     /// Does what is due.
@@ -90,7 +90,7 @@ impl Resource {
             } else if due(self.handshake_deadline(peer), now) && !self.is_parting(peer) {
                 self.end_session(peer, "the handshake took too long");
             } else if self.ping_deadline(peer) <= now {
-                match self.connections[peer].pinged_at {
+                match self.connections[peer].signs.pinged_at {
                     Some(_) => self.end_session(peer, "no answer to a ping"),
                     None => self.ping(peer),
                 }
@@ -110,17 +110,22 @@ impl Resource {
 
     /// Asks the peer for a sign of life.
     pub(crate) fn ping(&mut self, peer: PeerIndex) {
-        let now = self.now;
-        self.connections[peer].pinged_at.get_or_insert(now);
+        self.connections[peer].signs.pinged(self.now);
         self.send(peer, Packet::Ping);
+    }
+
+    /// Bytes came that are not a whole packet yet: in time the peer is told.
+    pub(crate) fn packet_arrives(&mut self, peer: PeerIndex) {
+        let connection = &mut self.connections[peer];
+        let pause = connection.config.net.ping_timeout / 2;
+        if connection.signs.packet_arrives(pause, self.now) {
+            self.send(peer, Packet::PingAck);
+        }
     }
 
     /// Bytes came from the peer.
     pub(crate) fn heard_from(&mut self, peer: PeerIndex) {
-        let now = self.now;
-        let connection = &mut self.connections[peer];
-        connection.received_at = now;
-        connection.pinged_at = None;
+        self.connections[peer].signs.heard(self.now);
     }
 
     /// How long votes may take.

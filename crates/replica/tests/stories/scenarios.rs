@@ -7,7 +7,7 @@ use tandem_replica::wire::{ByteRange, DiskState, NodeId, Protocol, Role};
 use tandem_replica::{Command, CommandError, ConnectionState, RequestOp};
 
 use crate::pair::{CLIENT, Pair};
-use crate::stage::{VOLUME, assert_in_sync, connection, disks};
+use crate::stage::{VOLUME, assert_in_sync, connection, disks, start_write};
 
 #[test]
 fn fresh_nodes_connect_and_wait_for_the_operator() {
@@ -183,4 +183,22 @@ fn down_leaves_nothing_behind_and_up_goes_on() {
     pair.restart(0);
     assert_in_sync(&pair);
     pair.command(0, Command::Primary { force: false }).unwrap();
+}
+
+/// A large packet takes long on a narrow link, and pings wait behind it: who sends it hears all the
+/// same that it arrives, and who waits for it sees that.
+#[test]
+fn a_packet_that_takes_long_is_a_sign_of_life() {
+    let mut pair = Pair::in_sync(1, Protocol::A);
+    let sessions = pair.sessions;
+    pair.paused[1] = true;
+    start_write(&mut pair, 0, 0, 7);
+    for _ in 0..600 {
+        pair.run(Duration::from_millis(100));
+        pair.trickle(1);
+    }
+    pair.paused[1] = false;
+    pair.run(Duration::from_secs(1));
+    assert_eq!(pair.sessions, sessions);
+    assert_in_sync(&pair);
 }

@@ -54,6 +54,14 @@ impl Pair {
         self.settle();
     }
 
+    /// Some bytes of a packet arrive.
+    pub(crate) fn trickle(&mut self, to: usize) {
+        let Some((a, b)) = self.session else { return };
+        let event = LinkEvent::Received { session: [a, b][to] };
+        self.nodes[to].resource.handle_link(peer_of(to), event, self.now);
+        self.settle();
+    }
+
     /// A packet arrives.
     pub(super) fn deliver(&mut self, to: usize, packet: Packet) {
         if let Packet::RsDataReply { data, .. } = &packet {
