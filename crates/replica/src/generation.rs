@@ -29,8 +29,11 @@ impl Resource {
         if self.is_frozen() || unfenced || !self.is_untold(volume) {
             return;
         }
-        self.volumes[volume].rotation = Some(Rotation::Flushing);
-        self.flush_disk(volume, FlushWaiter::Rotation);
+        self.volumes[volume].rotation = Some(Rotation::Draining);
+        for peer in self.peer_indexes() {
+            self.connections[peer].inbound.part(volume);
+        }
+        self.advance_rotation(volume);
     }
 
     /// A write of a peer has arrived, which others may miss: starts a new generation where they
@@ -51,7 +54,7 @@ impl Resource {
         }
         let ticket = self.commit(volume, false);
         let rotation = &mut self.volumes[volume].rotation;
-        if *rotation != Some(Rotation::Flushing) {
+        if !matches!(rotation, Some(Rotation::Draining | Rotation::Flushing)) {
             *rotation = Some(Rotation::Saving(ticket)); // else it is stored with the generation
         }
     }
@@ -123,10 +126,19 @@ impl Resource {
         !self.replicates(peer, volume) || self.connections[peer].devices[volume].lags
     }
 
-    /// Rotations that have become durable let their writes and replies go.
+    /// Rotations go on when what came before them is on disk; those that have become durable let
+    /// their writes and replies go.
     pub(crate) fn advance_rotation(&mut self, volume: VolumeIndex) {
-        let Some(Rotation::Saving(ticket)) = self.volumes[volume].rotation else {
-            return;
+        let ticket = match self.volumes[volume].rotation {
+            Some(Rotation::Draining) => {
+                if self.connections.iter().all(|peer| !peer.inbound.holds_earlier(volume)) {
+                    self.volumes[volume].rotation = Some(Rotation::Flushing);
+                    self.flush_disk(volume, FlushWaiter::Rotation);
+                }
+                return;
+            }
+            Some(Rotation::Saving(ticket)) => ticket,
+            Some(Rotation::Flushing) | None => return,
         };
         let attached = self.volumes[volume].attached();
         if attached.is_some_and(|attached| !attached.store.is_durable(ticket)) {

@@ -7,7 +7,7 @@
 //! What was accepted is carried out even if the link dies meanwhile (protocol B's promise); only
 //! the acks have nowhere to go. The next session's handshake waits for that.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use tandem_wire::{
     BarrierNumber, ByteRange, Epoch, Packet, PeerWrite, Protocol, RequestId, WriteKind,
@@ -39,6 +39,8 @@ struct Incoming {
     disk: Option<AttachGeneration>,
     lock: Option<LockId>,
     granted: bool,
+    /// It came before the new generation that is being made, and is part of the old one.
+    earlier: bool,
 }
 
 /// What asks for durability behind a segment of the stream.
@@ -75,6 +77,8 @@ pub(crate) struct Inbound {
     /// Locked writes of later epochs, and those that wait for a generation.
     held: VecDeque<Key>,
     segments: VecDeque<Segment>,
+    /// By volume that got a new generation: the segment in which that was begun.
+    parted: BTreeMap<VolumeIndex, u64>,
     flushing: bool,
     /// The link they came by still stands.
     pub(crate) linked: bool,
@@ -89,6 +93,7 @@ impl Default for Inbound {
             epochs: VecDeque::new(),
             held: VecDeque::new(),
             segments: VecDeque::from([Segment { number: 0, incomplete: 0, mark: None }]),
+            parted: BTreeMap::new(),
             flushing: false,
             linked: true,
         }
@@ -112,6 +117,26 @@ impl Inbound {
 
     pub(crate) fn in_flight(&self) -> usize {
         self.writes.len() + self.reads.len()
+    }
+
+    /// A new generation of a volume is made from here on: what has come so far is part of the old
+    /// one.
+    pub(crate) fn part(&mut self, volume: VolumeIndex) {
+        for write in self.writes.iter_mut().filter(|write| write.volume == volume) {
+            write.earlier = true;
+        }
+        let open = self.open_segment().number;
+        self.parted.insert(volume, open);
+    }
+
+    /// Whether there are writes to a volume that came before its new generation.
+    pub(crate) fn holds_earlier(&self, volume: VolumeIndex) -> bool {
+        self.writes.iter().any(|(_, write)| write.earlier && write.volume == volume)
+    }
+
+    /// Whether the mark behind the first segment came before a volume's new generation.
+    fn is_earlier_mark(&self, volume: VolumeIndex) -> bool {
+        self.parted.get(&volume).is_some_and(|parted| self.segments[0].number < *parted)
     }
 
     fn open_segment(&mut self) -> &mut Segment {
@@ -162,15 +187,23 @@ impl Resource {
         let len = u64::from(write.range.len);
         connection.devices[volume].received_bytes += len;
         self.volumes[volume].application_at = Some(self.now);
-        let inbound = &mut connection.inbound;
-        if inbound.in_flight() >= PEER_REQUESTS_MAX {
+        if connection.inbound.in_flight() >= PEER_REQUESTS_MAX {
             return Err(PeerError::TooMany { limit: PEER_REQUESTS_MAX });
         }
+        // Who does not get it differs from here on: the sender too, where it has no disk.
+        for other in self.peer_indexes() {
+            if !self.replicates(other, volume) {
+                self.set_out_of_sync(volume, other, write.range);
+            }
+        }
+        self.part_from_absent(volume);
+        let disk = self.volumes[volume].usable_generation();
+        let connection = &mut self.connections[peer];
+        let inbound = &mut connection.inbound;
         inbound.epoch_enters(write.epoch);
         let segment = inbound.open_segment();
         segment.incomplete += 1;
         let segment = segment.number;
-        let disk = self.volumes[volume].usable_generation();
         let key = inbound.writes.insert(Incoming {
             volume,
             range: write.range,
@@ -182,17 +215,11 @@ impl Resource {
             disk,
             lock: None,
             granted: false,
+            earlier: false,
         });
         if connection.session_protocol() == Protocol::B && disk.is_some() {
             self.send(peer, Packet::RecvAck { id: write.id });
         }
-        // Who does not get it differs from here on: the sender too, where it has no disk.
-        for other in self.peer_indexes() {
-            if !self.replicates(other, volume) {
-                self.set_out_of_sync(volume, other, write.range);
-            }
-        }
-        self.part_from_absent(volume);
         let owner = LockOwner::PeerWrite(peer, key);
         let (lock, granted) = self.volumes[volume].lock(LockKind::PeerWrite, write.range, owner);
         self.incoming(peer, key).lock = Some(lock);
@@ -213,8 +240,7 @@ impl Resource {
     /// Issues a locked write if its epoch and the generation allow.
     fn issue_peer_write(&mut self, peer: PeerIndex, key: Key) -> bool {
         let incoming = self.incoming(peer, key);
-        let (epoch, volume, range, fua, disk) =
-            (incoming.epoch, incoming.volume, incoming.range, incoming.fua, incoming.disk);
+        let &mut Incoming { epoch, volume, range, fua, disk, earlier, .. } = incoming;
         if !self.connections[peer].inbound.is_current(epoch) {
             return false;
         }
@@ -224,7 +250,7 @@ impl Resource {
             self.finish_peer_write(peer, key, None);
             return true;
         }
-        if self.volumes[volume].is_rotating() {
+        if self.volumes[volume].is_rotating() && !earlier {
             return false;
         }
         let kind = self.incoming(peer, key).kind.take().expect("a write is issued once");
@@ -285,7 +311,7 @@ impl Resource {
             self.send(peer, answer);
         }
         self.unlock(incoming.volume, incoming.lock.expect("locked before it was issued"));
-        self.unsettled |= !self.connections[peer].inbound.linked;
+        self.unsettled |= !self.connections[peer].inbound.linked || incoming.earlier;
         if next_epoch {
             self.release_held(peer);
         }
@@ -317,13 +343,17 @@ impl Resource {
     fn pump_marks(&mut self, peer: PeerIndex) {
         // A generation on its way to disk tells this copy apart from one that is lost: who waits
         // for a flush goes on without that one (INV-2).
-        let rotates = self.volumes.iter().any(|volume| volume.is_rotating());
+        let rotating = self.volume_indexes().filter(|it| self.volumes[*it].is_rotating());
+        let rotating: Vec<VolumeIndex> = rotating.collect();
         let inbound = &mut self.connections[peer].inbound;
-        if inbound.flushing || rotates {
+        if inbound.flushing {
             return;
         }
         let mut marks = Vec::new();
-        while inbound.segments.len() > 1 && inbound.segments[0].incomplete == 0 {
+        while inbound.segments.len() > 1
+            && inbound.segments[0].incomplete == 0
+            && rotating.iter().all(|volume| inbound.is_earlier_mark(*volume))
+        {
             let segment = inbound.segments.pop_front().expect("its length was seen");
             marks.extend(segment.mark);
         }

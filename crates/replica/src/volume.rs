@@ -139,6 +139,9 @@ impl LockOwner {
 /// A new generation on its way to disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rotation {
+    /// This node's disk does not have all yet that its peers have sent before; in A and B that has
+    /// been answered.
+    Draining,
     /// What the peer has as well must first be safe from a power loss here: from the new generation
     /// on this disk counts as the better one (INV-1).
     Flushing,

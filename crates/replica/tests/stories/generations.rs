@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use tandem_replica::wire::{DiskState, Protocol};
-use tandem_replica::{Command, SyncState};
+use tandem_replica::{Command, RequestOp, SyncState};
 
-use crate::pair::{CLIENT, Pair, data_writes, meta_writes};
+use crate::pair::{CLIENT, Pair, data_writes, edit_superblock, meta_writes};
 use crate::stage::{VOLUME, assert_in_sync, connection, disks, promote, short, start_write};
 
 fn demote(pair: &mut Pair, node: usize) {
@@ -119,4 +119,29 @@ fn what_a_diskless_primary_wrote_is_known_after_a_crash_of_its_peer() {
     pair.run(Duration::from_secs(30));
     assert_in_sync(&pair);
     assert_eq!(pair.nodes[1].devices[0][65536], 9);
+}
+
+/// In B a write is answered that the peer has received and not written; the Primary's disk is given
+/// up, and the peer's copy is to be told apart from it as the better one: it has the write first.
+#[test]
+fn a_copy_counts_as_better_once_it_has_what_was_received() {
+    let mut pair = Pair::in_sync(1, Protocol::B);
+    let current = |pair: &Pair| {
+        let mut uuid = None;
+        edit_superblock(&mut pair.nodes[1].devices[0].clone(), |it| uuid = Some(it.current_uuid));
+        uuid.unwrap()
+    };
+    let before = current(&pair);
+    pair.hold[1] = |_| true;
+    pair.request(0, 0, RequestOp::Flush);
+    let write = start_write(&mut pair, 0, 8192, 7);
+    short(&mut pair);
+    assert_eq!(pair.reply(0, write), Some(Ok(None)));
+    pair.command(0, Command::Detach { volume: VOLUME, force: true }).unwrap();
+    while !pair.held[1].is_empty() {
+        pair.release_first(1);
+        let has_it = pair.nodes[1].devices[0][8192] == 7;
+        assert!(has_it || current(&pair) == before, "better without the write");
+    }
+    assert_ne!(current(&pair), before);
 }
