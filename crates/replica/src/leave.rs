@@ -6,6 +6,7 @@ use tandem_wire::{Change, DiskState, Packet, RequestId, Role, Vote};
 use crate::action::CommandId;
 use crate::connection::Link;
 use crate::error::CommandError;
+use crate::peer_device::Replication;
 use crate::peers::{PeerIndex, VolumeIndex};
 use crate::resource::Resource;
 use crate::store::Ticket;
@@ -72,6 +73,16 @@ impl Resource {
             }
         }
         Ok(())
+    }
+
+    /// Whether this node's disk is Outdated for what is to come only: it gets every write as long as
+    /// the session stands.
+    pub(crate) fn outdates_itself(&self, peer: PeerIndex, volume: VolumeIndex) -> bool {
+        let leaving = self.connections[peer].session().is_some_and(|it| it.leaving.is_some());
+        let replication = self.connections[peer].devices[volume].replication;
+        leaving
+            && replication == Replication::Established
+            && self.volumes[volume].disk_state() == DiskState::Outdated
     }
 
     fn set_leaving(&mut self, peer: PeerIndex, leaving: Leaving) {

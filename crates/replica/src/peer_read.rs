@@ -144,7 +144,8 @@ impl Resource {
             | PeerReadFor::ThinResync
             | PeerReadFor::ChecksumResync(_) => true,
         };
-        comparable && self.local_is_good(read.volume, read.range)
+        let good = self.local_is_good(read.volume, read.range);
+        comparable && (good || self.outdates_itself(peer, read.volume))
     }
 
     /// What was read has been looked at: whether it is zero, or what its digests are.

@@ -8,7 +8,7 @@ use tandem_replica::{
     Command, ConnectionState, Cookie, OnIoError, RequestError, RequestOp, VolumeConfig,
 };
 
-use crate::pair::{Pair, Reply, data_writes, flushes, none, reads};
+use crate::pair::{Pair, Reply, data_writes, flushes, meta_writes, none, reads};
 use crate::stage::{
     VOLUME, assert_in_sync, connection, disks, promote, short, start_write, swap_roles,
     swap_roles_diskless,
@@ -383,4 +383,17 @@ fn a_read_does_not_go_back_behind_what_the_peer_has_shown() {
     pair.release(0);
     short(&mut pair);
     assert_eq!(bytes(pair.reply(0, read)), [8; 1024]);
+}
+
+/// The peer leaves in good order, and is Outdated before it has left: until then it has every write.
+#[test]
+fn a_peer_that_is_leaving_is_still_asked() {
+    let mut pair = with_bad_block(Protocol::C);
+    pair.hold[1] = meta_writes;
+    pair.start(1, Command::Disconnect { peer: NodeId(0), force: false });
+    pair.settle();
+    assert_eq!(disks(&pair)[1], DiskState::Outdated);
+    let read = start_read(&mut pair, 0);
+    pair.settle();
+    assert_eq!(bytes(pair.reply(0, read)), [7; 1024]);
 }
