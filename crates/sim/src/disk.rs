@@ -133,6 +133,11 @@ impl SimDisk {
         self.in_flight.len()
     }
 
+    /// Whether any of them touches it; a merge is on no disk.
+    pub fn is_busy(&self) -> bool {
+        self.in_flight.values().any(|op| !matches!(op.kind, DiskOpKind::Merge { .. }))
+    }
+
     /// Whether a data write in flight meets the range.
     pub fn writes_meet(&self, range: ByteRange) -> bool {
         self.in_flight.values().any(|op| match &op.kind {

@@ -222,7 +222,7 @@ impl World {
         volume: usize,
         generation: AttachGeneration,
     ) -> Result<(), Violation> {
-        if self.nodes[node].disks[volume].in_flight() > 0 {
+        if self.nodes[node].disks[volume].is_busy() {
             let text = format!("node {node} opens a disk on which operations are in flight");
             return Err(Violation::new("disk contract", text));
         }
