@@ -94,6 +94,8 @@ pub struct Sizes {
     pub effective: u64,
     /// Smallest unit the backing disk writes.
     pub block_size: u32,
+    /// What clients see, or would: less than `effective` while a peer may not have that size yet.
+    pub shown: u64,
 }
 
 /// What a node's metadata says of its data, for the decision at connect, as in DRBD.

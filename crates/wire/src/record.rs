@@ -18,7 +18,7 @@ use crate::policy::{
 use crate::types::{DiskState, HISTORY_LEN, Protocol, ReplicationState, Role, Uuid};
 
 pub(crate) const PROTOCOL_BYTES: u32 = 8;
-pub(crate) const SIZES_BYTES: u32 = 24;
+pub(crate) const SIZES_BYTES: u32 = 32;
 pub(crate) const UUIDS_BYTES: u32 = 104;
 pub(crate) const STATE_BYTES: u32 = 8;
 
@@ -53,9 +53,10 @@ pub(crate) mod sizes {
     pub(crate) const EFFECTIVE: Field<u64> = Field::new("effective", 8);
     pub(crate) const BLOCK_SIZE: Field<u32> = Field::new("block_size", 16);
     pub(crate) const RESERVED: Field<u32> = Field::new("reserved", 20);
+    pub(crate) const SHOWN: Field<u64> = Field::new("shown", 24);
     #[cfg(test)]
-    pub(crate) const LAYOUT: [super::Drawn; 4] =
-        [CAPACITY.drawn(), EFFECTIVE.drawn(), BLOCK_SIZE.drawn(), RESERVED.drawn()];
+    pub(crate) const LAYOUT: [super::Drawn; 5] =
+        [CAPACITY.drawn(), EFFECTIVE.drawn(), BLOCK_SIZE.drawn(), RESERVED.drawn(), SHOWN.drawn()];
 }
 
 pub(crate) mod uuids {
@@ -165,6 +166,7 @@ impl Sizes {
         sizes::CAPACITY.write(&mut bytes, self.capacity);
         sizes::EFFECTIVE.write(&mut bytes, self.effective);
         sizes::BLOCK_SIZE.write(&mut bytes, self.block_size);
+        sizes::SHOWN.write(&mut bytes, self.shown);
         Bytes::copy_from_slice(&bytes)
     }
 
@@ -174,6 +176,7 @@ impl Sizes {
             capacity: sizes::CAPACITY.read(bytes),
             effective: sizes::EFFECTIVE.read(bytes),
             block_size: sizes::BLOCK_SIZE.read(bytes),
+            shown: sizes::SHOWN.read(bytes),
         })
     }
 }

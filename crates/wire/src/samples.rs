@@ -63,6 +63,7 @@ impl Fields {
                 capacity: 0x4142_4344_4546_4748,
                 effective: 0x5152_5354,
                 block_size: 512,
+                shown: 0x6162_6364,
             },
             uuids: Uuids {
                 current: Uuid(0xa0),
@@ -275,8 +276,8 @@ fn any_after_sb_0pri() -> impl Strategy<Value = AfterSplitBrain0Pri> {
 }
 
 prop_compose! {
-    fn any_sizes()(capacity: u64, effective: u64, block_size: u32) -> Sizes {
-        Sizes { capacity, effective, block_size }
+    fn any_sizes()(capacity: u64, effective: u64, block_size: u32, shown: u64) -> Sizes {
+        Sizes { capacity, effective, block_size, shown }
     }
 }
 

@@ -17,18 +17,23 @@ pub(crate) struct Agreed {
     bytes: u64,
     /// The peer has that size already, and bits for what it is larger by.
     peer_has_it: bool,
+    /// Bytes that the peer's clients see.
+    peer_shows: u64,
 }
 
 impl Resource {
     pub(super) fn sizes(&self, volume: VolumeIndex) -> Sizes {
         let volume = &self.volumes[volume];
+        let shown = volume.export_bytes();
         let Some(attached) = volume.attached() else {
-            return Sizes { capacity: 0, effective: volume.size_bytes, block_size: BLOCK_BYTES };
+            let effective = volume.size_bytes;
+            return Sizes { capacity: 0, effective, block_size: BLOCK_BYTES, shown };
         };
         Sizes {
             capacity: attached.store.layout().data_bytes(),
             effective: attached.store.superblock().effective_bytes,
             block_size: attached.opened.block_size,
+            shown,
         }
     }
 
@@ -68,14 +73,15 @@ impl Resource {
             ));
         }
         let peer_has_it = theirs.capacity > 0 && theirs.effective == bytes;
-        self.connections[peer].devices[volume].agreed = Agreed { bytes, peer_has_it };
+        self.connections[peer].devices[volume].agreed =
+            Agreed { bytes, peer_has_it, peer_shows: theirs.shown };
         Ok(())
     }
 
     /// Both nodes go on with each other: a disk takes over the size they have agreed on, durably
     /// with the next commit of its bits. Whether it is another one.
     pub(crate) fn take_size(&mut self, peer: PeerIndex, volume: VolumeIndex) -> bool {
-        let Agreed { bytes, peer_has_it } = self.connections[peer].devices[volume].agreed;
+        let Agreed { bytes, peer_has_it, .. } = self.connections[peer].devices[volume].agreed;
         let Some(attached) = self.volumes[volume].attached_mut() else { return false };
         let before = std::mem::replace(&mut attached.store.superblock_mut().effective_bytes, bytes);
         if before == bytes {
@@ -95,11 +101,18 @@ impl Resource {
     /// Both nodes have the size durably: this one notes that, and then shows it to clients.
     pub(super) fn sizes_are_durable(&mut self, peer: PeerIndex) {
         for volume in self.volume_indexes() {
-            let Agreed { bytes, .. } = self.connections[peer].devices[volume].agreed;
+            let Agreed { bytes, peer_shows, .. } = self.connections[peer].devices[volume].agreed;
+            let shown = self.volumes[volume].export_bytes().max(peer_shows);
             self.volumes[volume].size_bytes = bytes;
             let peer_disk = self.connections[peer].devices[volume].disk;
             if peer_disk < DiskState::Inconsistent {
                 continue; // nobody has it beside this node
+            }
+            if !self.volumes[volume].is_attached() {
+                // The disk that is gone here does not have it.
+                let held = Held { bytes: shown, until: None };
+                self.volumes[volume].held = (shown > 0 && shown < bytes).then_some(held);
+                continue;
             }
             let former = self.volumes[volume].attached_mut().map_or(0, |attached| {
                 std::mem::take(&mut attached.store.superblock_mut().former_bytes)
