@@ -274,6 +274,9 @@ impl World {
         let without_data = view.volumes[volume].disk < DiskState::UpToDate
             && (!view.is_connected() || view.volumes[volume].peer_disk < DiskState::UpToDate);
         let waits = self.waits_for_data(node) || self.begins_anew(node);
+        if let Kind::Write(id) = pending.kind {
+            self.model.failed(id, node);
+        }
         if without_data && error == RequestError::Io && !waits {
             return Ok(());
         }
