@@ -301,6 +301,7 @@ impl World {
         let own = state.disk < DiskState::UpToDate || fails(node);
         let at_peer = view.is_connected()
             && state.peer_disk == DiskState::UpToDate
+            && self.nodes[1 - node].view.volumes[volume].disk >= DiskState::Outdated
             && !(state.disk == DiskState::UpToDate && state.dirty_blocks > 0);
         let is_flush = matches!(pending.kind, Kind::Flush { .. });
         own && (!at_peer || fails(1 - node)) && !is_flush

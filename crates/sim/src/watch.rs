@@ -144,7 +144,8 @@ impl World {
             self.check_order(node, Boundary::Reply)?;
             self.check_order(node, Boundary::Flush)?;
         }
-        let disturbed = self.nodes.iter().any(|node| node.stopped.is_some())
+        let holds_still = |node: &Node| node.stopped.is_some() || node.view.suspended.any();
+        let disturbed = self.nodes.iter().any(holds_still)
             || [0, 1].iter().any(|from| self.link.is_cut(*from) || self.link.is_slow(*from));
         self.progress.check(disturbed, self.clock.now())?;
         for volume in 0..self.model.volumes.len() {

@@ -11,6 +11,9 @@ const RATE_MIN: u64 = 512 << 10;
 /// The same behind an application that fills a narrow link: the least window, once a second.
 const RATE_MIN_NARROW: u64 = 64 << 10;
 
+/// Bytes that are asked for at once, at least.
+const WINDOW_MIN: u64 = 64 << 10;
+
 /// Time for what is not copying: a link that hangs, disks that stall, claims that wait.
 const SLACK: u64 = 20 * SECONDS;
 
@@ -21,7 +24,7 @@ pub struct Progress {
     deadlines: [Vec<Option<u64>>; 2],
     checked_at: u64,
     rate_min: u64,
-    slack: u64,
+    in_line: u64,
 }
 
 impl Progress {
@@ -29,9 +32,8 @@ impl Progress {
     pub fn new(profile: &Profile) -> Self {
         let link = profile.link;
         let rate_min = if link.is_narrow() { RATE_MIN_NARROW } else { RATE_MIN };
-        // All requests of the applications may stand in one line before the resync.
         let in_line = (profile.clients * profile.depth) as u64 * 2 * link.high;
-        Self { rate_min, slack: SLACK + in_line, ..Self::default() }
+        Self { rate_min, in_line, ..Self::default() }
     }
 
     /// A node's states have changed.
@@ -41,16 +43,19 @@ impl Progress {
         for (index, deadline) in deadlines.iter_mut().enumerate() {
             let volume = &view.volumes[index];
             let copies = view.is_connected() && view.is_target(index) && !volume.suspended.any();
-            let time = 3 * SECONDS * volume.dirty_blocks * 4096 / self.rate_min;
+            let bytes = volume.dirty_blocks * 4096;
+            // All requests of the applications may stand in one line before each window.
+            let in_line = (1 + bytes / WINDOW_MIN) * self.in_line;
+            let time = SLACK + 3 * SECONDS * bytes / self.rate_min + in_line;
             *deadline = match *deadline {
                 Some(deadline) if copies => Some(deadline),
-                Some(_) | None => copies.then_some(now + self.slack + time),
+                Some(_) | None => copies.then_some(now + time),
             };
         }
     }
 
-    /// None of them is late. Time in which the world is `disturbed`, a process stopped or the link
-    /// no link, does not count.
+    /// None of them is late. Time in which the world is `disturbed`, a process stopped, the link
+    /// no link or I/O frozen, does not count: what is frozen holds its ranges.
     ///
     /// # Errors
     /// The one that is.
