@@ -281,7 +281,7 @@ impl Resource {
             connection.reason = Some(reason.to_owned());
         }
         connection.peer_role = Role::Unknown;
-        connection.renegotiating = until;
+        connection.renegotiating = until.filter(|_| !gives_up);
         connection.granted = None;
         self.fence_link_lost(peer, was_running);
         let connection = &mut self.connections[peer];
