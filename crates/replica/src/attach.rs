@@ -377,7 +377,9 @@ impl Resource {
             (false, _) => DiskState::Inconsistent,
             (true, false) => DiskState::Outdated,
             // A Primary that went on without this disk: what the disk holds is old.
-            (true, true) if self.role == Role::Primary => DiskState::Outdated,
+            (true, true) if self.was_served_by_peer(volume) => DiskState::Outdated,
+            // It is good, as soon as it can be used.
+            (true, true) if self.role == Role::Primary => DiskState::Consistent,
             // Newest when last known. Where no peer can have written since, it still is.
             (true, true) if self.meets_data(volume) => DiskState::Consistent,
             (true, true) if alone || fenced || self.config.peers.is_empty() => DiskState::UpToDate,
@@ -413,6 +415,9 @@ impl Resource {
         }
         let attached = self.volumes[volume].attached_mut().expect("attached before");
         attached.attaching = None;
+        if self.role == Role::Primary && attached.state == DiskState::Consistent {
+            attached.state = DiskState::UpToDate; // it has all that its clients have seen
+        }
         self.done(command, Ok(()));
         self.use_room(volume);
         for peer in self.peer_indexes() {

@@ -180,7 +180,7 @@ pub fn disk_after(decision: Decision, mine: &Side, peer: &Side) -> DiskState {
             if is_whole(mine)
                 && !has_disk(peer)
                 && is_primary(peer)
-                && is_same_generation(mine, peer) =>
+                && mine.uuids.current == peer.uuids.exposed =>
         {
             DiskState::UpToDate
         }
@@ -291,12 +291,11 @@ fn is_better_crashed(mine: &Side, peer: &Side) -> bool {
 /// SEMANTICS rule 1: whether the crashed one of the two is source, and by which rule.
 fn after_crash(crashed: &Side, other: &Side) -> (bool, Rule) {
     match (is_primary(crashed), is_primary(other)) {
-        // One that lost its disk and lived on its peer's, which so has everything, is as any other.
-        (true, false) if crashed.disk != DiskState::Outdated => {
-            return (true, Rule::CrashedPrimary);
-        }
+        // It lost its disk and lived on its peer's, which so has everything.
+        (true, false) if crashed.disk == DiskState::Outdated => return (false, Rule::Survivor),
+        (true, false) => return (true, Rule::CrashedPrimary),
         (false, true) => return (false, Rule::CrashedPrimary),
-        (true, true) | (true, false) | (false, false) => {}
+        (true, true) | (false, false) => {}
     }
     if is_survivor(other, crashed) { (false, Rule::Survivor) } else { (true, Rule::CrashedPrimary) }
 }

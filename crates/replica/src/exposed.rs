@@ -13,6 +13,30 @@ use crate::peers::{PeerIndex, VolumeIndex};
 use crate::resource::Resource;
 use crate::volume::Volume;
 
+/// What clients have seen of a volume, where this node's disk does not tell.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Exposed {
+    /// The generation, as a disk of this node must have it.
+    here: Uuid,
+    /// The same, as a peer must have it to serve in that disk's place; a name that nobody has where
+    /// none has all of it.
+    elsewhere: Uuid,
+    /// A peer has served since the disk was given up: that disk is old.
+    by_peer: bool,
+    /// The disk was given up when no peer was there, and the last session had ended with writes on
+    /// their way to one: its protocol, which says what such a peer holds.
+    ended_in: Option<Protocol>,
+    /// What clients had seen when the disk was given up with a flush in flight, if no peer has it.
+    in_flush: Uuid,
+}
+
+impl Exposed {
+    /// What a peer holds and serves.
+    fn by_peer(current: Uuid) -> Self {
+        Self { here: current, elsewhere: current, by_peer: true, ..Self::default() }
+    }
+}
+
 impl Resource {
     /// The disk of a volume is about to be given up.
     pub(crate) fn expose_own(&mut self, volume: VolumeIndex) {
@@ -22,41 +46,47 @@ impl Resource {
             return;
         }
         let current = attached.store.superblock().current_uuid;
+        // What a new generation was to stand for a peer lacks; this disk may still have the old one.
+        let parting = rotation.is_some();
+        let bitmap_uuids = self.peer_indexes().map(|peer| attached.store.peer(peer).bitmap_uuid);
+        let before = bitmap_uuids.filter(|uuid| parting && uuid.is_real()).last();
         // A target that has not begun may hold the very generation that it lacks the end of.
         let lacking = self.peer_indexes().any(|peer| {
             let bitmap_uuid = attached.store.peer(peer).bitmap_uuid;
             let is_source = bitmap_uuid.is_real() && bitmap_uuid != current;
             is_source && !attached.bitmaps[peer].is_empty()
         });
-        // What a new generation was to stand for a peer lacks; this disk may still have the old one.
-        let parting = rotation.is_some();
-        let before = self.peer_indexes().map(|peer| attached.store.peer(peer).bitmap_uuid);
-        let before = before.filter(|uuid| parting && uuid.is_real()).last().unwrap_or(current);
-        let served = self.is_served(volume);
-        let protocol = self.peer_indexes().find_map(|peer| {
-            let last = attached.store.peer(peer).last_protocol;
-            last.filter(|_| !served && !attached.bitmaps[peer].is_empty())
+        let ended_in = self.peer_indexes().find_map(|peer| {
+            let has_bits = !attached.bitmaps[peer].is_empty();
+            attached.store.peer(peer).last_protocol.filter(|_| has_bits)
         });
-        let hangs = self.volumes[volume].ops().has_flush() && !served;
-        let state = &mut self.volumes[volume];
-        (state.in_flush, state.exposed_in) = (if hangs { before } else { Uuid::NONE }, protocol);
-        let nowhere = parting || (lacking && !served);
-        let elsewhere = if nowhere { self.entropy.uuid() } else { current };
-        self.set_exposed(volume, before, elsewhere);
-        if unflushable && !served {
-            self.expose_unknown(volume); // this disk may have lost what could not be flushed
+        let served = self.is_served(volume);
+        let hangs = self.volumes[volume].ops().has_flush();
+        let here = before.unwrap_or(current);
+        let mut exposed = if served {
+            Exposed::by_peer(current)
+        } else {
+            let in_flush = if hangs { here } else { Uuid::NONE };
+            Exposed { here, elsewhere: current, by_peer: false, ended_in, in_flush }
+        };
+        if parting || (lacking && !served) {
+            exposed.elsewhere = self.entropy.uuid();
         }
+        if unflushable {
+            // What could not be flushed this disk may have lost, and then a peer has it, or nobody.
+            exposed.here = self.entropy.uuid();
+        }
+        if unflushable && !served {
+            exposed.elsewhere = exposed.here;
+        }
+        self.volumes[volume].exposed = exposed;
     }
 
     /// What was answered belongs to a generation that nobody will have.
     pub(crate) fn expose_unknown(&mut self, volume: VolumeIndex) {
         let unknown = self.entropy.uuid();
-        self.set_exposed(volume, unknown, unknown);
-    }
-
-    fn set_exposed(&mut self, volume: VolumeIndex, here: Uuid, elsewhere: Uuid) {
-        let state = &mut self.volumes[volume];
-        (state.exposed, state.exposed_elsewhere) = (here, elsewhere);
+        let exposed = &mut self.volumes[volume].exposed;
+        (exposed.here, exposed.elsewhere) = (unknown, unknown);
     }
 
     /// A peer is lost that did not have an answered write. If this node's disk has none of it
@@ -67,10 +97,19 @@ impl Resource {
         }
     }
 
+    /// A flush of the disk that was given up has failed late: if no peer has what it was to make
+    /// durable, nobody has what clients have seen.
+    pub(crate) fn expose_unflushed(&mut self, volume: VolumeIndex) {
+        let Exposed { in_flush, here, .. } = self.volumes[volume].exposed;
+        if in_flush.is_real() && in_flush == here {
+            self.expose_unknown(volume);
+        }
+    }
+
     /// Whether a disk of this generation, and those before it, may be used by this node: as Primary
     /// only if it has what was served, or a peer that has it is there to copy from.
     pub(crate) fn may_attach(&self, volume: VolumeIndex, superblock: &Superblock) -> bool {
-        let exposed = self.exposed(volume);
+        let exposed = self.if_primary(self.volumes[volume].exposed.here);
         let known = |uuid: &Uuid| *uuid == exposed;
         let slots = superblock.peers.iter().flatten();
         !exposed.is_real()
@@ -80,32 +119,41 @@ impl Resource {
             || self.is_served(volume)
     }
 
+    /// Whether a disk that may be used is old all the same: a peer has served in its place.
+    pub(crate) fn was_served_by_peer(&self, volume: VolumeIndex) -> bool {
+        let Exposed { by_peer, here, .. } = self.volumes[volume].exposed;
+        self.role == Role::Primary && (by_peer || !here.is_real())
+    }
+
     /// A session runs with a peer whose data are served where this node's are not good.
     pub(crate) fn expose_peers(&mut self, peer: PeerIndex, volume: VolumeIndex) {
         if self.volumes[volume].disk_state() != DiskState::UpToDate && self.serves(peer, volume) {
             let current = self.connections[peer].devices[volume].peer_current;
-            self.set_exposed(volume, current, current);
-            self.volumes[volume].exposed_in = None;
+            self.volumes[volume].exposed = Exposed::by_peer(current);
         }
     }
 
     /// What a handshake says of a volume that has no disk here: what the peer's data must hold.
     pub(crate) fn exposed_uuids(&self, volume: VolumeIndex) -> Uuids {
-        let Volume { exposed_elsewhere, exposed_in, .. } = self.volumes[volume];
+        let ended_in = self.volumes[volume].exposed.ended_in;
         Uuids {
-            current: self.if_primary(exposed_elsewhere),
+            exposed: self.exposed_elsewhere(volume),
             flags: UuidFlags {
-                last_session_async: exposed_in == Some(Protocol::A),
-                last_session_memory: exposed_in == Some(Protocol::B),
+                last_session_async: ended_in == Some(Protocol::A),
+                last_session_memory: ended_in == Some(Protocol::B),
                 ..UuidFlags::default()
             },
             ..Uuids::default()
         }
     }
 
-    /// What it must find in a disk of its own.
-    fn exposed(&self, volume: VolumeIndex) -> Uuid {
-        self.if_primary(self.volumes[volume].exposed)
+    /// What the peer's data must hold because clients have seen it, where this node's disk does not
+    /// have it.
+    pub(crate) fn exposed_elsewhere(&self, volume: VolumeIndex) -> Uuid {
+        if self.volumes[volume].disk_state() >= DiskState::Consistent {
+            return Uuid::NONE;
+        }
+        self.if_primary(self.volumes[volume].exposed.elsewhere)
     }
 
     /// A Secondary has shown nothing to clients.

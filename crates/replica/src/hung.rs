@@ -53,14 +53,10 @@ impl Resource {
     }
 
     /// A flush has failed, perhaps of a disk that was given up before. That is final (INV-14): what
-    /// it was to make durable the disk may have lost, and if no peer has that, nobody has what
-    /// clients have seen.
+    /// it was to make durable the disk may have lost.
     pub(crate) fn flush_failed(&mut self, volume: VolumeIndex) {
-        let state = &mut self.volumes[volume];
-        state.unflushable = true;
-        if state.in_flush.is_real() && state.in_flush == state.exposed {
-            self.expose_unknown(volume);
-        }
+        self.volumes[volume].unflushable = true;
+        self.expose_unflushed(volume);
     }
 
     /// Nobody waits any more for a disk that was given up.

@@ -1,12 +1,13 @@
 //! One volume on this node: its disk, the operations in flight on it, its range locks.
 
-use tandem_wire::{ByteRange, DiskState, Protocol, Uuid, VolumeNumber};
+use tandem_wire::{ByteRange, DiskState, VolumeNumber};
 
 use crate::action::{AttachGeneration, CommandId, DiskOpKind, DiskToken, OpenedDisk};
 use crate::activity_log::ActivityLog;
 use crate::attach::AttachRead;
 use crate::bitmap::Bitmap;
 use crate::config::VolumeConfig;
+use crate::exposed::Exposed;
 use crate::flush::Flusher;
 use crate::in_flight::InFlight;
 use crate::limits::BLOCK_BYTES;
@@ -217,16 +218,8 @@ pub(crate) struct Volume {
     pub(crate) shown_early: Vec<Key>,
     /// A flush of this disk has failed: what it has not made durable it may have lost.
     pub(crate) unflushable: bool,
-    /// What clients had seen when the disk was given up with a flush in flight, if no peer has it.
-    pub(crate) in_flush: Uuid,
-    /// The generation that clients have seen, where this node's disk does not tell.
-    pub(crate) exposed: Uuid,
-    /// The same, as a peer must have it to serve in this disk's place; a name that nobody has where
-    /// none has all of it.
-    pub(crate) exposed_elsewhere: Uuid,
-    /// The disk was given up when no peer was there, and the last session had ended with writes on
-    /// their way to one: its protocol, which says what such a peer holds.
-    pub(crate) exposed_in: Option<Protocol>,
+    /// What clients have seen, where this node's disk does not tell.
+    pub(crate) exposed: Exposed,
     /// Size agreed with peers; 0 while unknown.
     pub(crate) size_bytes: u64,
     /// Clients see less than that.
@@ -251,10 +244,7 @@ impl Volume {
             flusher: Flusher::default(),
             shown_early: Vec::new(),
             unflushable: false,
-            in_flush: Uuid::NONE,
-            exposed: Uuid::NONE,
-            exposed_elsewhere: Uuid::NONE,
-            exposed_in: None,
+            exposed: Exposed::default(),
             size_bytes: 0,
             held: None,
             counters: Counters::default(),

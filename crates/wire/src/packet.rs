@@ -111,6 +111,9 @@ pub struct Uuids {
     pub dirty_blocks: u64,
     /// The session in which this node last replicated with the receiver; 0 for none.
     pub last_session: u64,
+    /// Generation that clients of this node, a Primary whose disk is not good, have seen: the
+    /// receiver must have it. None where its disk tells.
+    pub exposed: Uuid,
     /// Facts about this node.
     pub flags: UuidFlags,
 }

@@ -19,7 +19,7 @@ use crate::types::{DiskState, HISTORY_LEN, Protocol, ReplicationState, Role, Uui
 
 pub(crate) const PROTOCOL_BYTES: u32 = 8;
 pub(crate) const SIZES_BYTES: u32 = 32;
-pub(crate) const UUIDS_BYTES: u32 = 104;
+pub(crate) const UUIDS_BYTES: u32 = 112;
 pub(crate) const STATE_BYTES: u32 = 8;
 
 pub(crate) mod protocol {
@@ -77,6 +77,7 @@ pub(crate) mod uuids {
     pub(crate) const LAST_SESSION: Field<u64> = Field::new("last_session", 88);
     pub(crate) const FLAGS: Field<u32> = Field::new("flags", 96);
     pub(crate) const RESERVED: Field<u32> = Field::new("reserved", 100);
+    pub(crate) const EXPOSED: Field<u64> = Field::new("exposed", 104);
     pub(crate) const CRASHED_PRIMARY: u32 = 1 << 0;
     pub(crate) const LOST_POWER: u32 = 1 << 1;
     pub(crate) const RECONNECT: u32 = 1 << 2;
@@ -86,7 +87,7 @@ pub(crate) mod uuids {
     pub(crate) const WAS_PRIMARY: u32 = 1 << 6;
     pub(crate) const ALL: u32 = (1 << 7) - 1;
     #[cfg(test)]
-    pub(crate) const LAYOUT: [super::Drawn; 14] = [
+    pub(crate) const LAYOUT: [super::Drawn; 15] = [
         CURRENT.drawn(),
         BITMAP.drawn(),
         HISTORY[0].drawn(),
@@ -101,6 +102,7 @@ pub(crate) mod uuids {
         LAST_SESSION.drawn(),
         FLAGS.drawn(),
         RESERVED.drawn(),
+        EXPOSED.drawn(),
     ];
 }
 
@@ -192,6 +194,7 @@ impl Uuids {
         uuids::DIRTY_BLOCKS.write(&mut bytes, self.dirty_blocks);
         uuids::LAST_SESSION.write(&mut bytes, self.last_session);
         uuids::FLAGS.write(&mut bytes, self.flags.to_bits());
+        uuids::EXPOSED.write(&mut bytes, self.exposed.0);
         Bytes::copy_from_slice(&bytes)
     }
 
@@ -205,6 +208,7 @@ impl Uuids {
             history: uuids::HISTORY.map(|field| Uuid(field.read(bytes))),
             dirty_blocks: uuids::DIRTY_BLOCKS.read(bytes),
             last_session: uuids::LAST_SESSION.read(bytes),
+            exposed: Uuid(uuids::EXPOSED.read(bytes)),
             flags: record.value(&uuids::FLAGS, UuidFlags::from_bits)?,
         })
     }

@@ -80,6 +80,7 @@ impl Fields {
                     bitmap_alias: false,
                     was_primary: true,
                 },
+                exposed: Uuid(0xf1),
             },
             state: State {
                 role: Role::Primary,
@@ -283,12 +284,12 @@ prop_compose! {
 
 prop_compose! {
     fn any_uuids()(
-        numbers: [u64; 4],
+        numbers: [u64; 5],
         history: [u64; HISTORY_LEN],
         flags: [bool; 5],
         protocol in 0..3u8,
     ) -> Uuids {
-        let [current, bitmap, dirty_blocks, last_session] = numbers;
+        let [current, bitmap, dirty_blocks, last_session, exposed] = numbers;
         let [crashed_primary, lost_power, reconnect, bitmap_alias, was_primary] = flags;
         Uuids {
             current: Uuid(current),
@@ -305,6 +306,7 @@ prop_compose! {
                 bitmap_alias,
                 was_primary,
             },
+            exposed: Uuid(exposed),
         }
     }
 }

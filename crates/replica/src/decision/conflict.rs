@@ -70,15 +70,13 @@ fn forgets(primary: &Side, other: &Side) -> bool {
         && other.uuids.flags.lost_power
 }
 
-/// Whether clients of `primary`, which has no disk, have seen what `other` does not have: its data
-/// do not descend from the generation that was served, or may lack its end.
+/// Whether clients of `primary`, whose disk is not good, have seen what `other` does not have: its
+/// data do not descend from the generation that was served, or may lack its end.
 fn has_served_newer(primary: &Side, other: &Side) -> bool {
-    let served = primary.uuids.current;
-    is_primary(primary)
-        && !has_disk(primary)
-        && served.is_real()
-        && has_disk(other)
-        && !(generations(&other.uuids).any(|known| known == served) && was_to_hold(other, primary))
+    let served = primary.uuids.exposed;
+    let has_it = generations(&other.uuids).any(|known| known == served)
+        && (has_disk(primary) || was_to_hold(other, primary));
+    is_primary(primary) && served.is_real() && has_disk(other) && !has_it
 }
 
 enum Ruling {

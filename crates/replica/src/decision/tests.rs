@@ -27,6 +27,7 @@ fn side(node_id: u8, current: u64) -> Side {
             dirty_blocks: 0,
             last_session: SESSION,
             flags: UuidFlags::default(),
+            exposed: Uuid::NONE,
         },
         discard_my_data: false,
         in_use: false,
@@ -70,6 +71,12 @@ impl Side {
     fn session(mut self, session: u64) -> Self {
         self.uuids.last_session = session;
         self
+    }
+
+    /// Its clients have seen this generation, and its disk does not have it.
+    fn exposed(mut self, uuid: u64) -> Self {
+        self.uuids.exposed = Uuid(uuid);
+        self.primary()
     }
 
     fn flags(mut self, change: impl FnOnce(&mut UuidFlags)) -> Self {
@@ -374,5 +381,24 @@ fn disk_states_after() {
         [Decision::SplitBrain, Decision::Unrelated, Decision::Refuse(Refusal::TargetIsPrimary)]
     {
         assert_eq!(after(stays, &outdated, &consistent), DiskState::Outdated);
+    }
+}
+
+/// A Primary whose disk is gone, or is back behind its peer's, takes no data that its clients have
+/// seen newer ones of.
+#[test]
+fn what_clients_have_seen_the_peer_must_have() {
+    let refused = Decision::Refuse(Refusal::ServedNewer);
+    let gone = side(0, 0).disk(DiskState::Diskless).exposed(A);
+    expect(gone, side(1, A), Decision::NoSync, Rule::Diskless);
+    expect(gone, side(1, B).history(&[A]), Decision::NoSync, Rule::Diskless);
+    expect(gone, side(1, B), refused, Rule::Diskless);
+    expect(gone.protocol_a(), side(1, A), refused, Rule::Diskless);
+    expect(gone.protocol_b(), side(1, A), refused, Rule::Diskless);
+    expect(gone.protocol_b(), side(1, A).reconnect(), Decision::NoSync, Rule::Diskless);
+    let back = side(0, A).disk(DiskState::Outdated).crashed();
+    for back in [back, back.protocol_a(), back.protocol_b()] {
+        expect(back.exposed(A), side(1, A), TARGET_BITS, Rule::Survivor);
+        expect(back.exposed(C), side(1, A), refused, Rule::Survivor);
     }
 }

@@ -85,6 +85,7 @@ impl Resource {
                     history: attached.store.recent_history(),
                     dirty_blocks: attached.bitmaps[peer].count(),
                     last_session: slot.last_session,
+                    exposed: self.exposed_elsewhere(volume),
                     flags: UuidFlags {
                         crashed_primary: superblock.flags.crashed_primary,
                         lost_power: slot.boot_id.0 != self.config.boot_id,

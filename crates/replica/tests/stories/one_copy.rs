@@ -176,7 +176,7 @@ fn a_primary_without_a_disk_takes_no_older_data() {
         let told = connection(&pair, 0);
         assert_eq!(told.state, ConnectionState::StandAlone, "{protocol:?}");
         let reason = told.reason.unwrap_or_default();
-        assert!(reason.contains("attach the Primary's disk"), "{protocol:?}: {reason}");
+        assert!(reason.contains("attach the disk that has them"), "{protocol:?}: {reason}");
         pair.attach(0);
         for node in 0..2 {
             pair.try_connect(node, false).unwrap();
@@ -277,4 +277,65 @@ fn what_went_with_the_peers_disk_is_not_forgotten_behind_the_own_one() {
         assert_in_sync(&pair);
         assert_eq!(pair.read(0, 8192, 4096)[..], [7; 4096], "{protocol:?}");
     }
+}
+
+/// 1. the Primary's disk loses what it could not flush, and its peer serves instead, but never
+///    hears that this disk is gone; 2. the disk comes back: the peer that has served is source,
+///    in A too.
+#[test]
+fn a_disk_that_comes_back_under_a_primary_is_older_than_the_one_that_served() {
+    for protocol in PROTOCOLS {
+        let mut pair = Pair::in_sync(1, protocol);
+        pair.write(0, 8192, &[7; 4096]);
+        pair.run(Duration::from_secs(5));
+        pair.paused[1] = true;
+        pair.hold[0] = flushes;
+        pair.request(0, 0, RequestOp::Flush);
+        pair.fail_once(0);
+        pair.nodes[0].devices[0][8192..12288].fill(0);
+        pair.start(0, Command::Attach { volume: VOLUME });
+        pair.settle();
+        pair.paused[1] = false;
+        pair.run(Duration::from_secs(30));
+        assert_in_sync(&pair);
+        assert_eq!(pair.read(0, 8192, 4096)[..], [7; 4096], "{protocol:?}");
+    }
+}
+
+/// The disk of a Primary that is alone goes and comes back: nobody has newer data, and what waited
+/// goes on.
+#[test]
+fn a_primary_that_is_alone_goes_on_with_its_disk() {
+    let mut pair = Pair::in_sync(1, Protocol::C);
+    pair.cut();
+    pair.write(0, 0, &[2; 4096]);
+    pair.command(0, Command::Detach { volume: VOLUME, force: true }).unwrap();
+    let refused = start_write(&mut pair, 0, 0, 3);
+    short(&mut pair);
+    assert!(matches!(pair.reply(0, refused), Some(Err(_))));
+    pair.attach(0);
+    assert_eq!(disks(&pair)[0], DiskState::UpToDate);
+    assert_eq!(pair.read(0, 0, 4096)[0], 2);
+    pair.write(0, 0, &[4; 4096]);
+    pair.heal();
+    assert_in_sync(&pair);
+}
+
+/// A handshake is refused, and a disk is attached before the link is given up for that: nothing
+/// waits for another handshake, which only `connect` begins.
+#[test]
+fn nothing_waits_for_a_connection_that_is_given_up() {
+    let mut pair = Pair::in_sync(1, Protocol::C);
+    pair.cut();
+    pair.write(0, 0, &[2; 4096]);
+    pair.command(0, Command::Detach { volume: VOLUME, force: true }).unwrap();
+    pair.linked = true;
+    while connection(&pair, 0).reason.is_none_or(|reason| !reason.contains("ServedNewer")) {
+        pair.run(Duration::from_millis(100));
+    }
+    let write = start_write(&mut pair, 0, 0, 3);
+    assert_eq!(pair.reply(0, write), None, "a handshake is under way");
+    pair.attach(0);
+    assert_eq!(connection(&pair, 0).state, ConnectionState::StandAlone);
+    assert_eq!(pair.reply(0, write), Some(Ok(None)));
 }

@@ -224,6 +224,7 @@ fn pairs_of_everything() {
             let mut side = uuids[draw(uuids.len())].disk(DISKS[draw(DISKS.len())]);
             side.node_id = NodeId(node_id);
             side.role = [Role::Primary, Role::Secondary, Role::Unknown][draw(3)];
+            side.uuids.exposed = Uuid([0, 0, A, B][draw(4)]);
             side.discard_my_data = draw(4) == 0;
             side.policies.rr_conflict = RoleConflict::ALL[draw(RoleConflict::ALL.len())];
             let protocol = draw(3);
