@@ -30,6 +30,8 @@ pub struct SimLink {
     cut: [bool; 2],
     /// By sender: what its bytes take longer, and how many times slower they go.
     slow: [Slowness; 2],
+    /// By sender: until when what was sent slowly is on its way.
+    slow_until: [u64; 2],
     pace: LinkPace,
     prng: Prng,
     next: u64,
@@ -121,7 +123,8 @@ impl SimLink {
     /// A network with nothing cut and no session.
     pub fn new(pace: LinkPace, prng: Prng) -> Self {
         let slow = [Slowness::NONE; 2];
-        Self { sessions: BTreeMap::new(), cut: [false; 2], slow, pace, prng, next: 0 }
+        let (cut, slow_until) = ([false; 2], [0; 2]);
+        Self { sessions: BTreeMap::new(), cut, slow, slow_until, pace, prng, next: 0 }
     }
 
     /// A new session named by `locals` at its ends; returns its key and its id.
@@ -310,8 +313,8 @@ impl SimLink {
     }
 
     /// Whether bytes of `from` take longer than usual.
-    pub fn is_slow(&self, from: usize) -> bool {
-        self.slow[from] != Slowness::NONE
+    pub fn is_slow(&self, from: usize, now: u64) -> bool {
+        self.slow[from] != Slowness::NONE || now < self.slow_until[from]
     }
 
     /// Whether bytes of `from` arrive.
@@ -371,6 +374,9 @@ impl SimLink {
                 // What takes long does not come all at once.
                 part = rest.split_to(rest.len().min(bytes_within(PART_TIME, per_kib)));
                 stream.free_at += part.len() as u64 * per_kib / 1024;
+            }
+            if self.slow[from] != Slowness::NONE {
+                self.slow_until[from] = stream.last_at;
             }
         }
     }

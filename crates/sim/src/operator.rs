@@ -464,7 +464,8 @@ impl World {
     fn check_commands(&self) -> Result<(), Violation> {
         let now = self.clock.now();
         let stuck = (self.operator.pending.iter()).find(|(_, (node, _, since))| {
-            now.saturating_sub(*since) > 60 * SECONDS && self.nodes[*node].answers()
+            now.saturating_sub((*since).max(self.slow_at)) > 60 * SECONDS
+                && self.nodes[*node].answers()
         });
         let Some((id, (node, command, _))) = stuck else { return Ok(()) };
         let text = format!("node {node}: command {id} {command:?} has not ended for 60 s");

@@ -144,10 +144,14 @@ impl World {
             self.check_order(node, Boundary::Reply)?;
             self.check_order(node, Boundary::Flush)?;
         }
+        let now = self.clock.now();
         let holds_still = |node: &Node| node.stopped.is_some() || node.view.suspended.any();
         let disturbed = self.nodes.iter().any(holds_still)
-            || [0, 1].iter().any(|from| self.link.is_cut(*from) || self.link.is_slow(*from));
-        self.progress.check(disturbed, self.clock.now())?;
+            || [0, 1].iter().any(|from| self.link.is_cut(*from) || self.link.is_slow(*from, now));
+        self.progress.check(disturbed, now)?;
+        if [0, 1].iter().any(|from| self.link.is_slow(*from, now)) {
+            self.slow_at = now;
+        }
         for volume in 0..self.model.volumes.len() {
             for node in [0, 1] {
                 self.check_running(node, volume)?;
@@ -333,7 +337,7 @@ impl World {
         let now = self.clock.now();
         let stuck = self.clients.pending.iter().find(|(_, pending)| {
             let node = &self.nodes[pending.node];
-            let since = pending.since.max(node.frozen_at);
+            let since = pending.since.max(node.frozen_at).max(self.slow_at);
             let waits = node.answers() && !node.view.is_frozen();
             waits && now.saturating_sub(since) > 60 * SECONDS
         });

@@ -88,6 +88,8 @@ pub struct World {
     pub differences: Vec<Differences>,
     /// How far resyncs are.
     pub progress: Progress,
+    /// When bytes of the link were last on their way for longer than usual.
+    pub slow_at: u64,
     /// What online verifies have found.
     pub verifies: Verifies,
     /// The timeline.
@@ -135,6 +137,7 @@ impl World {
             model: Model::new(profile.protocol, &sectors).with_policies(profile.net.policies),
             differences: sectors.iter().map(|count| Differences::new(*count)).collect(),
             progress: Progress::new(&profile),
+            slow_at: 0,
             verifies: Verifies::default(),
             trace: Trace::new(options.trace),
             faults: FaultCounts::default(),
