@@ -193,6 +193,16 @@ impl Model {
         }
     }
 
+    /// What reads on `node` have shown of writes that nobody has answered need not stay.
+    pub fn forget_unanswered(&mut self, volume: usize, node: usize) {
+        let Self { volumes, writes, .. } = self;
+        for shown in &mut volumes[volume].nodes[node].read {
+            if writes[*shown as usize].acked.is_none() {
+                *shown = 0;
+            }
+        }
+    }
+
     /// A flush is replied to that was submitted when `covered` writes of the volume had been. `own`
     /// and `replicated` as for a write.
     pub fn flushed(

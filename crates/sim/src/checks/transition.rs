@@ -100,6 +100,10 @@ fn notes(
         disk_lost(model, node, volume, after, contents);
     }
     let parts = before.is_connected() && !after.is_connected();
+    if parts && after.role == Role::Primary && after.volumes[volume].disk < DiskState::UpToDate {
+        // Reads have shown what its disk had of writes that may not have reached the peer.
+        model.forget_unanswered(volume, node);
+    }
     let had_gone = before.volumes[volume].disk < DiskState::Inconsistent
         || (own_is_gone && after.role == Role::Primary);
     if model.protocol == Protocol::A && before.role == Role::Primary && had_gone && parts {
