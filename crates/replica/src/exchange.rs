@@ -93,6 +93,9 @@ impl Resource {
     /// source. A target records it at the end of its resync. So whoever finds another one later
     /// knows that a power loss may have taken something.
     fn record_session(&mut self, peer: PeerIndex, volume: VolumeIndex, goal: Goal) {
+        if let Some(attached) = self.volumes[volume].attached_mut() {
+            attached.store.peer_mut(peer).flags.went_on = false;
+        }
         if self.connections[peer].devices[volume].disk < DiskState::Inconsistent {
             return; // a peer without a disk takes no part
         }

@@ -69,12 +69,16 @@ impl Resource {
 
     /// Notes this node's role for the case that a session ends in it: where both nodes go on alone,
     /// a policy may ask who was Primary then. A session that has recorded nothing yet says nothing
-    /// of that.
+    /// of that. A peer that is away may be Primary itself, for other clients.
     fn mark_sessions(&mut self, volume: VolumeIndex, is_primary: bool) {
         for peer in self.peer_indexes() {
             let takes_part = self.connections[peer].has_decided();
-            if let (true, Some(attached)) = (takes_part, self.volumes[volume].attached_mut()) {
-                attached.store.peer_mut(peer).flags.was_primary = is_primary;
+            let Some(attached) = self.volumes[volume].attached_mut() else { continue };
+            let flags = &mut attached.store.peer_mut(peer).flags;
+            if takes_part {
+                flags.was_primary = is_primary;
+            } else {
+                flags.went_on |= is_primary;
             }
         }
     }

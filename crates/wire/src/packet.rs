@@ -136,6 +136,8 @@ pub struct UuidFlags {
     pub last_session_memory: bool,
     /// Was Primary when `last_session` ended.
     pub was_primary: bool,
+    /// Was made Primary since `last_session`.
+    pub went_on: bool,
 }
 
 /// A node's states, told at connect and at every change.

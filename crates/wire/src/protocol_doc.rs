@@ -126,6 +126,7 @@ fn values_in_records_are_as_drawn() {
         (record::uuids::LAST_SESSION_MEMORY, "last_session_memory (B)"),
         (record::uuids::BITMAP_ALIAS, "bitmap_alias"),
         (record::uuids::WAS_PRIMARY, "was_primary"),
+        (record::uuids::WENT_ON, "went_on"),
     ]
     .map(|(bit, name)| format!("bit {} {name}", bit.trailing_zeros()));
     let flags = flags.join(", ") + ", not both A and B; others zero";

@@ -85,7 +85,8 @@ pub(crate) mod uuids {
     pub(crate) const LAST_SESSION_MEMORY: u32 = 1 << 4;
     pub(crate) const BITMAP_ALIAS: u32 = 1 << 5;
     pub(crate) const WAS_PRIMARY: u32 = 1 << 6;
-    pub(crate) const ALL: u32 = (1 << 7) - 1;
+    pub(crate) const WENT_ON: u32 = 1 << 7;
+    pub(crate) const ALL: u32 = (1 << 8) - 1;
     #[cfg(test)]
     pub(crate) const LAYOUT: [super::Drawn; 15] = [
         CURRENT.drawn(),
@@ -227,6 +228,7 @@ impl UuidFlags {
             (self.last_session_memory, uuids::LAST_SESSION_MEMORY),
             (self.bitmap_alias, uuids::BITMAP_ALIAS),
             (self.was_primary, uuids::WAS_PRIMARY),
+            (self.went_on, uuids::WENT_ON),
         ]
         .into_iter()
         .fold(0, |bits, (is_set, bit)| if is_set { bits | bit } else { bits })
@@ -244,6 +246,7 @@ impl UuidFlags {
             last_session_async: bits & uuids::LAST_SESSION_ASYNC != 0,
             last_session_memory: bits & uuids::LAST_SESSION_MEMORY != 0,
             was_primary: bits & uuids::WAS_PRIMARY != 0,
+            went_on: bits & uuids::WENT_ON != 0,
             bitmap_alias: bits & uuids::BITMAP_ALIAS != 0,
         })
     }

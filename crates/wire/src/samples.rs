@@ -79,6 +79,7 @@ impl Fields {
                     last_session_memory: true,
                     bitmap_alias: false,
                     was_primary: true,
+                    went_on: false,
                 },
                 exposed: Uuid(0xf1),
             },
@@ -286,11 +287,11 @@ prop_compose! {
     fn any_uuids()(
         numbers: [u64; 5],
         history: [u64; HISTORY_LEN],
-        flags: [bool; 5],
+        flags: [bool; 6],
         protocol in 0..3u8,
     ) -> Uuids {
         let [current, bitmap, dirty_blocks, last_session, exposed] = numbers;
-        let [crashed_primary, lost_power, reconnect, bitmap_alias, was_primary] = flags;
+        let [crashed_primary, lost_power, reconnect, bitmap_alias, was_primary, went_on] = flags;
         Uuids {
             current: Uuid(current),
             bitmap: Uuid(bitmap),
@@ -305,6 +306,7 @@ prop_compose! {
                 last_session_memory: protocol == 2,
                 bitmap_alias,
                 was_primary,
+                went_on,
             },
             exposed: Uuid(exposed),
         }

@@ -34,6 +34,9 @@ pub(super) fn against_roles(found: Decision, rule: Rule, mine: &Side, peer: &Sid
     if goes_on && (has_served_newer(mine, peer) || has_served_newer(peer, mine)) {
         return Decision::Refuse(Refusal::ServedNewer);
     }
+    if goes_on && (has_gone_on(mine, peer) || has_gone_on(peer, mine)) {
+        return Decision::Refuse(Refusal::WentOn);
+    }
     let ruling = match found {
         Decision::Source(extent) => judge(extent, rule, mine, peer),
         Decision::Target(extent) => judge(extent, rule, peer, mine),
@@ -77,6 +80,15 @@ fn has_served_newer(primary: &Side, other: &Side) -> bool {
     let has_it = generations(&other.uuids).any(|known| known == served)
         && (has_disk(primary) || was_to_hold(other, primary));
     is_primary(primary) && served.is_real() && has_disk(other) && !has_it
+}
+
+/// Whether `other`, whose data clients of `primary` would be given, was made Primary without it:
+/// others have used them since.
+fn has_gone_on(other: &Side, primary: &Side) -> bool {
+    is_primary(primary)
+        && primary.disk < DiskState::Consistent
+        && is_whole(other)
+        && other.uuids.flags.went_on
 }
 
 enum Ruling {

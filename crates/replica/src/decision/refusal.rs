@@ -21,6 +21,9 @@ pub enum Refusal {
     /// have, or the end of which it may lack: its clients must not be given older data (DRBD's
     /// exposed data UUID).
     ServedNewer,
+    /// One side is Primary without a good disk and the other one was made Primary without it: other
+    /// clients have used those data since.
+    WentOn,
 }
 
 impl Refusal {
@@ -45,6 +48,10 @@ impl Refusal {
             Self::ServedNewer => {
                 "a Primary without a good disk has served newer data than its peer is sure to have; \
                  attach the disk that has them and connect again, or make it Secondary to go back"
+            }
+            Self::WentOn => {
+                "a Primary has no good disk and its peer was made Primary without it, for other \
+                 clients; end the clients of the former, make it Secondary and connect again"
             }
         }
     }

@@ -402,3 +402,15 @@ fn what_clients_have_seen_the_peer_must_have() {
         expect(back.exposed(C), side(1, A), refused, Rule::Survivor);
     }
 }
+
+/// A Primary that was left without data does not go on with those that others have used since.
+#[test]
+fn what_others_have_used_since_is_refused() {
+    let other = side(1, B).history(&[A]).flags(|flags| flags.went_on = true);
+    for gone in [side(0, 0).disk(DiskState::Diskless), side(0, A).disk(DiskState::Outdated)] {
+        let found = decide(&gone.exposed(A), &other);
+        assert_eq!(found.decision, Decision::Refuse(Refusal::WentOn));
+        check(&gone.exposed(A), &other);
+    }
+    expect(side(0, A).disk(DiskState::Outdated), other, TARGET_FULL, Rule::HistoryPeer);
+}

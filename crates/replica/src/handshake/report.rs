@@ -92,6 +92,7 @@ impl Resource {
                         reconnect: self.served(peer, volume) || slot.flags.drained,
                         bitmap_alias: slot.flags.bitmap_alias,
                         was_primary: slot.flags.was_primary,
+                        went_on: slot.flags.went_on,
                         last_session_async: protocol == Some(tandem_wire::Protocol::A),
                         last_session_memory: protocol == Some(tandem_wire::Protocol::B),
                     },

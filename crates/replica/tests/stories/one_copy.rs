@@ -12,7 +12,7 @@ use tandem_replica::{Command, ConnectionState, DiskOpKind, RequestOp};
 
 use crate::pair::{CLIENT, Pair, data_writes, flushes, meta_writes, none, reads};
 use crate::stage::{
-    VOLUME, assert_in_sync, connection, disks, short, start_write, swap_roles_diskless,
+    VOLUME, assert_in_sync, connection, disks, promote, short, start_write, swap_roles_diskless,
 };
 
 /// Node 1 is Primary and has no disk.
@@ -338,4 +338,30 @@ fn nothing_waits_for_a_connection_that_is_given_up() {
     pair.attach(0);
     assert_eq!(connection(&pair, 0).state, ConnectionState::StandAlone);
     assert_eq!(pair.reply(0, write), Some(Ok(None)));
+}
+
+/// A Primary without data waits; its peer is made Primary meanwhile, for others, and comes back. The
+/// clients that wait know nothing of what the others did: they are not given their data.
+#[test]
+fn a_waiting_primary_does_not_go_on_with_what_others_have_used() {
+    let mut pair = Pair::in_sync(1, Protocol::C);
+    pair.cut();
+    pair.command(0, Command::Detach { volume: VOLUME, force: true }).unwrap();
+    promote(&mut pair, 1);
+    pair.write(1, 0, &[3; 4096]);
+    pair.nodes[1].resource.close_client(CLIENT, pair.now);
+    pair.command(1, Command::Secondary { force: false }).unwrap();
+    pair.heal();
+    let told = connection(&pair, 0);
+    assert_eq!(told.state, ConnectionState::StandAlone);
+    assert!(told.reason.unwrap_or_default().contains("WentOn"));
+    pair.nodes[0].resource.close_client(CLIENT, pair.now);
+    pair.command(0, Command::Secondary { force: false }).unwrap();
+    pair.attach(0);
+    for node in 0..2 {
+        pair.try_connect(node, false).unwrap();
+    }
+    pair.run(Duration::from_secs(60));
+    assert_in_sync(&pair);
+    assert_eq!(pair.nodes[0].devices[0][0], 3);
 }

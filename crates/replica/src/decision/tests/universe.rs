@@ -167,6 +167,7 @@ fn all_flags(side: Side) -> Vec<Side> {
                         last_session_memory: protocol == 2,
                         bitmap_alias: bits & 8 != 0,
                         was_primary: false,
+                        went_on: false,
                     }
                 }));
             }
@@ -232,6 +233,7 @@ fn pairs_of_everything() {
                 flags.crashed_primary = draw(2) == 0;
                 flags.lost_power = draw(2) == 0;
                 flags.reconnect = draw(2) == 0;
+                flags.went_on = draw(4) == 0;
                 flags.last_session_async = protocol == 1;
                 flags.last_session_memory = protocol == 2;
             })
