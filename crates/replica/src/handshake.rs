@@ -173,6 +173,8 @@ impl Resource {
                 device.served_by = disk;
             }
             self.expose_peers(peer, volume);
+            // A peer without its disk may have lost of it what it is not sure to have flushed.
+            self.rotate_where_different(volume);
         }
         // Who has to wait must know so before the first block is asked for.
         self.advance_dependencies();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tandem_replica::wire::{DiskState, Protocol};
 use tandem_replica::{Command, RequestOp, SyncState};
 
-use crate::pair::{CLIENT, Pair, data_writes, edit_superblock, meta_writes};
+use crate::pair::{CLIENT, Pair, data_writes, edit_superblock, flushes, meta_writes};
 use crate::stage::{VOLUME, assert_in_sync, connection, disks, promote, short, start_write};
 
 fn demote(pair: &mut Pair, node: usize) {
@@ -144,4 +144,24 @@ fn a_copy_counts_as_better_once_it_has_what_was_received() {
         assert!(has_it || current(&pair) == before, "better without the write");
     }
     assert_ne!(current(&pair), before);
+}
+
+/// A Secondary's disk is given up with data in its cache, and comes back without them and without
+/// knowing: its Primary has told it apart as soon as it heard of that, not by its next write.
+#[test]
+fn a_peer_whose_disk_is_gone_is_told_apart_at_once() {
+    let mut pair = Pair::in_sync(1, Protocol::C);
+    pair.hold[1] = flushes;
+    pair.write(0, 8192, &[7; 4096]);
+    pair.command(1, Command::Detach { volume: VOLUME, force: true }).unwrap();
+    pair.run(Duration::from_secs(1));
+    assert_eq!(disks(&pair)[1], DiskState::Diskless);
+    pair.nodes[1].devices[0][8192..12288].fill(0);
+    pair.kill(0);
+    pair.release(1);
+    pair.attach(1);
+    pair.restart(0);
+    pair.run(Duration::from_secs(30));
+    assert_in_sync(&pair);
+    assert_eq!(pair.nodes[1].devices[0][8192], 7);
 }
