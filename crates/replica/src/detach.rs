@@ -229,8 +229,8 @@ impl Resource {
         self.unsettled = true;
     }
 
-    /// A copy of the last word is stored. Where that fails the other one stays as it is: one of them
-    /// must be whole.
+    /// A copy of the last word is stored. Where that fails the other one stays as it is: one of
+    /// them must be whole.
     pub(crate) fn last_word_written(&mut self, volume: VolumeIndex, error: Option<DiskError>) {
         if let Disk::Closing { last_word, .. } = &mut self.volumes[volume].disk
             && error.is_some()

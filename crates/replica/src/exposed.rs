@@ -11,7 +11,7 @@ use tandem_wire::{DiskState, Protocol, Role, Uuid, UuidFlags, Uuids};
 use crate::meta::Superblock;
 use crate::peers::{PeerIndex, VolumeIndex};
 use crate::resource::Resource;
-use crate::volume::Volume;
+use crate::volume::{Attached, Volume};
 
 /// What clients have seen of a volume, where this node's disk does not tell.
 #[derive(Clone, Copy, Debug, Default)]
@@ -23,6 +23,8 @@ pub(crate) struct Exposed {
     elsewhere: Uuid,
     /// A peer has served since the disk was given up: that disk is old.
     by_peer: bool,
+    /// Some peer is known to lack the end of it.
+    is_ahead: bool,
     /// The disk was given up when no peer was there, and the last session had ended with writes on
     /// their way to one: its protocol, which says what such a peer holds.
     ended_in: Option<Protocol>,
@@ -45,41 +47,43 @@ impl Resource {
         if attached.state != DiskState::UpToDate {
             return;
         }
-        let current = attached.store.superblock().current_uuid;
-        // What a new generation was to stand for a peer lacks; this disk may still have the old one.
-        let parting = rotation.is_some();
-        let bitmap_uuids = self.peer_indexes().map(|peer| attached.store.peer(peer).bitmap_uuid);
-        let before = bitmap_uuids.filter(|uuid| parting && uuid.is_real()).last();
-        // A target that has not begun may hold the very generation that it lacks the end of.
-        let lacking = self.peer_indexes().any(|peer| {
-            let bitmap_uuid = attached.store.peer(peer).bitmap_uuid;
-            let is_source = bitmap_uuid.is_real() && bitmap_uuid != current;
-            is_source && !attached.bitmaps[peer].is_empty()
-        });
-        let ended_in = self.peer_indexes().find_map(|peer| {
-            let has_bits = !attached.bitmaps[peer].is_empty();
-            attached.store.peer(peer).last_protocol.filter(|_| has_bits)
-        });
         let served = self.is_served(volume);
-        let hangs = self.volumes[volume].ops().has_flush();
-        let here = before.unwrap_or(current);
         let mut exposed = if served {
-            Exposed::by_peer(current)
+            Exposed::by_peer(attached.store.superblock().current_uuid)
         } else {
-            let in_flush = if hangs { here } else { Uuid::NONE };
-            Exposed { here, elsewhere: current, by_peer: false, ended_in, in_flush }
+            self.exposed_alone(volume, attached)
         };
-        if parting || (lacking && !served) {
-            exposed.elsewhere = self.entropy.uuid();
+        let unknown = self.entropy.uuid();
+        if rotation.is_some() || exposed.is_ahead {
+            exposed.elsewhere = unknown; // what a new generation was to stand for a peer lacks
         }
         if unflushable {
-            // What could not be flushed this disk may have lost, and then a peer has it, or nobody.
-            exposed.here = self.entropy.uuid();
-        }
-        if unflushable && !served {
-            exposed.elsewhere = exposed.here;
+            // This disk may have lost what it could not flush; a peer that serves has it.
+            exposed.here = unknown;
+            exposed.elsewhere = if served { exposed.elsewhere } else { unknown };
         }
         self.volumes[volume].exposed = exposed;
+    }
+
+    /// What clients have seen on this disk alone.
+    fn exposed_alone(&self, volume: VolumeIndex, attached: &Attached) -> Exposed {
+        let current = attached.store.superblock().current_uuid;
+        let bitmap_uuid = |peer| attached.store.peer(peer).bitmap_uuid;
+        // A new generation on its way to this disk has been shown to nobody.
+        let parting = self.volumes[volume].is_rotating();
+        let before = self.peer_indexes().map(bitmap_uuid).filter(|it| parting && it.is_real());
+        let here = before.last().unwrap_or(current);
+        let behind = || self.peer_indexes().filter(|peer| !attached.bitmaps[*peer].is_empty());
+        let hangs = self.volumes[volume].ops().has_flush();
+        Exposed {
+            here,
+            elsewhere: current,
+            by_peer: false,
+            // A target that has not begun may hold the very generation that it lacks the end of.
+            is_ahead: behind().map(bitmap_uuid).any(|it| it.is_real() && it != current),
+            ended_in: behind().find_map(|peer| attached.store.peer(peer).last_protocol),
+            in_flush: if hangs { here } else { Uuid::NONE },
+        }
     }
 
     /// What was answered belongs to a generation that nobody will have.

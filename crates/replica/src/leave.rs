@@ -75,8 +75,8 @@ impl Resource {
         Ok(())
     }
 
-    /// Whether this node's disk is Outdated for what is to come only: it gets every write as long as
-    /// the session stands.
+    /// Whether this node's disk is Outdated for what is to come only: it gets every write as long
+    /// as the session stands.
     pub(crate) fn outdates_itself(&self, peer: PeerIndex, volume: VolumeIndex) -> bool {
         let leaving = self.connections[peer].session().is_some_and(|it| it.leaving.is_some());
         let replication = self.connections[peer].devices[volume].replication;

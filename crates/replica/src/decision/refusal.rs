@@ -17,8 +17,8 @@ pub enum Refusal {
     /// written there and not flushed may be gone, which the Primary's clients must not find out by
     /// reading older data.
     SourceLostPower,
-    /// One side is Primary without a good disk and has served a generation that the other one does not
-    /// have, or the end of which it may lack: its clients must not be given older data (DRBD's
+    /// One side is Primary without a good disk and has served a generation that the other one does
+    /// not have, or the end of which it may lack: its clients must not be given older data (DRBD's
     /// exposed data UUID).
     ServedNewer,
     /// One side is Primary without a good disk and the other one was made Primary without it: other
@@ -46,8 +46,9 @@ impl Refusal {
                  maybe writes that were answered; attach the Primary's disk, or make it Secondary"
             }
             Self::ServedNewer => {
-                "a Primary without a good disk has served newer data than its peer is sure to have; \
-                 attach the disk that has them and connect again, or make it Secondary to go back"
+                "a Primary without a good disk has served newer data than its peer is sure to \
+                 have; attach the disk that has them and connect again, or make it Secondary to go \
+                 back"
             }
             Self::WentOn => {
                 "a Primary has no good disk and its peer was made Primary without it, for other \

@@ -340,8 +340,8 @@ fn nothing_waits_for_a_connection_that_is_given_up() {
     assert_eq!(pair.reply(0, write), Some(Ok(None)));
 }
 
-/// A Primary without data waits; its peer is made Primary meanwhile, for others, and comes back. The
-/// clients that wait know nothing of what the others did: they are not given their data.
+/// A Primary without data waits; its peer is made Primary meanwhile, for others, and comes back.
+/// The clients that wait know nothing of what the others did: they are not given their data.
 #[test]
 fn a_waiting_primary_does_not_go_on_with_what_others_have_used() {
     let mut pair = Pair::in_sync(1, Protocol::C);

@@ -385,7 +385,8 @@ fn a_read_does_not_go_back_behind_what_the_peer_has_shown() {
     assert_eq!(bytes(pair.reply(0, read)), [8; 1024]);
 }
 
-/// The peer leaves in good order, and is Outdated before it has left: until then it has every write.
+/// The peer leaves in good order, and is Outdated before it has left: until then it has every
+/// write.
 #[test]
 fn a_peer_that_is_leaving_is_still_asked() {
     let mut pair = with_bad_block(Protocol::C);
