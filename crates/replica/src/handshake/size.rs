@@ -104,15 +104,15 @@ impl Resource {
             let Agreed { bytes, peer_shows, .. } = self.connections[peer].devices[volume].agreed;
             let shown = self.volumes[volume].export_bytes().max(peer_shows);
             self.volumes[volume].size_bytes = bytes;
-            let peer_disk = self.connections[peer].devices[volume].disk;
-            if peer_disk < DiskState::Inconsistent {
-                continue; // nobody has it beside this node
-            }
             if !self.volumes[volume].is_attached() {
                 // The disk that is gone here does not have it.
                 let held = Held { bytes: shown, until: None };
                 self.volumes[volume].held = (shown > 0 && shown < bytes).then_some(held);
                 continue;
+            }
+            let peer_disk = self.connections[peer].devices[volume].disk;
+            if peer_disk < DiskState::Inconsistent {
+                continue; // nobody has it beside this node
             }
             let former = self.volumes[volume].attached_mut().map_or(0, |attached| {
                 std::mem::take(&mut attached.store.superblock_mut().former_bytes)
