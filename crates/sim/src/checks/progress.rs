@@ -22,6 +22,8 @@ const SLACK: u64 = 20 * SECONDS;
 pub struct Progress {
     /// By node and volume.
     deadlines: [Vec<Option<u64>>; 2],
+    /// By node and volume: blocks out of sync when it was last seen.
+    blocks: [Vec<u64>; 2],
     checked_at: u64,
     rate_min: u64,
     in_line: u64,
@@ -40,6 +42,7 @@ impl Progress {
     pub fn saw(&mut self, node: usize, view: &View, now: u64) {
         let deadlines = &mut self.deadlines[node];
         deadlines.resize(view.volumes.len(), None);
+        self.blocks[node].resize(view.volumes.len(), 0);
         for (index, deadline) in deadlines.iter_mut().enumerate() {
             let volume = &view.volumes[index];
             let copies = view.is_connected() && view.is_target(index) && !volume.suspended.any();
@@ -47,8 +50,11 @@ impl Progress {
             // All requests of the applications may stand in one line before each window.
             let in_line = (1 + bytes / WINDOW_MIN) * self.in_line;
             let time = SLACK + 3 * SECONDS * bytes / self.rate_min + in_line;
+            // What a Primary that is Ahead tells of one volume comes to the others as well.
+            let before = std::mem::replace(&mut self.blocks[node][index], volume.dirty_blocks);
+            let grew = volume.dirty_blocks > before;
             *deadline = match *deadline {
-                Some(deadline) if copies => Some(deadline),
+                Some(deadline) if copies && !grew => Some(deadline),
                 Some(_) | None => copies.then_some(now + time),
             };
         }
