@@ -322,7 +322,7 @@ impl Resource {
         if std::mem::take(&mut self.volumes[volume].unflushable) {
             superblock.forget_boots();
         }
-        let state = self.attached_state(volume, &superblock, &slots);
+        let state = self.attached_state(volume, &superblock);
         note_absent(&mut superblock, &slots);
         for (bitmap, slot) in bitmaps.iter_mut().zip(slots.iter()) {
             let slot = superblock.peers[slot.index()].as_mut().expect("allocated at attach");
@@ -359,20 +359,10 @@ impl Resource {
     }
 
     /// What the disk is worth, by its metadata and what is known of the peers.
-    fn attached_state(
-        &self,
-        volume: VolumeIndex,
-        superblock: &Superblock,
-        slots: &List<SlotIndex>,
-    ) -> DiskState {
+    fn attached_state(&self, volume: VolumeIndex, superblock: &Superblock) -> DiskState {
         let current = superblock.current_uuid;
         let mut peers = superblock.peers.iter().flatten();
         let alone = peers.any(|it| !it.bitmap_uuid.is_none() && it.bitmap_uuid != current);
-        // Nobody can have gone on whom this node has put out of the way, and not met since.
-        let fenced = self.connections.iter().all(|it| it.session().is_none())
-            && slots.iter().all(|slot| {
-                superblock.peers[slot.index()].as_ref().is_some_and(|it| it.flags.outdated)
-            });
         match (superblock.flags.consistent, superblock.flags.was_up_to_date) {
             (false, _) => DiskState::Inconsistent,
             (true, false) => DiskState::Outdated,
@@ -382,7 +372,7 @@ impl Resource {
             (true, true) if self.role == Role::Primary => DiskState::Consistent,
             // Newest when last known. Where no peer can have written since, it still is.
             (true, true) if self.meets_data(volume) => DiskState::Consistent,
-            (true, true) if alone || fenced || self.config.peers.is_empty() => DiskState::UpToDate,
+            (true, true) if alone || self.config.peers.is_empty() => DiskState::UpToDate,
             (true, true) => DiskState::Consistent,
         }
     }

@@ -14,6 +14,7 @@ use tandem_wire::{DiskState, Role};
 
 use crate::action::{Action, AttachGeneration, CallId, Handler, Severity};
 use crate::config::Fencing;
+use crate::connection::Connection;
 use crate::error::CommandError;
 use crate::limits::FENCE_RETRY;
 use crate::peer_device::Replication;
@@ -134,7 +135,19 @@ impl Resource {
                 }
             }
         }
+        self.part_from_fenced();
         self.let_answers_go();
+    }
+
+    /// A Primary tells peers that are out of the way apart at once, not by its next write: a disk that
+    /// goes now must not be found later in the generation of a peer that was met without it.
+    pub(crate) fn part_from_fenced(&mut self) {
+        let fenced = |it: &Connection| it.fence.settled == Some(Settled::Fenced);
+        if self.role == Role::Primary && self.connections.iter().any(fenced) {
+            for volume in self.volume_indexes() {
+                self.rotate_generation(volume);
+            }
+        }
     }
 
     /// Whether no disk says any more that the peer's data are older: a crash behind the handshake

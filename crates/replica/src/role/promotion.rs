@@ -222,6 +222,7 @@ impl Resource {
     fn promoted(&mut self) {
         self.role = Role::Primary;
         self.end_promotion(Ok(()));
+        self.part_from_fenced();
         if std::mem::take(&mut self.decide_anew) {
             for peer in self.peer_indexes() {
                 self.renegotiate(peer, "this node was promoted by force");

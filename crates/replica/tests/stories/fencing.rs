@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tandem_replica::meta::{self, CopyIndex, Placement, Superblock};
 use tandem_replica::wire::{Change, DiskState, Packet, Protocol, Role};
-use tandem_replica::{Command, CommandError, Cookie, Fencing, Handler};
+use tandem_replica::{Command, CommandError, ConnectionState, Cookie, Fencing, Handler};
 
 use crate::pair::{CLIENT, DEVICE_BYTES, Pair, meta_writes, none, peer_of};
 use crate::stage::{VOLUME, assert_in_sync, connection, disks, short, start_write, swap_roles};
@@ -207,8 +207,8 @@ fn a_fence_outlives_the_process() {
     assert_eq!(pair.nodes[0].called, [Handler::FencePeer], "no second one");
 }
 
-/// 1. The peer was fenced. It meets this node again, and both are in sync.
-/// 2. They part at the very verdicts, and this node restarts: it knows nothing any more.
+/// 1. The peer was fenced, and told apart by that. It meets this node again.
+/// 2. They part at the very verdicts, and this node restarts: it has the newer data, and fences anew.
 #[test]
 fn a_fence_is_forgotten_before_the_peer_can_be_good_again() {
     let mut pair = in_sync(Fencing::ResourceAndStonith);
@@ -225,7 +225,31 @@ fn a_fence_is_forgotten_before_the_peer_can_be_good_again() {
     pair.new_process(0);
     set_fencing_of(&mut pair, 0);
     pair.attach(0);
-    assert_eq!(disks(&pair)[0], DiskState::Consistent);
+    assert_eq!(disks(&pair)[0], DiskState::UpToDate);
+    let before = pair.nodes[0].called.len();
+    pair.start(0, Command::Primary { force: false });
+    pair.run(Duration::from_secs(1));
+    assert_eq!(pair.nodes[0].called[before..], [Handler::FencePeer]);
+}
+
+/// 1. The peer was fenced, and nothing was written since. The Primary's disk is given up.
+/// 2. The peer is back: it has what was fenced, and does not serve in that disk's place.
+/// 3. The Primary is started anew and finds its disk: nobody has gone on without it.
+#[test]
+fn a_fenced_peer_does_not_serve_for_a_disk_that_is_gone() {
+    let mut pair = in_sync(Fencing::ResourceAndStonith);
+    pair.cut();
+    grace(&mut pair);
+    answer(&mut pair, 0, Some(7));
+    short(&mut pair);
+    pair.command(0, Command::Detach { volume: VOLUME, force: true }).unwrap();
+    pair.heal();
+    assert_eq!(connection(&pair, 0).state, ConnectionState::StandAlone);
+    pair.kill(0);
+    pair.new_process(0);
+    set_fencing_of(&mut pair, 0);
+    pair.attach(0);
+    assert_eq!(disks(&pair)[0], DiskState::UpToDate);
 }
 
 /// 1. The peer was fenced, and is about to meet this node, which takes that back on disk.
