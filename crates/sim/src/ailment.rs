@@ -168,6 +168,17 @@ impl World {
         }
     }
 
+    /// A process ends whose disk has lost its cache and refused to be told: nobody knows that any
+    /// more. What that disk had of the other one's data is given up, with what lies there alone.
+    pub(crate) fn forget_lost_caches(&mut self, node: usize) {
+        let disks = self.nodes[node].disks.iter_mut().zip(&mut self.model.volumes);
+        for (disk, volume) in disks.filter(|(disk, _)| disk.unmarked) {
+            disk.unmarked = false;
+            volume.nodes[1 - node].released = true;
+            volume.nodes[1 - node].read.fill(0);
+        }
+    }
+
     /// An operation of a disk has failed.
     pub(crate) fn saw_disk_error(
         &mut self,
@@ -203,6 +214,7 @@ impl World {
             self.check_stable(node, volume)?;
             let target = &mut self.nodes[node];
             target.disks[volume].caches_lost += 1;
+            target.disks[volume].unmarked = true;
             target.disks[volume].data_mut().power_loss(&mut target.prng);
             let owes = &mut self.model.volumes[volume].nodes[node];
             owes.lose_power();

@@ -43,6 +43,8 @@ pub struct SimDisk {
     pub stall: Option<Stall>,
     /// How often it has lost its cache without its node's power.
     pub caches_lost: u32,
+    /// It has lost its cache, and has taken no metadata since that could say so.
+    pub unmarked: bool,
     /// When it last failed to read or write data.
     pub failed_at: Option<u64>,
 }
@@ -94,6 +96,7 @@ impl SimDisk {
             unreadable: 0,
             stall: None,
             caches_lost: 0,
+            unmarked: false,
             failed_at: None,
         }
     }
@@ -307,6 +310,7 @@ impl SimDisk {
             DiskOpKind::MetaRead { offset, len } => self.meta_mut().read(offset, u64::from(len)),
             DiskOpKind::MetaWrite { offset, data } => {
                 self.meta_mut().write(offset, &data, true);
+                self.unmarked = false;
                 Bytes::new()
             }
             DiskOpKind::Merge { base, patch, at } => merge(&base, &patch, at),

@@ -296,6 +296,7 @@ impl World {
             self.check_order(node, Boundary::Flush)?;
         }
         self.fences_saw_death(node);
+        self.forget_lost_caches(node);
         let target = &mut self.nodes[node];
         target.stop();
         for disk in &mut target.disks {

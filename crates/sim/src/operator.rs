@@ -449,6 +449,7 @@ impl World {
         self.tell(Some(node), format_args!("stops"));
         self.operator.pending.retain(|_, (on, _, _)| *on != node);
         self.nodes[node].stop();
+        self.forget_lost_caches(node);
         self.fences_saw_death(node);
         self.operator.io[node] = suspend::IoOrders::default();
         if let Some((_, key)) = self.nodes[node].session.take() {
