@@ -127,6 +127,7 @@ impl World {
             view.role == Role::Secondary
                 && view.is_healthy()
                 && view.peer_role == Role::Primary
+                && self.nodes[1 - *node].view.volumes.iter().all(|it| it.verifying.is_none())
                 && !self.operator.is_busy(*node)
                 && !self.operator.is_busy(1 - node)
         })
