@@ -2,9 +2,10 @@
 //!
 //! A peer is out of the way while its data are known to be older, or unusable, and it cannot have
 //! met this node since: it left in good order, was target of a resync, or `fence-peer` says so. On
-//! disk that is the flag `outdated` of its slot: a node that finds it when it restarts knows that
-//! nobody can have gone on without it. It is gone, durably, before this node reports in a
-//! handshake; in memory it lasts until this node's verdicts let the peer change.
+//! disk that is the flag `outdated` of its slot: a node that finds it when it restarts need not
+//! fence again. It is gone, durably, before this node reports in a handshake; in memory it lasts
+//! until this node's verdicts let the peer change. That nobody can have gone on without this node
+//! its disk tells by a new generation, made at once.
 //!
 //! A Primary that loses its peer calls the handler when the link has not come back within
 //! `ping-timeout`: a peer that only negotiates anew is not shot. With `resource-and-stonith` its
@@ -139,8 +140,8 @@ impl Resource {
         self.let_answers_go();
     }
 
-    /// A Primary tells peers that are out of the way apart at once, not by its next write: a disk that
-    /// goes now must not be found later in the generation of a peer that was met without it.
+    /// A Primary tells peers that are out of the way apart at once, not by its next write: a disk
+    /// that goes now must not be found later in the generation of a peer that was met without it.
     pub(crate) fn part_from_fenced(&mut self) {
         let fenced = |it: &Connection| it.fence.settled == Some(Settled::Fenced);
         if self.role == Role::Primary && self.connections.iter().any(fenced) {

@@ -208,7 +208,8 @@ fn a_fence_outlives_the_process() {
 }
 
 /// 1. The peer was fenced, and told apart by that. It meets this node again.
-/// 2. They part at the very verdicts, and this node restarts: it has the newer data, and fences anew.
+/// 2. They part at the very verdicts, and this node restarts: it has the newer data, and fences
+///    anew.
 #[test]
 fn a_fence_is_forgotten_before_the_peer_can_be_good_again() {
     let mut pair = in_sync(Fencing::ResourceAndStonith);
