@@ -13,7 +13,7 @@ use tandem_wire::{
 
 use crate::limits::BLOCK_BYTES;
 
-use super::{Decision, Rule, Side, Verdict, decide};
+use super::{Decision, Refusal, Rule, Side, Verdict, decide};
 
 /// What is to be done with every volume.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,12 +105,10 @@ impl fmt::Display for Policy {
 /// Where the two describe different numbers of volumes, which the handshake refuses.
 pub fn settle(mine: &[Side], peer: &[Side]) -> Settlement {
     assert_eq!(mine.len(), peer.len(), "the handshake compares the numbers of volumes");
-    let mut settlement = Settlement {
-        verdicts: decide_each(mine, peer),
-        split_brain: None,
-        demote: false,
-        primary_lost: false,
-    };
+    let mut verdicts = decide_each(mine, peer);
+    refuse_parts(mine, peer, &mut verdicts);
+    let mut settlement =
+        Settlement { verdicts, split_brain: None, demote: false, primary_lost: false };
     let is_split = |verdict: &Verdict| is_split_rule(verdict.rule);
     let Some(volume) = settlement.verdicts.iter().position(is_split) else {
         return settlement;
@@ -135,6 +133,29 @@ pub fn settle(mine: &[Side], peer: &[Side]) -> Settlement {
 
 fn decide_each(mine: &[Side], peer: &[Side]) -> Vec<Verdict> {
     mine.iter().zip(peer).map(|(mine, peer)| decide(mine, peer)).collect()
+}
+
+/// Who gives its data up gives up all of them: where it has the only whole image of another volume,
+/// the two would be of different times.
+fn refuse_parts(mine: &[Side], peer: &[Side], verdicts: &mut [Verdict]) {
+    let discards = |sides: &[Side]| sides.iter().any(|side| side.discard_my_data);
+    let mine_loses = match (discards(mine), discards(peer)) {
+        (true, false) => true,
+        (false, true) => false,
+        (true, true) | (false, false) => return,
+    };
+    let source = |it: &Verdict| matches!(it.decision, Decision::Source(_));
+    let target = |it: &Verdict| matches!(it.decision, Decision::Target(_));
+    let is_from_loser = |it: &Verdict| if mine_loses { source(it) } else { target(it) };
+    let is_lost = |it: &Verdict| {
+        let by_discarding = it.reverted || is_split_rule(it.rule);
+        by_discarding && if mine_loses { target(it) } else { source(it) }
+    };
+    if verdicts.iter().any(is_from_loser) {
+        for verdict in verdicts.iter_mut().filter(|verdict| is_lost(verdict)) {
+            verdict.decision = Decision::Refuse(Refusal::DiscardsInPart);
+        }
+    }
 }
 
 fn is_split_rule(rule: Rule) -> bool {
@@ -213,7 +234,9 @@ fn ask_policy(
         let changed = sides.iter();
         changed.map(|it| Side { discard_my_data: loses, role: role(it), ..*it }).collect()
     };
-    let verdicts = decide_each(&lose(mine, is_mine), &lose(peer, !is_mine));
+    let (mine, peer) = (lose(mine, is_mine), lose(peer, !is_mine));
+    let mut verdicts = decide_each(&mine, &peer);
+    refuse_parts(&mine, &peer, &mut verdicts);
     let is_settled = |verdict: &Verdict| {
         matches!(verdict.decision, Decision::NoSync | Decision::Source(_) | Decision::Target(_))
     };

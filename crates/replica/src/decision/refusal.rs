@@ -7,6 +7,9 @@ use std::fmt;
 pub enum Refusal {
     /// Both sides said `--discard-my-data`.
     BothDiscard,
+    /// One side said `--discard-my-data` and has the only whole image of another volume, so that the
+    /// volumes would be of different times.
+    DiscardsInPart,
     /// The side that should be source has no whole image.
     SourceInconsistent,
     /// The side that should be target is Primary and has data of its own.
@@ -31,6 +34,10 @@ impl Refusal {
         match self {
             Self::BothDiscard => {
                 "both nodes were told to discard their data; say --discard-my-data on one of them"
+            }
+            Self::DiscardsInPart => {
+                "the node that was told to discard its data has the only whole image of another \
+                 volume; say --discard-my-data on the other node"
             }
             Self::SourceInconsistent => {
                 "the node with the newer data has no whole image, for a resync to it was not \

@@ -165,6 +165,24 @@ fn a_winner_needs_a_whole_image() {
     assert_eq!(found.split_brain.unwrap().settled, Settled::No);
 }
 
+/// Of one volume the loser has the only whole image, of another both have one.
+#[test]
+fn nobody_loses_in_part() {
+    let policies = zero(Zero::DiscardNode(NodeId(0)));
+    let half = side(1, A).disk(DiskState::Inconsistent);
+    let mine = [ours(), ours()].map(|it| Side { policies, ..it });
+    let peer = [half, theirs()].map(|it| Side { policies, ..it });
+    assert_eq!(settle(&mine, &peer).verdicts[1].decision, STAY);
+    let told = mine.map(Side::discards);
+    let decisions = |mine: &[Side], peer: &[Side]| -> Vec<Decision> {
+        settle(mine, peer).verdicts.iter().map(|it| it.decision).collect()
+    };
+    let refused = Decision::Refuse(Refusal::DiscardsInPart);
+    assert_eq!(decisions(&told, &peer), [SOURCE_BITS, refused]);
+    assert_eq!(decisions(&peer, &told), [TARGET_BITS, refused]);
+    assert_eq!(decisions(&mine, &peer.map(Side::discards)), [SOURCE_BITS, SOURCE_BITS]);
+}
+
 #[test]
 fn a_node_loses_in_all_volumes_alike() {
     let policies = zero(Zero::DiscardLeastChanges);
