@@ -403,10 +403,13 @@ impl Resource {
             attached.attaching = Some((command, ticket));
             return;
         }
+        // A peer may have begun to serve while this disk was being attached.
+        let old = self.was_served_by_peer(volume);
         let attached = self.volumes[volume].attached_mut().expect("attached before");
         attached.attaching = None;
         if self.role == Role::Primary && attached.state == DiskState::Consistent {
-            attached.state = DiskState::UpToDate; // it has all that its clients have seen
+            // What is not old has all that clients have seen.
+            attached.state = if old { DiskState::Outdated } else { DiskState::UpToDate };
         }
         self.done(command, Ok(()));
         self.use_room(volume);

@@ -86,6 +86,14 @@ impl Resource {
         }
     }
 
+    /// A disk is about to be copied over. Where it was good until now, what clients had seen before
+    /// is past: they have seen what it holds, which its source has as well.
+    pub(crate) fn forget_exposed(&mut self, volume: VolumeIndex) {
+        if self.volumes[volume].disk_state() == DiskState::UpToDate {
+            self.volumes[volume].exposed = Exposed::default();
+        }
+    }
+
     /// What was answered belongs to a generation that nobody will have.
     pub(crate) fn expose_unknown(&mut self, volume: VolumeIndex) {
         let unknown = self.entropy.uuid();

@@ -138,6 +138,7 @@ impl Resource {
         reset_bitmap: bool,
     ) -> Ticket {
         let peers: Vec<PeerIndex> = peer.map_or_else(|| self.peer_indexes().collect(), |p| vec![p]);
+        self.forget_exposed(volume);
         let attached = self.volumes[volume].attached_mut().expect("the caller has seen its disk");
         attached.state = DiskState::Inconsistent;
         attached.store.set_disk_state(DiskState::Inconsistent);

@@ -78,7 +78,7 @@ impl Resource {
             if takes_part {
                 flags.was_primary = is_primary;
             } else {
-                flags.went_on |= is_primary;
+                flags.went_on = true; // it is Primary without the peer, or was until now
             }
         }
     }

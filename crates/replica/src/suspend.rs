@@ -193,6 +193,7 @@ impl Resource {
                 self.push(Action::Reply { client, cookie, result });
             }
         }
+        self.part_from_fenced();
         for volume in self.volume_indexes() {
             self.rotate_where_different(volume);
             self.generation_settled(volume);

@@ -136,7 +136,7 @@ pub struct UuidFlags {
     pub last_session_memory: bool,
     /// Was Primary when `last_session` ended.
     pub was_primary: bool,
-    /// Was made Primary since `last_session`.
+    /// Has been Primary since `last_session`, without the receiver.
     pub went_on: bool,
 }
 

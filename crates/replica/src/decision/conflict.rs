@@ -82,8 +82,8 @@ fn has_served_newer(primary: &Side, other: &Side) -> bool {
     is_primary(primary) && served.is_real() && has_disk(other) && !has_it
 }
 
-/// Whether `other`, whose data clients of `primary` would be given, was made Primary without it:
-/// others have used them since.
+/// Whether `other`, whose data clients of `primary` would be given, was Primary without it: others
+/// have used them since.
 fn has_gone_on(other: &Side, primary: &Side) -> bool {
     is_primary(primary)
         && primary.disk < DiskState::Consistent

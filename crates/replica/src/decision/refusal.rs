@@ -7,8 +7,8 @@ use std::fmt;
 pub enum Refusal {
     /// Both sides said `--discard-my-data`.
     BothDiscard,
-    /// One side said `--discard-my-data` and has the only whole image of another volume, so that the
-    /// volumes would be of different times.
+    /// One side said `--discard-my-data` and has the only whole image of another volume, so that
+    /// the volumes would be of different times.
     DiscardsInPart,
     /// The side that should be source has no whole image.
     SourceInconsistent,

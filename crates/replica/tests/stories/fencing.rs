@@ -427,3 +427,21 @@ fn force_goes_on_without_a_fence() {
     assert!(!is_frozen(&pair, 1));
     assert!(pair.nodes[1].events.iter().any(|text| text.contains("split brain")));
 }
+
+/// The fence is settled while I/O is suspended, which makes no generation: it is made when I/O goes
+/// on.
+#[test]
+fn a_peer_fenced_in_a_suspension_is_told_apart_behind_it() {
+    let mut pair = in_sync(Fencing::ResourceAndStonith);
+    pair.command(0, Command::SuspendIo).unwrap();
+    pair.cut();
+    grace(&mut pair);
+    answer(&mut pair, 0, Some(4));
+    pair.command(0, Command::ResumeIo).unwrap();
+    short(&mut pair);
+    pair.kill(0);
+    pair.new_process(0);
+    set_fencing_of(&mut pair, 0);
+    pair.attach(0);
+    assert_eq!(disks(&pair)[0], DiskState::UpToDate);
+}

@@ -365,3 +365,34 @@ fn a_waiting_primary_does_not_go_on_with_what_others_have_used() {
     assert_in_sync(&pair);
     assert_eq!(pair.nodes[0].devices[0][0], 3);
 }
+
+/// A Primary has had data of its own alone, without its disk, and that is over: `invalidate` finds
+/// a peer that has everything.
+#[test]
+fn what_was_exposed_is_forgotten_when_the_disk_is_good_again() {
+    let mut pair = Pair::in_sync(1, Protocol::C);
+    pair.cut();
+    pair.write(0, 0, &[2; 4096]);
+    pair.command(0, Command::Detach { volume: VOLUME, force: true }).unwrap();
+    pair.attach(0);
+    pair.heal();
+    assert_in_sync(&pair);
+    pair.command(0, Command::Invalidate { volume: VOLUME, reset_bitmap: true }).unwrap();
+    pair.run(Duration::from_secs(60));
+    assert_in_sync(&pair);
+}
+
+/// As above, but the peer was Primary before they parted and stayed it.
+#[test]
+fn a_waiting_primary_does_not_go_on_with_what_others_have_used_all_along() {
+    let mut pair = Pair::in_sync(1, Protocol::C);
+    pair.cut();
+    promote(&mut pair, 1);
+    pair.write(0, 0, &[3; 4096]);
+    pair.command(1, Command::Detach { volume: VOLUME, force: true }).unwrap();
+    pair.nodes[0].resource.close_client(CLIENT, pair.now);
+    pair.command(0, Command::Secondary { force: false }).unwrap();
+    pair.heal();
+    assert_eq!(connection(&pair, 1).state, ConnectionState::StandAlone);
+    assert!(connection(&pair, 1).reason.unwrap_or_default().contains("WentOn"));
+}

@@ -63,7 +63,7 @@ flags! {
         drained = 0x80,
         /// This node was Primary when the last session ended.
         was_primary = 0x100,
-        /// This node was made Primary since then.
+        /// This node has been Primary since then, without the peer.
         went_on = 0x200,
     }
 }
