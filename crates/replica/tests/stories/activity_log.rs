@@ -8,7 +8,7 @@ use tandem_replica::wire::{ByteRange, DiskState, Protocol};
 use tandem_replica::{Cookie, DiskOpKind, RequestOp};
 
 use crate::pair::{AL_EXTENTS, EXTENT_BYTES, Pair, data_writes, meta_writes};
-use crate::stage::{assert_in_sync, disks, short, start_write};
+use crate::stage::{assert_in_sync, demote, disks, short, start_write};
 
 const EXTENT: u64 = EXTENT_BYTES as u64;
 
@@ -81,8 +81,7 @@ fn a_crashed_primary_copies_the_extents_in_its_log() {
 fn a_demotion_leaves_nothing_to_copy() {
     let mut pair = Pair::in_sync(1, Protocol::C);
     pair.write(0, 0, &[7; 4096]);
-    pair.nodes[0].resource.close_client(crate::pair::CLIENT, pair.now);
-    pair.command(0, tandem_replica::Command::Secondary { force: false }).unwrap();
+    demote(&mut pair, 0);
     pair.kill(0);
     pair.data_bytes = 0;
     pair.restart(0);

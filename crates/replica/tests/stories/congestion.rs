@@ -8,8 +8,8 @@ use std::time::Duration;
 use tandem_replica::wire::{DiskState, Protocol, ReplicationState};
 use tandem_replica::{Command, ConnectionState, Lag, OnCongestion};
 
-use crate::pair::{CLIENT, Pair, flushes, peer_of};
-use crate::stage::{assert_in_sync, connection, disks, short, start_write};
+use crate::pair::{Pair, flushes, peer_of};
+use crate::stage::{assert_in_sync, connection, demote, disks, short, start_write};
 
 const FILL: u64 = 64 << 10;
 
@@ -109,8 +109,7 @@ fn a_node_that_is_behind_is_not_promoted() {
     write_blocks(&mut pair, 40, 7);
     pair.paused[1] = false;
     pair.run(Duration::from_millis(300));
-    pair.nodes[0].resource.close_client(CLIENT, pair.now);
-    pair.command(0, Command::Secondary { force: false }).unwrap();
+    demote(&mut pair, 0);
     let refused = pair.command(1, Command::Primary { force: false }).unwrap_err();
     assert!(refused.to_string().contains("Behind"), "{refused}");
     pair.run(Duration::from_secs(3));

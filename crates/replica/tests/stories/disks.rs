@@ -7,8 +7,8 @@ use bytes::Bytes;
 use tandem_replica::wire::{ByteRange, NodeId, Packet, Protocol, ReplicationState};
 use tandem_replica::{Command, DiskOpKind, RequestOp};
 
-use crate::pair::{CLIENT, Pair, meta_writes, reads};
-use crate::stage::{VOLUME, assert_in_sync, start_write, swap_roles, swap_roles_diskless};
+use crate::pair::{Pair, meta_writes, reads};
+use crate::stage::{VOLUME, assert_in_sync, demote, start_write, swap_roles, swap_roles_diskless};
 
 /// A write is on the local disk and not at the peer when the local disk is given up.
 #[test]
@@ -81,8 +81,7 @@ fn a_write_issued_after_the_link_is_lost_is_out_of_sync() {
     pair.release(0);
     pair.run(Duration::from_secs(1));
     assert_eq!(pair.nodes[0].devices[0][8192..12288], [5; 4096]);
-    pair.nodes[1].resource.close_client(CLIENT, pair.now);
-    pair.command(1, Command::Secondary { force: false }).unwrap();
+    demote(&mut pair, 1);
     pair.attach(1);
     pair.heal();
     assert_in_sync(&pair);

@@ -7,7 +7,9 @@ use tandem_replica::wire::{Change, DiskState, Packet, Protocol, Role};
 use tandem_replica::{Command, CommandError, ConnectionState, Cookie, Fencing, Handler};
 
 use crate::pair::{CLIENT, DEVICE_BYTES, Pair, meta_writes, none, peer_of};
-use crate::stage::{VOLUME, assert_in_sync, connection, disks, short, start_write, swap_roles};
+use crate::stage::{
+    VOLUME, assert_in_sync, connection, demote, disks, short, start_write, swap_roles,
+};
 
 const OUTDATE: Command = Command::Outdate { volume: VOLUME };
 
@@ -176,18 +178,19 @@ fn who_does_not_know_its_data_to_be_good_fences_nobody() {
     let mut pair = in_sync(Fencing::ResourceAndStonith);
     pair.kill(0);
     pair.kill(1);
-    pair.new_process(1);
-    set_fencing_of(&mut pair, 1);
-    pair.attach(1);
+    restart_alone(&mut pair, 1);
     let refused = pair.command(1, Command::Primary { force: false });
     assert!(matches!(refused, Err(CommandError::NeedUpToDate { .. })), "{refused:?}");
     assert!(pair.nodes[1].called.is_empty());
 }
 
-fn set_fencing_of(pair: &mut Pair, node: usize) {
+/// Starts a killed node with the same policy and attaches its disk; it does not connect.
+fn restart_alone(pair: &mut Pair, node: usize) {
+    pair.new_process(node);
     let mut peer = pair.nodes[node].resource.config().peers[0].clone();
     peer.net.fencing = Fencing::ResourceAndStonith;
     pair.nodes[node].resource.update_peer(peer, pair.now);
+    pair.attach(node);
 }
 
 /// Who has put its peer out of the way is UpToDate when it restarts, before it ever wrote.
@@ -198,9 +201,7 @@ fn a_fence_outlives_the_process() {
     grace(&mut pair);
     answer(&mut pair, 0, Some(7));
     pair.kill(0);
-    pair.new_process(0);
-    set_fencing_of(&mut pair, 0);
-    pair.attach(0);
+    restart_alone(&mut pair, 0);
     assert_eq!(disks(&pair)[0], DiskState::UpToDate);
     pair.command(0, Command::Primary { force: false }).unwrap();
     assert!(!is_frozen(&pair, 0));
@@ -223,9 +224,7 @@ fn a_fence_is_forgotten_before_the_peer_can_be_good_again() {
     pair.run(Duration::from_secs(5));
     assert!(is_frozen(&pair, 0), "the peer may be UpToDate by this node's verdict");
     pair.kill(0);
-    pair.new_process(0);
-    set_fencing_of(&mut pair, 0);
-    pair.attach(0);
+    restart_alone(&mut pair, 0);
     assert_eq!(disks(&pair)[0], DiskState::UpToDate);
     let before = pair.nodes[0].called.len();
     pair.start(0, Command::Primary { force: false });
@@ -247,9 +246,7 @@ fn a_fenced_peer_does_not_serve_for_a_disk_that_is_gone() {
     pair.heal();
     assert_eq!(connection(&pair, 0).state, ConnectionState::StandAlone);
     pair.kill(0);
-    pair.new_process(0);
-    set_fencing_of(&mut pair, 0);
-    pair.attach(0);
+    restart_alone(&mut pair, 0);
     assert_eq!(disks(&pair)[0], DiskState::UpToDate);
 }
 
@@ -362,8 +359,7 @@ fn a_promotion_does_not_outlive_being_outdated() {
 #[test]
 fn a_peer_lost_while_it_votes_is_fenced() {
     let mut pair = in_sync(Fencing::ResourceAndStonith);
-    pair.nodes[0].resource.close_client(CLIENT, pair.now);
-    pair.command(0, Command::Secondary { force: false }).unwrap();
+    demote(&mut pair, 0);
     let asks = |packet: &Packet| matches!(packet, Packet::Prepare { change: Change::Promote, .. });
     pair.cut_at = Some((1, asks));
     let id = pair.start(1, Command::Primary { force: false });
@@ -440,8 +436,6 @@ fn a_peer_fenced_in_a_suspension_is_told_apart_behind_it() {
     pair.command(0, Command::ResumeIo).unwrap();
     short(&mut pair);
     pair.kill(0);
-    pair.new_process(0);
-    set_fencing_of(&mut pair, 0);
-    pair.attach(0);
+    restart_alone(&mut pair, 0);
     assert_eq!(disks(&pair)[0], DiskState::UpToDate);
 }

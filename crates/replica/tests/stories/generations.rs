@@ -7,12 +7,9 @@ use tandem_replica::wire::{DiskState, Protocol};
 use tandem_replica::{Command, RequestOp, SyncState};
 
 use crate::pair::{CLIENT, Pair, data_writes, edit_superblock, flushes, meta_writes};
-use crate::stage::{VOLUME, assert_in_sync, connection, disks, promote, short, start_write};
-
-fn demote(pair: &mut Pair, node: usize) {
-    pair.nodes[node].resource.close_client(CLIENT, pair.now);
-    pair.command(node, Command::Secondary { force: false }).unwrap();
-}
+use crate::stage::{
+    VOLUME, assert_in_sync, connection, demote, disks, promote, short, start_write,
+};
 
 #[test]
 fn promotions_without_a_write_part_nobody() {

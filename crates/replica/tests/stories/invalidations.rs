@@ -5,8 +5,8 @@ use std::time::Duration;
 use tandem_replica::wire::{DiskState, NodeId, Packet, Protocol};
 use tandem_replica::{Command, CommandError};
 
-use crate::pair::{CLIENT, Pair, data_writes, flushes, meta_writes, reads};
-use crate::stage::{VOLUME, assert_in_sync, connection, disks, short, start_write};
+use crate::pair::{Pair, data_writes, flushes, meta_writes, reads};
+use crate::stage::{VOLUME, assert_in_sync, connection, demote, disks, short, start_write};
 
 const ALL: Command = Command::Invalidate { volume: VOLUME, reset_bitmap: true };
 const BY_BITS: Command = Command::Invalidate { volume: VOLUME, reset_bitmap: false };
@@ -17,8 +17,7 @@ fn remote(peer: u8, reset_bitmap: bool) -> Command {
 
 fn secondaries() -> Pair {
     let mut pair = Pair::in_sync(1, Protocol::C);
-    pair.nodes[0].resource.close_client(CLIENT, pair.now);
-    pair.command(0, Command::Secondary { force: false }).unwrap();
+    demote(&mut pair, 0);
     pair
 }
 

@@ -10,9 +10,10 @@ use bytes::Bytes;
 use tandem_replica::wire::{ByteRange, DiskState, Protocol};
 use tandem_replica::{Command, ConnectionState, DiskOpKind, RequestOp};
 
-use crate::pair::{CLIENT, Pair, data_writes, flushes, meta_writes, none, reads};
+use crate::pair::{Pair, data_writes, flushes, meta_writes, none, reads};
 use crate::stage::{
-    VOLUME, assert_in_sync, connection, disks, promote, short, start_write, swap_roles_diskless,
+    VOLUME, assert_in_sync, connection, demote, disks, promote, short, start_write,
+    swap_roles_diskless,
 };
 
 /// Node 1 is Primary and has no disk.
@@ -148,8 +149,7 @@ fn a_merge_outlives_the_disk_that_was_not_there() {
 fn force_beside_good_data_gives_nothing_up() {
     let mut pair = Pair::in_sync(1, Protocol::C);
     pair.write(0, 8192, &[7; 4096]);
-    pair.nodes[0].resource.close_client(CLIENT, pair.now);
-    pair.command(0, Command::Secondary { force: false }).unwrap();
+    demote(&mut pair, 0);
     pair.hold[0] = reads;
     pair.start(1, Command::Invalidate { volume: VOLUME, reset_bitmap: true });
     pair.run(Duration::from_secs(1));
@@ -349,14 +349,12 @@ fn a_waiting_primary_does_not_go_on_with_what_others_have_used() {
     pair.command(0, Command::Detach { volume: VOLUME, force: true }).unwrap();
     promote(&mut pair, 1);
     pair.write(1, 0, &[3; 4096]);
-    pair.nodes[1].resource.close_client(CLIENT, pair.now);
-    pair.command(1, Command::Secondary { force: false }).unwrap();
+    demote(&mut pair, 1);
     pair.heal();
     let told = connection(&pair, 0);
     assert_eq!(told.state, ConnectionState::StandAlone);
     assert!(told.reason.unwrap_or_default().contains("WentOn"));
-    pair.nodes[0].resource.close_client(CLIENT, pair.now);
-    pair.command(0, Command::Secondary { force: false }).unwrap();
+    demote(&mut pair, 0);
     pair.attach(0);
     for node in 0..2 {
         pair.try_connect(node, false).unwrap();
@@ -390,8 +388,7 @@ fn a_waiting_primary_does_not_go_on_with_what_others_have_used_all_along() {
     promote(&mut pair, 1);
     pair.write(0, 0, &[3; 4096]);
     pair.command(1, Command::Detach { volume: VOLUME, force: true }).unwrap();
-    pair.nodes[0].resource.close_client(CLIENT, pair.now);
-    pair.command(0, Command::Secondary { force: false }).unwrap();
+    demote(&mut pair, 0);
     pair.heal();
     assert_eq!(connection(&pair, 1).state, ConnectionState::StandAlone);
     assert!(connection(&pair, 1).reason.unwrap_or_default().contains("WentOn"));

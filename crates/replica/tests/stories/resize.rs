@@ -5,8 +5,10 @@ use std::time::Duration;
 use tandem_replica::wire::{ByteRange, Packet, Protocol, Role};
 use tandem_replica::{Command, CommandError, ConnectionState, RequestOp};
 
-use crate::pair::{CLIENT, DEVICE_BYTES, Pair, meta_writes, peer_of};
-use crate::stage::{VOLUME, assert_in_sync, connection, promote, short, start_write, swap_roles};
+use crate::pair::{DEVICE_BYTES, Pair, meta_writes, peer_of};
+use crate::stage::{
+    VOLUME, assert_in_sync, connection, demote, promote, short, start_write, swap_roles,
+};
 
 const GROWN: usize = 10 << 20;
 
@@ -407,8 +409,7 @@ fn no_request_reaches_what_both_nodes_do_not_have() {
 #[test]
 fn either_of_two_secondaries_may_be_told() {
     let (mut pair, before) = start();
-    pair.nodes[0].resource.close_client(CLIENT, pair.now);
-    pair.command(0, Command::Secondary { force: false }).unwrap();
+    demote(&mut pair, 0);
     enlarge_both(&mut pair);
     pair.command(1, RESIZE).unwrap();
     pair.run(Duration::from_secs(30));

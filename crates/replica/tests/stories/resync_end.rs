@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use tandem_replica::wire::{DiskState, Packet, Protocol, ReplicationState};
-use tandem_replica::{Command, ConnectionState, RequestOp, SyncState};
+use tandem_replica::{ConnectionState, RequestOp, SyncState};
 
-use crate::pair::{CLIENT, Pair};
-use crate::stage::{connection, disks, promote, short};
+use crate::pair::Pair;
+use crate::stage::{connection, demote, disks, promote, short};
 
 /// Node 0 is Primary and source; the link breaks for good when node 1 says that it is UpToDate.
 fn end_of_resync_lost() -> Pair {
@@ -44,8 +44,7 @@ fn degraded_writes_behind_a_lost_end_of_resync_survive_a_kill() {
 fn split_brain_behind_a_lost_end_of_resync_is_seen() {
     let mut pair = end_of_resync_lost();
     pair.write(0, 8192, &[2; 4096]);
-    pair.nodes[0].resource.close_client(CLIENT, pair.now);
-    pair.command(0, Command::Secondary { force: false }).unwrap();
+    demote(&mut pair, 0);
     promote(&mut pair, 1);
     pair.write(1, 16384, &[3; 4096]);
     pair.heal();

@@ -7,9 +7,9 @@ use bytes::Bytes;
 use tandem_replica::wire::{ByteRange, Packet, Protocol, ReplicationState, VolumeNumber};
 use tandem_replica::{Command, CommandError, ResyncConfig, ResyncSuspended};
 
-use crate::pair::{CLIENT, Pair, peer_of};
+use crate::pair::{Pair, peer_of};
 use crate::stage::{
-    VOLUME, assert_in_sync, connection, promote, short, start_write, swap_roles, write_op,
+    VOLUME, assert_in_sync, connection, demote, promote, short, start_write, swap_roles, write_op,
 };
 
 fn pause(pair: &mut Pair, node: usize) {
@@ -115,8 +115,7 @@ fn a_source_that_restarts_goes_on_from_the_bits() {
 
 /// The target becomes Primary while it is paused.
 fn swap_roles_of_paused(pair: &mut Pair) {
-    pair.nodes[0].resource.close_client(CLIENT, pair.now);
-    pair.command(0, Command::Secondary { force: false }).unwrap();
+    demote(pair, 0);
 }
 
 /// What the paused target lacks is read from its source; what it has it reads itself, and its
@@ -302,8 +301,7 @@ fn a_role_moves_while_a_resync_runs() {
     pair.write(0, 0, &[1; 409_600]);
     pair.linked = true;
     pair.run(Duration::from_secs(2));
-    pair.nodes[0].resource.close_client(CLIENT, pair.now);
-    pair.command(0, Command::Secondary { force: false }).unwrap();
+    demote(&mut pair, 0);
     promote(&mut pair, 1);
     start_write(&mut pair, 1, 0, 9);
     start_write(&mut pair, 1, 405_504, 9);

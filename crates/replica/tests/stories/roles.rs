@@ -8,7 +8,9 @@ use tandem_replica::wire::{ByteRange, DiskState, NodeId, Protocol};
 use tandem_replica::{Command, ConnectionState, RequestOp};
 
 use crate::pair::{CLIENT, Pair, data_writes, meta_writes, reads};
-use crate::stage::{VOLUME, assert_in_sync, connection, disks, promote, short, start_write};
+use crate::stage::{
+    VOLUME, assert_in_sync, connection, demote, disks, promote, short, start_write,
+};
 
 /// A Primary that is being resynced loses the only good copy.
 #[test]
@@ -57,8 +59,7 @@ fn a_promoted_node_serves_what_it_had_received() {
 #[test]
 fn a_promotion_looks_again_at_the_data_when_the_votes_are_in() {
     let mut pair = Pair::in_sync(1, Protocol::C);
-    pair.nodes[0].resource.close_client(CLIENT, pair.now);
-    pair.command(0, Command::Secondary { force: false }).unwrap();
+    demote(&mut pair, 0);
     pair.hold[0] = reads;
     pair.command(1, Command::Invalidate { volume: VOLUME, reset_bitmap: true }).unwrap();
     pair.run(Duration::from_secs(1));
@@ -80,8 +81,7 @@ fn a_demotion_in_the_handshake_leads_to_no_different_verdicts() {
     pair.cut();
     promote(&mut pair, 1);
     pair.write(1, 0, &[1; 4096]);
-    pair.nodes[1].resource.close_client(CLIENT, pair.now);
-    pair.command(1, Command::Secondary { force: false }).unwrap();
+    demote(&mut pair, 1);
     pair.paused[0] = true;
     pair.linked = true;
     pair.run(Duration::from_secs(1));

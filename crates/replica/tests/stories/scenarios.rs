@@ -7,7 +7,7 @@ use tandem_replica::wire::{ByteRange, DiskState, NodeId, Protocol, Role};
 use tandem_replica::{Command, CommandError, ConnectionState, RequestOp};
 
 use crate::pair::{CLIENT, Pair};
-use crate::stage::{VOLUME, assert_in_sync, connection, disks, start_write};
+use crate::stage::{VOLUME, assert_in_sync, connection, demote, disks, start_write};
 
 #[test]
 fn fresh_nodes_connect_and_wait_for_the_operator() {
@@ -87,8 +87,7 @@ fn only_one_node_is_primary() {
     assert!(matches!(refused, Err(CommandError::PeerIsPrimary { .. })), "{refused:?}");
     let refused = pair.command(0, Command::Secondary { force: false });
     assert!(matches!(refused, Err(CommandError::InUse { clients: 1 })), "{refused:?}");
-    pair.nodes[0].resource.close_client(CLIENT, pair.now);
-    pair.command(0, Command::Secondary { force: false }).unwrap();
+    demote(&mut pair, 0);
     pair.command(1, Command::Primary { force: false }).unwrap();
     assert_in_sync(&pair);
 }

@@ -10,7 +10,7 @@ use tandem_replica::wire::{
 use tandem_replica::{Command, CommandError, ConnectionState, Divergence, Handler, SyncState};
 
 use crate::pair::{CLIENT, Pair, Tamper};
-use crate::stage::{VOLUME, assert_in_sync, connection, promote};
+use crate::stage::{VOLUME, assert_in_sync, connection, demote, promote};
 
 /// Both were Primary while the link was cut.
 fn split_brain() -> Pair {
@@ -20,11 +20,6 @@ fn split_brain() -> Pair {
     promote(&mut pair, 1);
     pair.write(1, 4096, &[2; 8192]);
     pair
-}
-
-fn demote(pair: &mut Pair, node: usize) {
-    pair.nodes[node].resource.close_client(CLIENT, pair.now);
-    pair.command(node, Command::Secondary { force: false }).unwrap();
 }
 
 fn data(pair: &Pair, node: usize) -> Vec<u8> {

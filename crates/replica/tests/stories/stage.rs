@@ -47,8 +47,7 @@ pub(crate) fn short(pair: &mut Pair) {
 
 /// Moves the role of Primary to node 1; node 0 is Secondary.
 pub(crate) fn swap_roles(pair: &mut Pair) {
-    pair.nodes[0].resource.close_client(CLIENT, pair.now);
-    pair.command(0, Command::Secondary { force: false }).unwrap();
+    demote(pair, 0);
     promote(pair, 1);
 }
 
@@ -57,10 +56,15 @@ pub(crate) fn promote(pair: &mut Pair, node: usize) {
     pair.nodes[node].resource.open_client(CLIENT, VOLUME, pair.now).unwrap();
 }
 
-/// As before; node 1, the new Primary, has no disk.
+/// The node's client goes, and it is Secondary.
+pub(crate) fn demote(pair: &mut Pair, node: usize) {
+    pair.nodes[node].resource.close_client(CLIENT, pair.now);
+    pair.command(node, Command::Secondary { force: false }).unwrap();
+}
+
+/// As `swap_roles`; node 1, the new Primary, has no disk.
 pub(crate) fn swap_roles_diskless(pair: &mut Pair) {
-    pair.nodes[0].resource.close_client(CLIENT, pair.now);
-    pair.command(0, Command::Secondary { force: false }).unwrap();
+    demote(pair, 0);
     pair.command(1, Command::Detach { volume: VOLUME, force: false }).unwrap();
     pair.run(Duration::from_secs(5));
     promote(pair, 1);

@@ -6,8 +6,8 @@ use std::time::Duration;
 use tandem_replica::wire::{Packet, Protocol, ReplicationState};
 use tandem_replica::{Command, ConnectionState, RequestOp, SyncState};
 
-use crate::pair::{CLIENT, Pair, data_writes, meta_writes};
-use crate::stage::{VOLUME, assert_in_sync, connection, promote, start_write, swap_roles};
+use crate::pair::{Pair, data_writes, meta_writes};
+use crate::stage::{VOLUME, assert_in_sync, connection, demote, promote, start_write, swap_roles};
 
 /// C: node 0 loses power and an acknowledged write with it; node 1 keeps power. In the handshake
 /// node 1 has recorded the new session and node 0 has not when node 0 crashes a second time.
@@ -103,14 +103,12 @@ fn a_primary_that_got_its_disk_back_and_crashes_is_known_as_crashed() {
 #[test]
 fn bits_for_a_diskless_primary_survive_a_kill() {
     let mut pair = Pair::in_sync(1, Protocol::C);
-    pair.nodes[0].resource.close_client(CLIENT, pair.now);
-    pair.command(0, Command::Secondary { force: false }).unwrap();
+    demote(&mut pair, 0);
     pair.command(1, Command::Detach { volume: VOLUME, force: false }).unwrap();
     pair.run(Duration::from_secs(5));
     promote(&mut pair, 1);
     pair.write(1, 8192, &[5; 4096]);
-    pair.nodes[1].resource.close_client(CLIENT, pair.now);
-    pair.command(1, Command::Secondary { force: false }).unwrap();
+    demote(&mut pair, 1);
     pair.kill(0);
     pair.restart(0);
     pair.attach(1);
@@ -130,8 +128,7 @@ fn a_replied_write_that_the_peer_missed_is_not_overwritten_unseen() {
     pair.paused[1] = false;
     let flush = pair.request(0, 0, RequestOp::Flush);
     assert_eq!(pair.reply(0, flush), Some(Ok(None)));
-    pair.nodes[0].resource.close_client(CLIENT, pair.now);
-    pair.command(0, Command::Secondary { force: false }).unwrap();
+    demote(&mut pair, 0);
     promote(&mut pair, 1);
     pair.write(1, 16384, &[3; 4096]);
     pair.heal();

@@ -9,7 +9,7 @@ use tandem_replica::{
 };
 
 use crate::pair::{CLIENT, Pair, data_writes, flushes, meta_writes, reads};
-use crate::stage::{VOLUME, assert_in_sync, disks, promote, short, start_write, write_op};
+use crate::stage::{VOLUME, assert_in_sync, demote, disks, promote, short, start_write, write_op};
 
 /// Another client of the same volume.
 const OTHER: ClientId = ClientId(9);
@@ -70,8 +70,7 @@ fn suspend_io_on_a_secondary_freezes_it_once_it_is_primary() {
     let mut pair = Pair::in_sync(1, Protocol::C);
     pair.command(1, Command::SuspendIo).unwrap();
     pair.write(0, 0, &[1; 4096]);
-    pair.nodes[0].resource.close_client(CLIENT, pair.now);
-    pair.command(0, Command::Secondary { force: false }).unwrap();
+    demote(&mut pair, 0);
     promote(&mut pair, 1);
     let write = start_write(&mut pair, 1, 0, 2);
     short(&mut pair);
@@ -203,8 +202,7 @@ fn a_primary_without_data_does_not_go_on_with_a_copy_that_lost_power() {
     assert_eq!(pair.reply(0, read), None, "served from a copy that may be older");
     assert!(suspended(&pair, 0).no_data);
     // Without a Primary nobody remembers more than the copy has.
-    pair.nodes[0].resource.close_client(CLIENT, pair.now);
-    pair.command(0, Command::Secondary { force: false }).unwrap();
+    demote(&mut pair, 0);
     for node in 0..2 {
         pair.try_connect(node, false).unwrap();
     }

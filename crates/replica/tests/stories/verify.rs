@@ -8,7 +8,9 @@ use tandem_replica::wire::{Packet, Protocol, ReplicationState};
 use tandem_replica::{Command, CommandError, RequestOp};
 
 use crate::pair::{Pair, peer_of, reads};
-use crate::stage::{VOLUME, assert_in_sync, connection, short, start_write, swap_roles, write_op};
+use crate::stage::{
+    VOLUME, assert_in_sync, connection, demote, short, start_write, swap_roles, write_op,
+};
 
 fn verify(node: usize) -> Command {
     let peer = peer_of(node);
@@ -77,8 +79,7 @@ fn what_was_found_survives_the_death_of_both() {
     corrupt(&mut pair, 1, 77 * 4096);
     pair.command(0, verify(0)).unwrap();
     short(&mut pair);
-    pair.nodes[0].resource.close_client(crate::pair::CLIENT, pair.now);
-    pair.command(0, Command::Secondary { force: false }).unwrap();
+    demote(&mut pair, 0);
     pair.kill(0);
     pair.kill(1);
     pair.restart(1);

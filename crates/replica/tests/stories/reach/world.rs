@@ -15,7 +15,7 @@ use super::model::{BLOCKS, Floor, Owes, missing};
 use super::moves::Move;
 use super::table;
 use crate::pair::{CLIENT, DEVICE_BYTES, Pair};
-use crate::stage::VOLUME;
+use crate::stage::{VOLUME, demote};
 
 const OFFSETS: [usize; BLOCKS] = [0, 64 << 10];
 const PAGE: usize = 4096;
@@ -59,8 +59,7 @@ impl World {
     /// Both nodes stopped in good order, in sync.
     pub(super) fn in_sync(protocol: Protocol) -> Self {
         let mut pair = Pair::in_sync(1, protocol);
-        pair.nodes[0].resource.close_client(CLIENT, pair.now);
-        pair.command(0, Command::Secondary { force: false }).unwrap();
+        demote(&mut pair, 0);
         for node in 0..2 {
             pair.command(node, Command::Down { force: false }).unwrap();
             pair.kill(node);
