@@ -368,7 +368,7 @@ impl Resource {
             (true, false) => DiskState::Outdated,
             // A Primary that went on without this disk: what the disk holds is old.
             (true, true) if self.was_served_by_peer(volume) => DiskState::Outdated,
-            // It is good, as soon as it can be used.
+            // Good, if still nobody has served when it can be used (`advance_attach`).
             (true, true) if self.role == Role::Primary => DiskState::Consistent,
             // Newest when last known. Where no peer can have written since, it still is.
             (true, true) if self.meets_data(volume) => DiskState::Consistent,

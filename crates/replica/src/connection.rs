@@ -174,12 +174,13 @@ impl Connection {
         self.session().is_some_and(|session| !matches!(session.phase, Phase::Running))
     }
 
-    /// Whether the session has not reported yet. Whether requests wait for what a handshake brings:
-    /// it is under way, or this node has ended the session to begin one.
+    /// Whether requests wait for what a handshake brings: it is under way, or this node has ended
+    /// the session to begin one.
     pub(crate) fn holds_requests(&self) -> bool {
         self.in_handshake() || self.renegotiating.is_some()
     }
 
+    /// Whether the session has not reported yet.
     pub(crate) fn is_settling(&self) -> bool {
         self.session().is_some_and(|session| matches!(session.phase, Phase::Settling(_)))
     }

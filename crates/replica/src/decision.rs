@@ -301,17 +301,17 @@ fn after_crash(crashed: &Side, other: &Side) -> (bool, Rule) {
 }
 
 /// Whether `side` holds every write that was acknowledged in the last session of `primary`: it took
-/// part, has kept power since its data were known complete, and nothing was acknowledged before it
-/// was on `side`'s disk (C), or in the memory of a process that has lived on to write it (B). The
-/// protocol is the Primary's. That it took part follows from the equal generation; the numbers of
-/// the sessions may differ by attempts that one side recorded and the other did not.
+/// part, was to hold them, and has kept power since its data were known complete. That it took part
+/// follows from the equal generation; the numbers of the sessions may differ by attempts that one
+/// side recorded and the other did not.
 fn is_survivor(side: &Side, primary: &Side) -> bool {
     let took_part = side.uuids.last_session != 0 && primary.uuids.last_session != 0;
     took_part && was_to_hold(side, primary) && !side.uuids.flags.lost_power
 }
 
 /// Whether `side` had all that `primary` acknowledged in their last session, if it took part to its
-/// end: on its disk (C), or in the memory of a process that has lived on to write it (B).
+/// end: on its disk (C), or in the memory of a process that has lived on to write it (B). The
+/// protocol is the Primary's.
 fn was_to_hold(side: &Side, primary: &Side) -> bool {
     let flags = primary.uuids.flags;
     !flags.last_session_async && (!flags.last_session_memory || side.uuids.flags.reconnect)

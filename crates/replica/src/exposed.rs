@@ -3,8 +3,8 @@
 //!
 //! While its disk is good that is the disk's generation. Without one it is what the disk had when
 //! it was given up, and from then on what the peer has that serves in its place. The peer may make
-//! new generations meanwhile; its data descend from this one, and that is all that is asked
-//! (`decision`).
+//! new generations meanwhile: its data must descend from this one, and hold the end of it
+//! (`decision`). That is remembered until the disk is good and is about to be copied over.
 
 use tandem_wire::{DiskState, Protocol, Role, Uuid, UuidFlags, Uuids};
 
@@ -23,8 +23,6 @@ pub(crate) struct Exposed {
     elsewhere: Uuid,
     /// A peer has served since the disk was given up: that disk is old.
     by_peer: bool,
-    /// Some peer is known to lack the end of it.
-    is_ahead: bool,
     /// The disk was given up when no peer was there, and the last session had ended with writes on
     /// their way to one: its protocol, which says what such a peer holds.
     ended_in: Option<Protocol>,
@@ -53,8 +51,9 @@ impl Resource {
         } else {
             self.exposed_alone(volume, attached)
         };
+        let lacked = rotation.is_some() || (!served && self.has_target(attached));
         let unknown = self.entropy.uuid();
-        if rotation.is_some() || exposed.is_ahead {
+        if lacked {
             exposed.elsewhere = unknown; // what a new generation was to stand for a peer lacks
         }
         if unflushable {
@@ -73,17 +72,26 @@ impl Resource {
         let parting = self.volumes[volume].is_rotating();
         let before = self.peer_indexes().map(bitmap_uuid).filter(|it| parting && it.is_real());
         let here = before.last().unwrap_or(current);
-        let behind = || self.peer_indexes().filter(|peer| !attached.bitmaps[*peer].is_empty());
+        let mut behind = self.peer_indexes().filter(|peer| !attached.bitmaps[*peer].is_empty());
         let hangs = self.volumes[volume].ops().has_flush();
         Exposed {
             here,
             elsewhere: current,
             by_peer: false,
-            // A target that has not begun may hold the very generation that it lacks the end of.
-            is_ahead: behind().map(bitmap_uuid).any(|it| it.is_real() && it != current),
-            ended_in: behind().find_map(|peer| attached.store.peer(peer).last_protocol),
+            ended_in: behind.find_map(|peer| attached.store.peer(peer).last_protocol),
             in_flush: if hangs { here } else { Uuid::NONE },
         }
+    }
+
+    /// Whether a peer is to be copied to. One that has not begun may hold the very generation that
+    /// it lacks the end of.
+    fn has_target(&self, attached: &Attached) -> bool {
+        let current = attached.store.superblock().current_uuid;
+        self.peer_indexes().any(|peer| {
+            let bitmap_uuid = attached.store.peer(peer).bitmap_uuid;
+            let tracks = bitmap_uuid.is_real() && bitmap_uuid != current;
+            tracks && !attached.bitmaps[peer].is_empty()
+        })
     }
 
     /// A disk is about to be copied over. Where it was good until now, what clients had seen before

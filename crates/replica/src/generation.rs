@@ -147,7 +147,7 @@ impl Resource {
         self.volumes[volume].rotation = None;
         self.generation_settled(volume);
         self.flushes_generation_settled(volume);
-        self.release_peer_writes(volume);
+        self.release_peer_writes();
     }
 
     /// Marks a range as different on a peer. What a resync has under way there is not in sync by

@@ -275,7 +275,7 @@ impl Resource {
     }
 
     /// A generation has become durable: peer writes that waited for it go on.
-    pub(crate) fn release_peer_writes(&mut self, _volume: VolumeIndex) {
+    pub(crate) fn release_peer_writes(&mut self) {
         for peer in self.peer_indexes() {
             self.release_held(peer);
         }

@@ -16,7 +16,7 @@ pub(crate) struct Signs {
     pub(crate) pinged_at: Option<Instant>,
     /// Pings whose answers have not come.
     unanswered: u32,
-    /// Since when a packet has been arriving, as far as the peer has been told.
+    /// Since when a packet has been arriving, or when the peer was last told that it is.
     arriving_since: Option<Instant>,
     /// When a packet was last known to be on its way, here or at the peer.
     pub(crate) moved_at: Instant,

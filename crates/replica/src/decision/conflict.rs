@@ -74,7 +74,8 @@ fn forgets(primary: &Side, other: &Side) -> bool {
 }
 
 /// Whether clients of `primary`, whose disk is not good, have seen what `other` does not have: its
-/// data do not descend from the generation that was served, or may lack its end.
+/// data do not descend from the generation that was served, or may lack its end. With a disk, the
+/// flags of `primary` tell of that disk's last session, and not of the one in which it was served.
 fn has_served_newer(primary: &Side, other: &Side) -> bool {
     let served = primary.uuids.exposed;
     let has_it = generations(&other.uuids).any(|known| known == served)
