@@ -312,7 +312,7 @@ impl SimLink {
         self.slow[from] = Slowness::NONE;
     }
 
-    /// Whether bytes of `from` take longer than usual.
+    /// Whether bytes of `from` take longer than usual, or such bytes are still on their way.
     pub fn is_slow(&self, from: usize, now: u64) -> bool {
         self.slow[from] != Slowness::NONE || now < self.slow_until[from]
     }

@@ -11,12 +11,12 @@
 //! P1). Replies of a disconnected Primary raise its own floor only (INV-1, degraded ack); those of
 //! one without a good disk its peer's, in every protocol (rule 9). Else in A the peer owes nothing
 //! for a reply but order (INV-3, `checks::prefix`); in B what its process had received, until that
-//! process dies. A write without reply may be shown or not (2.1); so may one
-//! that was answered with an error, also where a read has shown it. The target of a resync owes
-//! nothing until it is done (INV-10). `connect --discard-my-data`, `invalidate` and failing over to
-//! a node release what the other one owed (INV-1 "with no force", INV-9). A sector that has rotted
-//! at rest counts as what it was; it may be read as garbage, and the nodes may differ there, until
-//! a verify finds it (P8, INV-16).
+//! process dies. A write without reply may be shown or not (2.1); so may one that was answered with
+//! an error, also where a read has shown it. The target of a resync owes nothing until it is done
+//! (INV-10). `connect --discard-my-data`, `invalidate` and failing over to a node release what the
+//! other one owed (INV-1 "with no force", INV-9). A sector that has rotted at rest counts as what
+//! it was; it may be read as garbage, and the nodes may differ there, until a verify finds it (P8,
+//! INV-16).
 
 use std::collections::BTreeSet;
 

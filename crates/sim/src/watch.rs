@@ -145,13 +145,15 @@ impl World {
             self.check_order(node, Boundary::Flush)?;
         }
         let now = self.clock.now();
-        let holds_still = |node: &Node| node.stopped.is_some() || node.view.suspended.any();
-        let disturbed = self.nodes.iter().any(holds_still)
-            || [0, 1].iter().any(|from| self.link.is_cut(*from) || self.link.is_slow(*from, now));
-        self.progress.check(disturbed, now)?;
-        if [0, 1].iter().any(|from| self.link.is_slow(*from, now)) {
+        let is_slow = [0, 1].iter().any(|from| self.link.is_slow(*from, now));
+        if is_slow {
             self.slow_at = now;
         }
+        let holds_still = |node: &Node| node.stopped.is_some() || node.view.suspended.any();
+        let disturbed = self.nodes.iter().any(holds_still)
+            || [0, 1].iter().any(|from| self.link.is_cut(*from))
+            || is_slow;
+        self.progress.check(disturbed, now)?;
         for volume in 0..self.model.volumes.len() {
             for node in [0, 1] {
                 self.check_running(node, volume)?;
