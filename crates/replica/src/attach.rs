@@ -362,7 +362,7 @@ impl Resource {
     fn attached_state(&self, volume: VolumeIndex, superblock: &Superblock) -> DiskState {
         let current = superblock.current_uuid;
         let mut peers = superblock.peers.iter().flatten();
-        let alone = peers.any(|it| !it.bitmap_uuid.is_none() && it.bitmap_uuid != current);
+        let alone = peers.any(|it| it.is_apart(current));
         match (superblock.flags.consistent, superblock.flags.was_up_to_date) {
             (false, _) => DiskState::Inconsistent,
             (true, false) => DiskState::Outdated,

@@ -76,7 +76,9 @@ impl Resource {
         let attached = self.volumes[volume].attached_mut().expect("a source has a disk");
         if attached.store.peer(peer).bitmap_uuid != chosen {
             attached.store.forget_bitmap_uuid(peer);
-            attached.store.peer_mut(peer).bitmap_uuid = chosen;
+            let slot = attached.store.peer_mut(peer);
+            slot.bitmap_uuid = chosen;
+            slot.flags.unheard = target_current == current;
         }
         if full {
             attached.bitmaps[peer].set_all();
@@ -211,6 +213,10 @@ impl Resource {
             | R::VerifyS
             | R::VerifyT => true,
         };
+        let is_target = matches!(state.replication, R::SyncTarget | R::PausedSyncT);
+        if let Some(attached) = self.volumes[volume].attached_mut().filter(|_| is_target) {
+            attached.store.peer_mut(peer).flags.unheard = false; // it has stored its generation
+        }
         self.peer_pauses(peer, volume, state.pauses_resync);
         self.advance_preparation(peer);
         self.target_tells(peer, volume);

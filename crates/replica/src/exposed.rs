@@ -88,9 +88,7 @@ impl Resource {
     fn has_target(&self, attached: &Attached) -> bool {
         let current = attached.store.superblock().current_uuid;
         self.peer_indexes().any(|peer| {
-            let bitmap_uuid = attached.store.peer(peer).bitmap_uuid;
-            let tracks = bitmap_uuid.is_real() && bitmap_uuid != current;
-            tracks && !attached.bitmaps[peer].is_empty()
+            attached.store.peer(peer).is_apart(current) && !attached.bitmaps[peer].is_empty()
         })
     }
 

@@ -95,12 +95,12 @@ impl Resource {
         let superblock = attached.store.superblock_mut();
         let old = std::mem::replace(&mut superblock.current_uuid, fresh);
         for peer in behind {
-            let slot = attached.store.peer_mut(peer);
-            if slot.bitmap_uuid.is_none() || slot.bitmap_uuid == old {
-                slot.bitmap_uuid = old;
-                // Only a Primary's bits are sure to be found again after a crash.
-                slot.flags.full_sync = role != Role::Primary;
+            if attached.store.peer(peer).is_apart(old) {
+                continue;
             }
+            attached.store.track_from(peer, old);
+            // Only a Primary's bits are sure to be found again after a crash.
+            attached.store.peer_mut(peer).flags.full_sync = role != Role::Primary;
         }
         let ticket = self.commit(volume, false);
         self.volumes[volume].rotation = Some(Rotation::Saving(ticket));
@@ -115,9 +115,7 @@ impl Resource {
         current.is_real()
             && attached.state == DiskState::UpToDate
             && self.peer_indexes().any(|peer| {
-                let bitmap_uuid = attached.store.peer(peer).bitmap_uuid;
-                // Equal to the current one: the peer may have taken it over at the end of a resync.
-                (bitmap_uuid.is_none() || bitmap_uuid == current) && self.peer_lacks(peer, volume)
+                !attached.store.peer(peer).is_apart(current) && self.peer_lacks(peer, volume)
             })
     }
 

@@ -148,6 +148,7 @@ impl Store {
         let flags = &mut self.peer_mut(peer).flags;
         flags.full_sync = false;
         flags.bitmap_alias = false;
+        flags.unheard = false;
         let old = std::mem::replace(&mut self.peer_mut(peer).bitmap_uuid, Uuid::NONE);
         self.superblock.remember(old);
     }
@@ -156,12 +157,20 @@ impl Store {
     /// generation: from here on it holds that one, or still the one it had for the time of the
     /// resync.
     pub(crate) fn allow_current(&mut self, peer: PeerIndex) {
+        self.track_from(peer, self.superblock.current_uuid);
+    }
+
+    /// Changes are tracked for the peer since generation `uuid`, which it holds, unless it still
+    /// has, or has taken, the one that it was given for the time of a resync.
+    pub(crate) fn track_from(&mut self, peer: PeerIndex, uuid: Uuid) {
         let sync_uuid = self.peer(peer).bitmap_uuid;
+        if sync_uuid == uuid {
+            return;
+        }
         self.forget_bitmap_uuid(peer);
-        let known = self.superblock.history[0] == sync_uuid;
-        let current = self.superblock.current_uuid;
+        let known = sync_uuid.is_real() && self.superblock.history[0] == sync_uuid;
         let slot = self.peer_mut(peer);
-        slot.bitmap_uuid = current;
+        slot.bitmap_uuid = uuid;
         slot.flags.bitmap_alias = known;
     }
 

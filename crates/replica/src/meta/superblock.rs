@@ -69,6 +69,14 @@ pub struct PeerSlot {
     pub boot_id: BootId,
 }
 
+impl PeerSlot {
+    /// Whether the peer is known to hold another generation than `current`, this disk's: it has
+    /// not written in that one without this node.
+    pub fn is_apart(&self, current: Uuid) -> bool {
+        self.bitmap_uuid.is_real() && self.bitmap_uuid != current && !self.flags.unheard
+    }
+}
+
 /// The superblock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Superblock {

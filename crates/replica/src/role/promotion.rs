@@ -184,6 +184,7 @@ impl Resource {
     /// The operator declares what is on this disk to be the newest data.
     fn force_up_to_date(&mut self, volume: VolumeIndex) {
         let fresh = self.entropy.uuid();
+        let peers = self.peer_indexes();
         let Some(attached) = self.volumes[volume].attached_mut() else {
             return;
         };
@@ -194,11 +195,10 @@ impl Resource {
         let old = attached.store.superblock().current_uuid;
         attached.store.adopt_current(fresh);
         attached.store.set_disk_state(DiskState::UpToDate);
-        let superblock = attached.store.superblock_mut();
-        superblock.flags.crashed_primary = false;
-        for slot in superblock.peers.iter_mut().flatten() {
-            if old.is_real() && slot.bitmap_uuid.is_none() {
-                slot.bitmap_uuid = old;
+        attached.store.superblock_mut().flags.crashed_primary = false;
+        for peer in peers {
+            if old.is_real() && !attached.store.peer(peer).is_apart(old) {
+                attached.store.track_from(peer, old);
             }
         }
         self.decide_anew = true;

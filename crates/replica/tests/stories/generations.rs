@@ -3,10 +3,12 @@
 
 use std::time::Duration;
 
-use tandem_replica::wire::{DiskState, Protocol};
+use tandem_replica::wire::{DiskState, Packet, Protocol, ReplicationState};
 use tandem_replica::{Command, RequestOp, SyncState};
 
-use crate::pair::{CLIENT, Pair, data_writes, edit_superblock, flushes, meta_writes};
+use crate::pair::{
+    CLIENT, PacketChoice, Pair, data_writes, edit_superblock, flushes, meta_writes, peer_of,
+};
 use crate::stage::{
     VOLUME, assert_in_sync, connection, demote, disks, promote, short, start_write,
 };
@@ -161,4 +163,78 @@ fn a_peer_whose_disk_is_gone_is_told_apart_at_once() {
     pair.run(Duration::from_secs(30));
     assert_in_sync(&pair);
     assert_eq!(pair.nodes[1].devices[0][8192], 7);
+}
+
+/// The link breaks for good where node 0, Primary and source of a resync in the middle of one
+/// generation, sends the packet, or node 1 does.
+fn begun_resync_lost(node: usize, packet: PacketChoice) -> Pair {
+    let mut pair = Pair::in_sync(1, Protocol::C);
+    pair.nodes[1].devices[0][4096] ^= 0x40;
+    let verify = Command::Verify {
+        volume: VOLUME,
+        peer: peer_of(0),
+        start: None,
+        stop: None,
+        repair: false,
+    };
+    pair.command(0, verify).unwrap();
+    short(&mut pair);
+    pair.cut();
+    pair.linked = true;
+    pair.cut_at = Some((node, packet));
+    pair.run(Duration::from_secs(60));
+    assert!(pair.cut_at.is_none(), "the link broke where the resync began");
+    pair
+}
+
+fn unheard_resync() -> Pair {
+    let pair = begun_resync_lost(0, |packet| matches!(packet, Packet::SyncUuid(..)));
+    assert_eq!(disks(&pair), [DiskState::UpToDate; 2]);
+    pair
+}
+
+/// The target still holds the generation of its source, which writes; so does the target.
+#[test]
+fn a_target_that_has_not_heard_is_parted_by_a_write() {
+    let mut pair = unheard_resync();
+    pair.write(0, 8192, &[2; 4096]);
+    demote(&mut pair, 0);
+    promote(&mut pair, 1);
+    pair.write(1, 16384, &[3; 4096]);
+    pair.heal();
+    for node in 0..2 {
+        assert!(matches!(connection(&pair, node).sync_state, SyncState::SplitBrain(_)));
+    }
+    assert_eq!(pair.nodes[0].devices[0][8192..12288], [2; 4096], "overwritten");
+}
+
+/// The same, and nobody else writes: whether the target has heard or not, bits say what it lacks.
+#[test]
+fn a_write_behind_the_beginning_of_a_resync_costs_no_full_one() {
+    let heard = begun_resync_lost(1, |packet| {
+        let Packet::State(_, state) = packet else { return false };
+        state.replication == ReplicationState::SyncTarget
+    });
+    assert_eq!(disks(&heard)[1], DiskState::Inconsistent);
+    for mut pair in [unheard_resync(), heard] {
+        pair.write(0, 8192, &[2; 4096]);
+        pair.data_bytes = 0;
+        pair.heal();
+        assert_in_sync(&pair);
+        assert_eq!(pair.data_bytes, 2 * 4096);
+    }
+}
+
+/// The source is killed, and the target, UpToDate, serves: the source has no newest data.
+#[test]
+fn a_source_whose_target_has_not_heard_is_not_up_to_date_by_itself() {
+    let mut pair = unheard_resync();
+    pair.kill(0);
+    promote(&mut pair, 1);
+    pair.write(1, 16384, &[3; 4096]);
+    pair.restart(0);
+    assert_eq!(disks(&pair)[0], DiskState::Consistent, "older than what the other node serves");
+    pair.heal();
+    assert_in_sync(&pair);
+    assert_eq!(pair.nodes[0].devices[0][16384..20480], [3; 4096], "a write is lost");
 }

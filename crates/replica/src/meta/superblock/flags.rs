@@ -65,5 +65,8 @@ flags! {
         was_primary = 0x100,
         /// This node has been Primary since then, without the peer.
         went_on = 0x200,
+        /// Its bitmap UUID was made for a resync that began between equal generations, and it may
+        /// not have heard of it: it holds that one, or still the current one.
+        unheard = 0x400,
     }
 }
