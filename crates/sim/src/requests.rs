@@ -209,10 +209,10 @@ impl World {
                 self.marks.hit_if(apart, Mark::DegradedWrite);
                 // A trim of no whole block writes nothing.
                 let writes = self.model.writes[id as usize].sectors > 0;
-                // What the peer acked before the link was lost needs no generation of its own. In B
-                // it acks what it has not written.
-                let alone = pending.session.is_none()
-                    || (self.model.protocol != Protocol::B && self.lacks(1 - node, id));
+                // What the peer acked before the link was lost needs no generation of its own, in
+                // whichever session it was sent. In B it acks what it has not written.
+                let alone = self.lacks(1 - node, id)
+                    && (self.model.protocol != Protocol::B || pending.session.is_none());
                 if apart && writes && alone {
                     let owes = &mut self.model.volumes[volume].nodes[node];
                     owes.forked = true;
