@@ -54,8 +54,8 @@ enum Stage {
     Measuring,
     /// So are the peers'.
     Asking(Asking),
-    /// The new size is being made durable here.
-    Saving { ticket: Ticket, bytes: u64, with: Vec<PeerIndex> },
+    /// The new size is being made durable here; alone: no peer has to have it before it is seen.
+    Saving { ticket: Ticket, bytes: u64, alone: bool },
     /// The handshakes give it to the peers.
     Meeting { bytes: u64, until: Instant },
 }
@@ -158,10 +158,10 @@ impl Resource {
             Stage::Asking(asking) if asking.open.is_empty() => {
                 self.may_resize(volume, open.growth)?;
                 let bytes = self.size_for_all(volume, open.growth, &asking.answered)?;
-                let with: Vec<_> = asking.answered.iter().map(|(peer, _)| *peer).collect();
-                let grows = self.grow_here(volume, bytes, open.growth.assume_clean, &with);
+                let alone = asking.answered.is_empty();
+                let grows = self.grow_here(volume, bytes, open.growth.assume_clean, alone);
                 let Some(ticket) = grows else { return Ok(true) };
-                open.stage = Stage::Saving { ticket, bytes, with };
+                open.stage = Stage::Saving { ticket, bytes, alone };
                 self.advance_resize(open)
             }
             Stage::Asking(asking) if asking.until <= self.now => {
@@ -170,19 +170,19 @@ impl Resource {
                 Err(CommandError::Timeout { peer })
             }
             Stage::Saving { ticket, .. } if !self.is_durable(volume, *ticket) => Ok(false),
-            Stage::Saving { bytes, with, .. } => {
-                let (bytes, with) = (*bytes, with.clone());
-                if with.is_empty() {
+            Stage::Saving { bytes, alone, .. } => {
+                let (bytes, alone) = (*bytes, *alone);
+                if alone {
                     self.volumes[volume].size_bytes = bytes;
                     self.volumes[volume].held = None;
-                    return Ok(true);
                 }
                 let timeout = self.vote_timeout() * (HANDSHAKE_TIMEOUTS + 1);
                 open.stage = Stage::Meeting { bytes, until: self.now + timeout };
-                for peer in with {
+                // Those without a disk for the volume, too, hear of the size.
+                for peer in self.peer_indexes() {
                     self.renegotiate(peer, "the volume grows");
                 }
-                Ok(false)
+                Ok(alone)
             }
             Stage::Meeting { bytes, .. } if self.volumes[volume].export_bytes() >= *bytes => {
                 Ok(true)
@@ -285,7 +285,7 @@ impl Resource {
         volume: VolumeIndex,
         bytes: u64,
         assume_clean: bool,
-        with: &[PeerIndex],
+        alone: bool,
     ) -> Option<Ticket> {
         let shown = self.volumes[volume].export_bytes();
         let attached = self.volumes[volume].attached_mut().expect("seen before");
@@ -295,7 +295,7 @@ impl Resource {
             return None;
         }
         superblock.effective_bytes = bytes;
-        superblock.former_bytes = if with.is_empty() { 0 } else { shown };
+        superblock.former_bytes = if alone { 0 } else { shown };
         for bitmap in attached.bitmaps.iter_mut() {
             bitmap.resize(bytes);
             if assume_clean {
@@ -304,7 +304,7 @@ impl Resource {
         }
         let text = format!("the volume grows from {shown} to {bytes} bytes");
         self.note(Some(volume), None, Severity::Info, text);
-        if !with.is_empty() {
+        if !alone {
             self.volumes[volume].held = Some(Held { bytes: shown, until: None });
         }
         Some(self.commit(volume, true))

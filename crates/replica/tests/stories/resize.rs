@@ -437,3 +437,19 @@ fn a_full_log_goes_on_behind_a_move() {
     pair.restart(0);
     assert_in_sync(&pair);
 }
+
+/// A peer without a disk has no room to be asked for, and hears of the size all the same.
+#[test]
+fn a_peer_without_a_disk_hears_of_the_size() {
+    let (mut pair, before) = start();
+    pair.command(1, Command::Detach { volume: VOLUME, force: false }).unwrap();
+    enlarge(&mut pair, 0, GROWN);
+    pair.command(0, ALONE).unwrap();
+    pair.run(Duration::from_secs(5));
+    assert!(size_of(&pair, 0) > before);
+    assert_eq!(size_of(&pair, 1), size_of(&pair, 0));
+    swap_roles(&mut pair);
+    let last = size_of(&pair, 0) - 4096;
+    pair.write(1, last, &[3; 4096]);
+    assert_eq!(pair.read(1, last, 4)[..], [3; 4]);
+}
