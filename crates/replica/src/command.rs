@@ -117,28 +117,37 @@ impl Resource {
     }
 
     fn begin_down(&mut self, id: CommandId, force: bool) -> Result<(), CommandError> {
-        if self.down.is_some() {
+        if self.down.as_ref().is_some_and(|down| down.force || !force) {
             return Err(CommandError::Concurrent);
         }
         if !self.clients.is_empty() && !force {
             return Err(CommandError::InUse { clients: self.clients.len() });
         }
-        self.down = Some(Down { command: id, force });
+        if force {
+            self.hurry_disks();
+        }
+        let down = self.down.get_or_insert_default();
+        down.commands.push(id);
+        down.force = force;
         self.unsettled = true;
         Ok(())
     }
 
     /// The peer cannot do without this node.
-    pub(crate) fn down_refused(&mut self, peer: PeerIndex, text: String) {
+    pub(crate) fn down_refused(&mut self, peer: PeerIndex, text: &str) {
         match self.down.take_if(|down| !down.force) {
-            Some(down) => self.done(down.command, Err(CommandError::Refused(text))),
+            Some(Down { commands, .. }) => {
+                for command in commands {
+                    self.done(command, Err(CommandError::Refused(text.to_owned())));
+                }
+            }
             None => self.drop_to_standalone(peer, "disconnected by the operator"),
         }
     }
 
     /// Takes `down` on: demote, disconnect, detach.
     pub(crate) fn advance_down(&mut self) {
-        let Some(Down { command, force }) = self.down else { return };
+        let Some(force) = self.down.as_ref().map(|down| down.force) else { return };
         if self.role == Role::Primary {
             if self.role_change.is_none() {
                 self.begin_demotion(None, true);
@@ -167,8 +176,9 @@ impl Resource {
         }
         // Operations that nobody waits for any more are the shell's until they end.
         if self.volumes.iter().all(|volume| volume.is_diskless() || volume.lingers()) {
-            self.down = None;
-            self.done(command, Ok(()));
+            for command in self.down.take().into_iter().flat_map(|down| down.commands) {
+                self.done(command, Ok(()));
+            }
         }
     }
 
@@ -186,9 +196,10 @@ impl Resource {
 }
 
 /// A `down` under way.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Down {
-    command: CommandId,
-    /// Clients and peers bear it.
+    /// Who waits for it: one by force may join one that is not.
+    commands: Vec<CommandId>,
+    /// Clients and peers bear it, and no disk is waited for that hangs.
     force: bool,
 }

@@ -10,6 +10,7 @@
 use crate::detach::Detaching;
 use crate::error::DiskError;
 use crate::in_flight::Look;
+use crate::limits::FORCED_DETACH_PATIENCE;
 use crate::peers::VolumeIndex;
 use crate::resource::Resource;
 use crate::time::Instant;
@@ -33,6 +34,18 @@ impl Resource {
             let limit = self.volumes[volume].config.disk_timeout;
             if self.volumes[volume].ops_mut().look(now, limit) == Look::Hangs {
                 self.disk_hangs(volume);
+            }
+        }
+    }
+
+    /// No disk is waited for any longer than a forced detach waits.
+    pub(crate) fn hurry_disks(&mut self) {
+        for volume in self.volume_indexes() {
+            let volume = &mut self.volumes[volume];
+            let limit = &mut volume.config.disk_timeout;
+            if limit.is_zero() || *limit > FORCED_DETACH_PATIENCE {
+                *limit = FORCED_DETACH_PATIENCE;
+                volume.ops_mut().limit_changed(FORCED_DETACH_PATIENCE);
             }
         }
     }

@@ -131,7 +131,7 @@ impl Resource {
             );
             match command {
                 Some(command) => self.done(command, Err(CommandError::Refused(text))),
-                None => self.down_refused(peer, text),
+                None => self.down_refused(peer, &text),
             }
             return true;
         }

@@ -233,3 +233,32 @@ fn the_session_outlives_the_primarys_hung_disk() {
     assert_eq!(pair.sessions, sessions);
     assert_eq!(connection(&pair, 1).peer_devices[0].peer_disk, DiskState::Failed);
 }
+
+/// By force, without `disk-timeout`: whatever a disk that hangs still has to do.
+#[test]
+fn a_resource_goes_down_by_force_whatever_hangs() {
+    let writes_of_the_peer = {
+        let mut pair = Pair::in_sync(1, Protocol::C);
+        pair.hold[1] = everything;
+        start_write(&mut pair, 0, 0, 7);
+        pair
+    };
+    let last_word = {
+        let mut pair = Pair::in_sync(1, Protocol::C);
+        pair.fail[1] = flushes;
+        pair.hold[1] = meta_writes;
+        pair.request(0, 0, RequestOp::Flush);
+        short(&mut pair);
+        assert_eq!(disks(&pair)[1], DiskState::Failed);
+        pair
+    };
+    for mut pair in [writes_of_the_peer, last_word] {
+        let down = pair.start(1, Command::Down { force: false });
+        pair.run(Duration::from_secs(60));
+        assert_eq!(pair.ended(1, down), None, "it waits for the disk");
+        let forced = pair.start(1, Command::Down { force: true });
+        pair.run(Duration::from_secs(60));
+        assert_eq!(pair.ended(1, forced), Some(Ok(())));
+        assert_eq!(pair.ended(1, down), Some(Ok(())));
+    }
+}
