@@ -402,12 +402,15 @@ impl VolumeModel {
                 };
             }
             target.volatile[sector] = owed;
-            target.stable[sector] = source.stable[sector].min(owed);
-            if target.target && (protocol != Protocol::C || !linked) {
-                // Flushed while it was copied: on the source only, in A and B (INV-2).
-                let copied = target.target_floor[sector];
-                target.stable[sector] = target.stable[sector].min(copied);
+            let mut durable = source.stable[sector].min(owed);
+            if protocol != Protocol::C || !linked {
+                // Flushed while it was copied: on the source only, in A and B (INV-2). So of a node
+                // that was itself the source of a Primary, which is equal and goes on before it.
+                let copied = &target.target_floor;
+                let had = if target.target { copied[sector] } else { target.stable[sector] };
+                durable = durable.min(had);
             }
+            target.stable[sector] = durable;
         }
         target.target = false;
         target.agreed();
