@@ -7,8 +7,8 @@
 //! 1. no disk on a side; both want to discard; metadata just created (rows 1 to 3);
 //! 2. equal current UUIDs: disk states (20), a crashed Primary (7, 8, 12, 13, 15), dirty bits,
 //!    an end of a resync that its source did not see (4, 5), nothing to do (6, 14);
-//! 3. different ones: bitmap UUIDs (16, 18), histories (21, 22), split brain (23, 24), unrelated
-//!    data (25);
+//! 3. different ones: bitmap UUIDs (16, 18), a common parent of two whole images (23), histories
+//!    (21, 22), split brain (23, 24), unrelated data (25);
 //! 4. whatever came out (`conflict`): who discards its data is target of what is whole; no source
 //!    with an Inconsistent disk; a target that is Primary and has data of its own as rr-conflict
 //!    says.
@@ -338,6 +338,12 @@ fn compare_different(mine: &Side, peer: &Side) -> (Decision, Rule) {
         (false, true) => return (Decision::Source(Extent::Bits), Rule::BitmapSelf),
         (false, false) => {}
     }
+    // A target that was made Primary by force has its source's generation among its older ones
+    // where both held the same before the resync. A source that is whole is not given up by that.
+    let has_parent = my_uuids.bitmap.is_real() && my_uuids.bitmap == peer_uuids.bitmap;
+    if has_parent && is_whole(mine) && is_whole(peer) {
+        return (resolve(mine, peer, Extent::Bits), Rule::BitmapBoth);
+    }
     let is_mine_older = peer_uuids.history.contains(&my_uuids.current);
     let is_peer_older = my_uuids.history.contains(&peer_uuids.current);
     match (is_mine_older, is_peer_older) {
@@ -345,7 +351,7 @@ fn compare_different(mine: &Side, peer: &Side) -> (Decision, Rule) {
         (false, true) => return (Decision::Source(Extent::Full), Rule::HistorySelf),
         (true, true) | (false, false) => {}
     }
-    if my_uuids.bitmap.is_real() && my_uuids.bitmap == peer_uuids.bitmap {
+    if has_parent {
         return (resolve(mine, peer, Extent::Bits), Rule::BitmapBoth);
     }
     let has_common =

@@ -363,10 +363,14 @@ impl VolumeModel {
             node.target = false;
             node.volatile.fill(0);
             node.stable.fill(0);
+            // Its source is not given up by that, for it may have been written to since: a split
+            // brain.
+            other.may_have_forked = true;
+        } else {
+            other.released = true;
         }
         node.read.fill(0);
         node.may_have_forked = true;
-        other.released = true;
     }
 
     /// The disk of `node` is a new one: it owes nothing until it has been a target.

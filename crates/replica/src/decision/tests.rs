@@ -339,6 +339,10 @@ fn split_brain_with_a_common_parent() {
     expect(peer.discards(), mine, TARGET_BITS, Rule::BitmapBoth);
     let refused = Decision::Refuse(Refusal::TargetIsPrimary);
     expect(mine.discards(), peer, refused, Rule::BitmapBoth);
+    let forced = side(1, B).bitmap(C).history(&[C, A]);
+    expect(mine, forced, Decision::SplitBrain, Rule::BitmapBoth);
+    let half = mine.disk(DiskState::Inconsistent);
+    expect(half, forced, TARGET_FULL, Rule::HistoryPeer);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use tandem_replica::wire::{
 };
 use tandem_replica::{Command, CommandError, ConnectionState, Divergence, Handler, SyncState};
 
-use crate::pair::{CLIENT, Pair, Tamper};
+use crate::pair::{CLIENT, Pair, Tamper, reads};
 use crate::stage::{VOLUME, assert_in_sync, connection, demote, promote};
 
 /// Both were Primary while the link was cut.
@@ -300,4 +300,29 @@ fn discarding_goes_back_to_older_data() {
     pair.write(1, 0, &[3; 4096]);
     pair.heal();
     assert_in_sync(&pair);
+}
+
+/// 1. node 1 copies from node 0, of the same generation, and is cut off; 2. node 0 is written to;
+/// 3. node 1 is made Primary by force. Node 0's newer data must not be replaced: nobody has given
+///    them up.
+#[test]
+fn force_on_half_a_copy_is_one_side_of_a_split_brain() {
+    let mut pair = Pair::in_sync(1, Protocol::C);
+    pair.hold[0] = reads;
+    pair.start(1, Command::Invalidate { volume: VOLUME, reset_bitmap: true });
+    pair.run(Duration::from_secs(1));
+    pair.cut();
+    pair.release(0);
+    pair.write(0, 8192, &[7; 4096]);
+    demote(&mut pair, 0);
+    pair.command(1, Command::Primary { force: true }).unwrap();
+    pair.command(1, Command::Secondary { force: false }).unwrap();
+    pair.heal();
+    assert_split(&pair);
+    assert_eq!(pair.nodes[0].devices[0][8192..12288], [7; 4096], "an acknowledged write is lost");
+    pair.try_connect(1, true).unwrap();
+    pair.try_connect(0, false).unwrap();
+    pair.run(Duration::from_secs(60));
+    assert_in_sync(&pair);
+    assert_eq!(pair.nodes[0].devices[0][8192..12288], [7; 4096]);
 }
