@@ -57,9 +57,8 @@ impl Resource {
             exposed.elsewhere = unknown; // what a new generation was to stand for a peer lacks
         }
         if unflushable {
-            // This disk may have lost what it could not flush; a peer that serves has it.
+            // This disk may have lost what it could not flush. What a peer has is as it was.
             exposed.here = unknown;
-            exposed.elsewhere = if served { exposed.elsewhere } else { unknown };
         }
         self.volumes[volume].exposed = exposed;
     }

@@ -66,9 +66,17 @@ pub(crate) struct ClientFlush {
     apart: bool,
     /// A peer with good data was asked to flush whose link still stands.
     asked: bool,
-    /// The disk here was given up since: a peer that had flushed before it knew of that may not
-    /// have told its copy apart from the one here, and must be asked again (INV-2).
+    /// The disk here was given up since, or has failed to flush: a peer that had flushed before it
+    /// knew of that may not have told its copy apart from the one here, and must be asked again
+    /// (INV-2).
     outdated: bool,
+}
+
+impl ClientFlush {
+    /// The disk here is given up, or is about to be.
+    fn disk_lost(&mut self) {
+        (self.on_peer, self.asked, self.outdated) = (false, false, true);
+    }
 }
 
 impl Resource {
@@ -134,6 +142,9 @@ impl Resource {
         match waiter {
             FlushWaiter::Client(key) => {
                 if let Some(flush) = self.flushes.get_mut(key) {
+                    if result.is_err() {
+                        flush.disk_lost();
+                    }
                     flush.local = Some(result);
                     self.settle_flush(key);
                 }
@@ -227,7 +238,7 @@ impl Resource {
             if flush.volume != volume {
                 continue;
             }
-            (flush.on_peer, flush.asked, flush.outdated) = (false, false, true);
+            flush.disk_lost();
             if flush.local.is_some() {
                 flush.local = Some(Err(DiskError::Io));
             }

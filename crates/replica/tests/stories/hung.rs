@@ -96,6 +96,22 @@ fn what_a_peer_flushed_before_it_knew_is_flushed_again() {
     assert_eq!(pair.reply(0, flush), Some(Ok(None)));
 }
 
+/// The same where the flush fails at once.
+#[test]
+fn what_a_peer_flushed_before_a_flush_failed_is_flushed_again() {
+    let mut pair = Pair::in_sync(1, Protocol::C);
+    pair.hold[0] = flushes;
+    let flush = pair.request(0, 0, RequestOp::Flush);
+    short(&mut pair);
+    pair.hold[1] = meta_writes;
+    pair.fail_once(0);
+    assert_ne!(disks(&pair)[0], DiskState::UpToDate);
+    assert_eq!(pair.reply(0, flush), None, "answered though nothing tells the copies apart");
+    pair.release(1);
+    short(&mut pair);
+    assert_eq!(pair.reply(0, flush), Some(Ok(None)));
+}
+
 #[test]
 fn what_a_peer_wrote_durably_before_it_knew_is_written_again() {
     let mut pair = limited(Protocol::C);
