@@ -35,9 +35,16 @@ impl Resource {
             "the peer's disk is gone".to_owned(),
         );
         self.log_peer_lost(peer, Some(volume));
-        if self.connections[peer].peer_role == Role::Primary {
-            // What that disk has missed, or lost, nobody knows; this one has everything. Told apart
-            // only by the next write, it would count as a crashed Primary's.
+        self.part_from_lost_disk(peer, volume);
+    }
+
+    /// Where a Primary's disk is gone: what it has missed, or lost, nobody knows; this node's has
+    /// everything. Told apart only by the next write, it would count as a crashed Primary's
+    /// (INV-2).
+    pub(crate) fn part_from_lost_disk(&mut self, peer: PeerIndex, volume: VolumeIndex) {
+        let connection = &self.connections[peer];
+        let gone = connection.devices[volume].disk < DiskState::Inconsistent;
+        if connection.peer_role == Role::Primary && gone {
             self.rotate_generation(volume);
         }
     }

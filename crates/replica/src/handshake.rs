@@ -175,6 +175,7 @@ impl Resource {
             self.expose_peers(peer, volume);
             // A peer without its disk may have lost of it what it is not sure to have flushed.
             self.rotate_where_different(volume);
+            self.part_from_lost_disk(peer, volume);
         }
         // Who has to wait must know so before the first block is asked for.
         self.advance_dependencies();

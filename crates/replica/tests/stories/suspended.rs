@@ -164,6 +164,35 @@ fn a_read_and_a_flush_that_fail_are_tried_again() {
     }
 }
 
+/// The disk has lost what it could not flush; the peer has it, and has flushed it before it was
+/// lost. The answer comes when the copies can be told apart: a power loss of both takes nothing.
+#[test]
+fn what_a_failed_flush_has_lost_the_peer_keeps() {
+    let mut pair = waiting_pair();
+    pair.write(0, 0, &[1; 4096]);
+    pair.run(Duration::from_secs(2));
+    pair.hold[0] = flushes;
+    let flush = pair.request(0, 0, RequestOp::Flush);
+    short(&mut pair);
+    pair.cut();
+    pair.fail_once(0);
+    short(&mut pair);
+    assert_eq!(pair.reply(0, flush), None, "nothing tells the copies apart");
+    pair.heal();
+    assert_eq!(pair.reply(0, flush), Some(Ok(None)));
+    for node in 0..2 {
+        pair.kill(node);
+        pair.lose_unflushed(node);
+    }
+    pair.nodes[0].devices[0][..4096].fill(0);
+    for node in 0..2 {
+        pair.revive(node);
+    }
+    pair.run(Duration::from_secs(60));
+    assert_in_sync(&pair);
+    assert!(pair.nodes[0].devices[0][..4096].iter().all(|byte| *byte == 1));
+}
+
 /// The operator gives up waiting.
 #[test]
 fn resume_io_without_data_answers_errors() {
