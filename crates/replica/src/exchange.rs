@@ -177,6 +177,7 @@ impl Resource {
         self.expect_step(peer, volume, Step::AwaitSyncUuid, "SyncUuid")?;
         let full = self.connections[peer].devices[volume].resync.is_full();
         self.forget_exposed(volume);
+        self.volumes[volume].replace_image();
         let attached = self.volumes[volume].attached_mut().expect("a target has a disk");
         attached.state = DiskState::Inconsistent;
         // What this node tracked for the source is the source's to track from here on.

@@ -194,6 +194,10 @@ pub(crate) struct Attached {
     pub(crate) sizing: Sizing,
 }
 
+/// Names the data of a volume in this process, until a peer's take their place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Image(u64);
+
 /// One volume.
 #[derive(Debug)]
 pub(crate) struct Volume {
@@ -220,6 +224,8 @@ pub(crate) struct Volume {
     pub(crate) unflushable: bool,
     /// What clients have seen, where this node's disk does not tell.
     pub(crate) exposed: Exposed,
+    /// Which data these are.
+    pub(crate) image: Image,
     /// Size agreed with peers; 0 while unknown.
     pub(crate) size_bytes: u64,
     /// Clients see less than that.
@@ -245,6 +251,7 @@ impl Volume {
             shown_early: Vec::new(),
             unflushable: false,
             exposed: Exposed::default(),
+            image: Image::default(),
             size_bytes: 0,
             held: None,
             counters: Counters::default(),
@@ -299,6 +306,11 @@ impl Volume {
             Disk::Attached(attached) => attached.attaching.is_some(),
             Disk::Diskless | Disk::Closing { .. } => false,
         }
+    }
+
+    /// A peer's data take the place of this node's.
+    pub(crate) fn replace_image(&mut self) {
+        self.image.0 += 1;
     }
 
     pub(crate) fn is_rotating(&self) -> bool {

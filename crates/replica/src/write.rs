@@ -10,20 +10,22 @@
 //! entry stays in the transfer log until every peer has acked a barrier behind it: until then a
 //! lost link sets its bits.
 
-use bytes::Bytes;
 use tandem_wire::{ByteRange, DiskState, Packet, PeerWrite, Protocol, RequestId, WriteKind};
 
 use crate::action::{Action, AttachGeneration, ClientId, Cookie, DiskOpKind};
-use crate::activity_log::piece::{Rest, part};
+use crate::activity_log::piece::{Rest, cut};
 use crate::error::{DiskError, RequestError};
 use crate::limits::{BLOCK_BYTES, NOTICE_BYTES};
 use crate::peers::{PeerIndex, PeerSet, VolumeIndex};
 use crate::range_lock::{LockId, LockKind};
-use crate::read::ReadFor;
 use crate::resource::Resource;
 use crate::slab::Key;
 use crate::time::Instant;
 use crate::volume::{LockOwner, Purpose};
+
+mod fill;
+
+pub(crate) use fill::Part;
 
 /// Where a write stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,8 +61,8 @@ pub(crate) struct Write {
     pub(crate) client: ClientId,
     pub(crate) cookie: Cookie,
     pub(crate) volume: VolumeIndex,
-    /// What the client wrote, before alignment.
-    asked: ByteRange,
+    /// What the client wrote, where that is only part of its blocks.
+    pub(crate) part: Option<Part>,
     /// Whole blocks: all that is not issued yet.
     pub(crate) whole: ByteRange,
     /// The first piece of it, which is carried out.
@@ -115,7 +117,7 @@ impl Write {
             client: new.client,
             cookie: new.cookie,
             volume: new.volume,
-            asked: new.range,
+            part: None,
             whole: range,
             range,
             kind: Some(new.kind),
@@ -147,7 +149,10 @@ impl Resource {
             WriteKind::Trim | WriteKind::Zeroes { .. } => new.range,
         };
         let volume = new.volume;
-        let key = self.writes.insert(Write::new(new, range, self.now));
+        let part = self.part_of(&new, range);
+        let mut write = Write::new(new, range, self.now);
+        write.part = part;
+        let key = self.writes.insert(write);
         let volume = &mut self.volumes[volume];
         volume.counters.upper_pending += 1;
         let (lock, granted) = volume.lock(LockKind::LocalWrite, range, LockOwner::Write(key));
@@ -155,43 +160,6 @@ impl Resource {
         if granted {
             self.write_locked(key);
         }
-    }
-
-    /// Its range is its own: whole blocks go on, others first read what they do not write.
-    pub(crate) fn write_locked(&mut self, key: Key) {
-        let write = self.write_mut(key);
-        if write.asked == write.range {
-            return self.cover_write(key);
-        }
-        let (volume, range) = (write.volume, write.range);
-        self.begin_read(volume, range, ReadFor::Base(key));
-    }
-
-    /// The blocks around an unaligned write have been read.
-    pub(crate) fn base_read(&mut self, key: Key, base: Result<Bytes, RequestError>) {
-        let write = self.write_mut(key);
-        let base = match base {
-            Ok(base) => base,
-            Err(error) => return self.abandon_write(key, error),
-        };
-        let Some(WriteKind::Data(patch)) = write.kind.clone() else {
-            unreachable!("only writes of data are merged");
-        };
-        let at = u32::try_from(write.asked.offset - write.range.offset)
-            .expect("less than a block, which is small");
-        let volume = write.volume;
-        self.disk_op(volume, Purpose::Merge(key), DiskOpKind::Merge { base, patch, at });
-    }
-
-    /// The blocks to write are whole.
-    pub(crate) fn merged(&mut self, key: Key, merged: Result<Bytes, DiskError>) {
-        let Ok(data) = merged else {
-            return self.abandon_write(key, RequestError::Io);
-        };
-        let write = self.write_mut(key);
-        write.asked = write.range;
-        write.kind = Some(WriteKind::Data(data));
-        self.cover_write(key);
     }
 
     /// Its extents are in the log: it is issued as soon as the gate allows.
@@ -235,6 +203,9 @@ impl Resource {
         if !self.has_data(write.volume) {
             return self.abandon_write(key, RequestError::Io);
         }
+        if self.is_filled_from_other_data(write) {
+            return self.fill_up(key);
+        }
         if self.needs_cover(write) {
             return self.cover_write(key); // the disk was attached while it waited
         }
@@ -247,7 +218,7 @@ impl Resource {
         write.issued_at = now;
         let (volume, range, fua) = (write.volume, write.range, write.fua);
         let kind = write.kind.clone().expect("a write at the gate has what it writes");
-        let (kind, rest) = part(write.whole, range, kind);
+        let (kind, rest) = cut(write.whole, range, kind, write.part.as_ref());
         (write.rest, write.weight) = (rest, weight(range, &kind));
         self.log.push_back(key);
         for peer in self.peer_indexes() {
@@ -430,7 +401,7 @@ impl Resource {
 
     fn reply_write(&mut self, key: Key, stored: bool) {
         let write = self.write_mut(key);
-        write.kind = None;
+        (write.kind, write.part) = (None, None);
         write.stage = Stage::Replied;
         let rest = write.rest.take().filter(|_| stored);
         let (client, cookie, volume) = (write.client, write.cookie, write.volume);

@@ -10,13 +10,14 @@ use tandem_wire::{ByteRange, WriteKind};
 use crate::limits::ZEROES_PIECE_BYTES;
 use crate::resource::Resource;
 use crate::slab::Key;
-use crate::write::{NewWrite, Write};
+use crate::write::{NewWrite, Part, Write};
 
 /// What is left of a write behind the piece that is carried out.
 #[derive(Debug)]
 pub(crate) struct Rest {
-    pub(crate) range: ByteRange,
-    pub(crate) kind: WriteKind,
+    range: ByteRange,
+    kind: WriteKind,
+    part: Option<Part>,
 }
 
 impl Resource {
@@ -48,20 +49,21 @@ impl Resource {
         let write = self.writes.get_mut(key).expect("it has just ended");
         let (client, cookie, volume, fua) = (write.client, write.cookie, write.volume, write.fua);
         let lock = write.lock.take();
-        let Rest { range, kind } = rest;
+        let Rest { range, kind, part } = rest;
         let new = NewWrite { client, cookie, volume, range, kind, fua };
         let mut next = Write::new(new, range, now);
-        next.lock = lock;
+        (next.lock, next.part) = (lock, part);
         let next = self.writes.insert(next);
         self.cover_write(next);
     }
 }
 
-/// Parts a write at the end of its first piece.
-pub(crate) fn part(
+/// Cuts a write at the end of its first piece.
+pub(crate) fn cut(
     whole: ByteRange,
     piece: ByteRange,
     kind: WriteKind,
+    part: Option<&Part>,
 ) -> (WriteKind, Option<Rest>) {
     assert!(whole.offset == piece.offset && piece.len <= whole.len, "a piece comes first");
     if whole == piece {
@@ -78,5 +80,6 @@ pub(crate) fn part(
             (WriteKind::Zeroes { keep_space }, WriteKind::Zeroes { keep_space })
         }
     };
-    (first, Some(Rest { range, kind: rest }))
+    let part = part.and_then(|part| part.behind(piece));
+    (first, Some(Rest { range, kind: rest, part }))
 }

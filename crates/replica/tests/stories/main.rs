@@ -31,3 +31,4 @@ mod stage;
 mod survivor;
 mod suspended;
 mod verify;
+mod violently;
