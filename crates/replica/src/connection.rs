@@ -54,6 +54,8 @@ pub(crate) struct Session {
     pub(crate) moved_at: Instant,
     /// One side is ending the connection in good order.
     pub(crate) leaving: Option<Leaving>,
+    /// For that, this node's disks were marked as older than what is to come.
+    pub(crate) outdated: bool,
 }
 
 /// How far the handshake has come.
@@ -253,6 +255,7 @@ impl Resource {
             phase: Phase::Settling(PeerReport::new(connection.devices.len())),
             moved_at: now,
             leaving: None,
+            outdated: false,
         });
         connection.outbound = Outbound::new(&connection.config.net);
         connection.signs = Signs::new(now);

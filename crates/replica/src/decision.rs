@@ -175,13 +175,7 @@ pub fn disk_after(decision: Decision, mine: &Side, peer: &Side) -> DiskState {
         Decision::NoSync if is_whole(mine) && is_whole(peer) && is_same_generation(mine, peer) => {
             DiskState::UpToDate
         }
-        // It is the disk that the peer's clients live on.
-        Decision::NoSync
-            if is_whole(mine)
-                && !has_disk(peer)
-                && is_primary(peer)
-                && mine.uuids.current == peer.uuids.exposed =>
-        {
+        Decision::NoSync if is_whole(mine) && !has_disk(peer) && lives_on(peer, mine) => {
             DiskState::UpToDate
         }
         Decision::NoSync
@@ -393,6 +387,15 @@ fn by_bits(is_mine_source: bool) -> Decision {
 fn generations(uuids: &Uuids) -> impl Iterator<Item = Uuid> {
     let newest = [uuids.current, uuids.bitmap];
     newest.into_iter().chain(uuids.history).filter(|uuid| uuid.is_real())
+}
+
+/// Whether the disk of `side` is the one that clients of `primary` live on, told apart or not from
+/// the one that they had.
+fn lives_on(primary: &Side, side: &Side) -> bool {
+    let served = primary.uuids.exposed;
+    is_primary(primary)
+        && served.is_real()
+        && (side.uuids.current == served || side.uuids.bitmap == served)
 }
 
 fn is_same_generation(mine: &Side, peer: &Side) -> bool {

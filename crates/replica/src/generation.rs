@@ -112,8 +112,11 @@ impl Resource {
             return false;
         };
         let current = attached.store.superblock().current_uuid;
+        // A Primary that is being left may lose its disk, and live on this one until it is.
+        let has_all = attached.state == DiskState::UpToDate
+            || self.peer_indexes().any(|peer| self.outdates_itself(peer, volume));
         current.is_real()
-            && attached.state == DiskState::UpToDate
+            && has_all
             && self.peer_indexes().any(|peer| {
                 !attached.store.peer(peer).is_apart(current) && self.peer_lacks(peer, volume)
             })

@@ -75,12 +75,12 @@ impl Resource {
         Ok(())
     }
 
-    /// Whether this node's disk is Outdated for what is to come only: it gets every write as long
-    /// as the session stands.
+    /// Whether this node's disk is Outdated for what is to come only: it gets every write of the
+    /// peer as long as the session stands.
     pub(crate) fn outdates_itself(&self, peer: PeerIndex, volume: VolumeIndex) -> bool {
-        let leaving = self.connections[peer].session().is_some_and(|it| it.leaving.is_some());
+        let outdated = self.connections[peer].session().is_some_and(|it| it.outdated);
         let replication = self.connections[peer].devices[volume].replication;
-        leaving
+        outdated
             && replication == Replication::Established
             && self.volumes[volume].disk_state() == DiskState::Outdated
     }
@@ -101,11 +101,7 @@ impl Resource {
         if self.can_do_without(peer).is_err() {
             return self.send(peer, Packet::PrepareReply { id, vote: Vote::NeedUpToDate });
         }
-        let tickets = if self.connections[peer].peer_role == Role::Primary {
-            self.outdate_all()
-        } else {
-            Vec::new()
-        };
+        let tickets = self.outdate_for(peer);
         self.set_leaving(peer, Leaving::Consenting { id, tickets });
     }
 
@@ -135,13 +131,19 @@ impl Resource {
             }
             return true;
         }
-        let tickets = if self.connections[peer].peer_role == Role::Primary {
-            self.outdate_all()
-        } else {
-            Vec::new()
-        };
+        let tickets = self.outdate_for(peer);
         self.set_leaving(peer, Leaving::Outdating { command, tickets });
         true
+    }
+
+    /// Marks this node's disks as older than what the peer, a Primary, writes from here on without
+    /// it.
+    fn outdate_for(&mut self, peer: PeerIndex) -> Vec<(VolumeIndex, Ticket)> {
+        if self.connections[peer].peer_role != Role::Primary {
+            return Vec::new();
+        }
+        self.connections[peer].session_mut().expect("one side leaves a session").outdated = true;
+        self.outdate_all()
     }
 
     /// Marks every good disk of this node as older than the Primary's.

@@ -379,6 +379,12 @@ fn disk_states_after() {
     assert_eq!(after(TARGET_FULL, &consistent, &outdated), DiskState::Inconsistent);
     let diskless = side(1, A).disk(DiskState::Diskless);
     assert_eq!(after(Decision::NoSync, &outdated, &diskless), DiskState::Outdated);
+    let served = |uuid| diskless.primary().exposed(uuid);
+    let apart = side(0, B).bitmap(A).disk(DiskState::Outdated);
+    assert_eq!(after(Decision::NoSync, &outdated, &served(A)), DiskState::UpToDate);
+    assert_eq!(after(Decision::NoSync, &apart, &served(A)), DiskState::UpToDate);
+    assert_eq!(after(Decision::NoSync, &apart, &served(C)), DiskState::Outdated);
+    assert_eq!(after(Decision::NoSync, &apart, &diskless.primary()), DiskState::Outdated);
     let (new, also) = (side(0, 4).disk(DiskState::Outdated), side(1, 4));
     assert_eq!(after(Decision::NoSync, &new, &also), DiskState::Outdated);
     for stays in

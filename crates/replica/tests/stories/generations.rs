@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use tandem_replica::wire::{DiskState, Packet, Protocol, ReplicationState};
-use tandem_replica::{Command, RequestOp, SyncState};
+use tandem_replica::{ClientId, Command, RequestOp, SyncState};
 
 use crate::pair::{
     CLIENT, PacketChoice, Pair, data_writes, edit_superblock, flushes, meta_writes, peer_of,
@@ -237,4 +237,65 @@ fn a_source_whose_target_has_not_heard_is_not_up_to_date_by_itself() {
     pair.heal();
     assert_in_sync(&pair);
     assert_eq!(pair.nodes[0].devices[0][16384..20480], [3; 4096], "a write is lost");
+}
+
+/// The metadata of a node's volume 0 are written, those of the other one are not.
+fn release_meta_of_first(pair: &mut Pair, node: usize) {
+    loop {
+        pair.held[node].make_contiguous().sort_by_key(|op| op.volume);
+        if pair.held[node].front().is_none_or(|op| op.volume != VOLUME) {
+            return;
+        }
+        pair.release_first(node);
+    }
+}
+
+/// A node leaves the other one; node 1, the Secondary, is Outdated for what is to come, but the
+/// disk of another volume is slow. Meanwhile the Primary loses its disk and lives on the peer's.
+fn left_without_a_disk(protocol: Protocol, leaver: usize) -> Pair {
+    let mut pair = Pair::in_sync(2, protocol);
+    pair.hold[1] = meta_writes;
+    let peer = peer_of(leaver);
+    let leave = pair.start(leaver, Command::Disconnect { peer, force: false });
+    short(&mut pair);
+    release_meta_of_first(&mut pair, 1);
+    assert_eq!(disks(&pair)[1], DiskState::Outdated);
+    pair.command(0, Command::Detach { volume: VOLUME, force: true }).unwrap();
+    let cookie = start_write(&mut pair, 0, 0, 1);
+    release_meta_of_first(&mut pair, 1);
+    pair.run(Duration::from_secs(1));
+    assert_eq!(pair.reply(0, cookie), Some(Ok(None)), "{protocol:?}");
+    pair.release(1);
+    assert_eq!(pair.ended(leaver, leave), Some(Ok(())));
+    pair
+}
+
+/// The disk comes back: in A it is no crashed Primary's, which would be source whatever it has.
+#[test]
+fn a_node_that_leaves_a_primary_without_a_disk_has_the_better_copy() {
+    for protocol in [Protocol::A, Protocol::B, Protocol::C] {
+        for leaver in 0..2 {
+            let mut pair = left_without_a_disk(protocol, leaver);
+            pair.command(0, Command::Attach { volume: VOLUME }).unwrap();
+            pair.nodes[0].resource.close_client(ClientId(8), pair.now);
+            demote(&mut pair, 0);
+            pair.try_connect(leaver, false).unwrap();
+            pair.run(Duration::from_secs(60));
+            assert_in_sync(&pair);
+            let first = &pair.nodes[1].devices[0][..4096];
+            assert!(first == [1; 4096], "{protocol:?}: a write is lost");
+        }
+    }
+}
+
+/// The Primary, still without its disk, goes on with that copy.
+#[test]
+fn a_primary_without_a_disk_goes_on_with_the_node_that_has_left_it() {
+    for leaver in 0..2 {
+        let mut pair = left_without_a_disk(Protocol::C, leaver);
+        pair.try_connect(leaver, false).unwrap();
+        pair.run(Duration::from_secs(60));
+        assert_eq!(disks(&pair), [DiskState::Diskless, DiskState::UpToDate]);
+        assert_eq!(pair.read(0, 0, 4096)[..], [1; 4096]);
+    }
 }
