@@ -291,7 +291,7 @@ impl Resource {
             return;
         }
         self.flushes.remove(key).expect("it was there");
-        self.unsettled |= self.role_change.is_some(); // a demotion may wait for it
+        self.wake_procedures();
         self.volumes[volume].counters.upper_pending -= 1;
         for peer in self.peer_indexes() {
             if self.connections[peer].outbound.has_mark(mark) {

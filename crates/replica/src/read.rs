@@ -279,7 +279,7 @@ impl Resource {
 
     fn end_read(&mut self, key: Key, result: Result<Bytes, RequestError>) {
         let read = self.reads.remove(key).expect("a read ends once");
-        self.unsettled |= self.role_change.is_some(); // a demotion may wait for it
+        self.wake_procedures();
         let upper_pending = &mut self.volumes[read.volume].counters.upper_pending;
         match read.wanted_by {
             ReadFor::Repair(repair) => self.repair_fetched(repair, result),

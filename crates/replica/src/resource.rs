@@ -361,7 +361,12 @@ impl Resource {
     pub(crate) fn begin_input(&mut self, now: Instant) {
         assert!(now >= self.now, "time does not go back");
         self.now = now;
-        // Procedures under way look at every input; in the steady state there are none.
+        self.wake_procedures();
+    }
+
+    /// Procedures under way look at every input, and at the end of everything that they may wait
+    /// for, also in the middle of settling; in the steady state there are none.
+    pub(crate) fn wake_procedures(&mut self) {
         self.unsettled |= self.role_change.is_some()
             || self.down.is_some()
             || !self.invalidations.is_empty()

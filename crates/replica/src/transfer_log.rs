@@ -18,6 +18,7 @@ impl Resource {
             }
             self.log.pop_front();
             let write = self.writes.remove(key).expect("it was there");
+            self.wake_procedures();
             self.uncover(&write);
         }
     }

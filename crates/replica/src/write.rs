@@ -396,6 +396,7 @@ impl Resource {
         };
         let place = self.gated.iter().take_while(|other| is_before(other)).count();
         self.gated.insert(place, key);
+        self.retire_log(); // it may have been all that kept those behind it
         self.unsettled = true;
     }
 
@@ -424,7 +425,7 @@ impl Resource {
         let write = self.writes.remove(key).expect("the caller holds the write");
         let issued = matches!(write.stage, Stage::InFlight | Stage::Replied);
         assert!(!issued, "issued writes are settled, not abandoned");
-        self.unsettled |= self.role_change.is_some(); // a demotion may wait for it
+        self.wake_procedures();
         self.uncover(&write);
         let lock = write.lock.expect("abandoned only once locked");
         self.volumes[write.volume].counters.upper_pending -= 1;

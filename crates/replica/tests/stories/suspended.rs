@@ -317,3 +317,24 @@ fn a_write_that_gets_its_turn_in_a_suspension_is_not_answered() {
     short(&mut pair);
     assert!(matches!(pair.reply(0, later), Some(Err(RequestError::Io))));
 }
+
+/// The disk fails under two writes with an answered one behind them: they go back to wait, and what
+/// was answered is over. A demotion by force, which closes the client, has nothing to wait for.
+#[test]
+fn a_demotion_does_not_wait_for_what_was_answered() {
+    let mut pair = waiting_pair();
+    pair.cut();
+    pair.hold[0] = data_writes;
+    let waiting = [0, 4096].map(|offset| start_write(&mut pair, 0, offset, 1));
+    pair.hold[0] = crate::pair::none;
+    pair.write(0, 8192, &[2; 4096]);
+    pair.fail_once(0);
+    pair.release(0);
+    short(&mut pair);
+    assert_eq!((suspended(&pair, 0).no_data, disks(&pair)[0]), (true, DiskState::Diskless));
+    assert_eq!(waiting.map(|cookie| pair.reply(0, cookie)), [None, None]);
+    let demotion = pair.start(0, Command::Secondary { force: true });
+    pair.nodes[0].resource.close_client(CLIENT, pair.now);
+    pair.settle();
+    assert_eq!(pair.ended(0, demotion), Some(Ok(())));
+}
