@@ -1,7 +1,9 @@
 //! The size of a volume: what each node says of it, and what both have from this session on.
 //!
 //! It never gets smaller: of two sizes the larger one counts, and the node that lacks it takes it
-//! over in its preparation. One whose disk has no room for it is refused, and nothing changes.
+//! over in its preparation. One whose disk has no room for it is refused, and nothing changes. A
+//! volume that has none yet gets its first one from both disks, or by a forced promotion: the disk
+//! that is not there may have one already, and less room than a new one.
 
 use tandem_wire::{DiskState, Sizes};
 
@@ -47,7 +49,7 @@ impl Resource {
         let mine = self.sizes(volume);
         let bytes = match mine.effective.max(theirs.effective) {
             0 => match (mine.capacity, theirs.capacity) {
-                (0, size) | (size, 0) => size,
+                (0, _) | (_, 0) => 0,
                 (mine, theirs) => mine.min(theirs),
             },
             agreed => agreed,

@@ -453,3 +453,40 @@ fn a_peer_without_a_disk_hears_of_the_size() {
     pair.write(1, last, &[3; 4096]);
     assert_eq!(pair.read(1, last, 4)[..], [3; 4]);
 }
+
+/// A node got a new disk, a larger one, and meets its peer while that has none: the new disk says
+/// nothing of how large the volume is.
+#[test]
+fn a_new_disk_alone_does_not_say_how_large_a_volume_is() {
+    let (mut pair, before) = start();
+    pair.kill(0);
+    pair.kill(1);
+    enlarge(&mut pair, 1, GROWN);
+    pair.format(1);
+    pair.new_process(0);
+    pair.try_connect(0, false).unwrap();
+    pair.restart(1);
+    assert_eq!(connection(&pair, 1).state, ConnectionState::Connected);
+    pair.attach(0);
+    pair.run(Duration::from_secs(30));
+    assert_in_sync(&pair);
+    assert_eq!([0, 1].map(|node| size_of(&pair, node)), [before; 2]);
+    assert_eq!(&pair.nodes[1].devices[0][..4], [1; 4]);
+}
+
+/// Nor does the only disk of both nodes, until an operator says that its data are good.
+#[test]
+fn a_forced_promotion_says_how_large_a_volume_is() {
+    let mut pair = Pair::new(1, Protocol::C);
+    pair.command(0, Command::Detach { volume: VOLUME, force: false }).unwrap();
+    pair.connect();
+    assert_eq!([0, 1].map(|node| size_of(&pair, node)), [0; 2]);
+    pair.command(1, Command::Primary { force: true }).unwrap();
+    pair.run(Duration::from_secs(5));
+    let size = size_of(&pair, 1);
+    assert!(size > 0);
+    assert_eq!((size_of(&pair, 0), connection(&pair, 0).state), (size, ConnectionState::Connected));
+    pair.attach(0);
+    pair.run(Duration::from_secs(30));
+    assert_in_sync(&pair);
+}
