@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 use tandem_replica::{
     AttachGeneration, Config, DiskToken, Instant, LinkSession, PeerConfig, Resource, VolumeConfig,
 };
-use tandem_wire::{NodeId, Packet, VolumeNumber};
+use tandem_wire::{DiskState, NodeId, Packet, VolumeNumber};
 
 use crate::disk::SimDisk;
 use crate::event::{Event, Life};
@@ -135,6 +135,12 @@ impl Node {
     /// Operations in flight on its disks.
     pub fn disk_operations(&self) -> usize {
         self.disks.iter().map(SimDisk::in_flight).sum()
+    }
+
+    /// Whether a disk hangs that the process has not given up.
+    pub fn disk_in_use_hangs(&self) -> bool {
+        let mut disks = self.disks.iter().zip(&self.view.volumes);
+        disks.any(|(disk, seen)| seen.disk >= DiskState::Inconsistent && disk.hangs())
     }
 
     fn config(&mut self, profile: &Profile) -> Config {

@@ -149,7 +149,10 @@ impl World {
         if is_slow {
             self.slow_at = now;
         }
-        let holds_still = |node: &Node| node.stopped.is_some() || node.view.suspended.any();
+        // A disk that hangs for each of many writes holds the ranges of all of them, one by one.
+        let holds_still = |node: &Node| {
+            node.stopped.is_some() || node.view.suspended.any() || node.disk_in_use_hangs()
+        };
         let disturbed = self.nodes.iter().any(holds_still)
             || [0, 1].iter().any(|from| self.link.is_cut(*from))
             || is_slow;

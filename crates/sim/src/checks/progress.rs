@@ -60,8 +60,8 @@ impl Progress {
         }
     }
 
-    /// None of them is late. Time in which the world is `disturbed`, a process stopped, the link
-    /// no link or I/O frozen, does not count: what is frozen holds its ranges.
+    /// None of them is late. Time in which the world is `disturbed`, a process stopped, a disk
+    /// hung, the link no link or I/O frozen, does not count: what is frozen holds its ranges.
     ///
     /// # Errors
     /// The one that is.
