@@ -317,6 +317,11 @@ impl SimLink {
         self.slow[from] != Slowness::NONE || now < self.slow_until[from]
     }
 
+    /// When the last of what was sent slowly arrives, or has arrived.
+    pub fn slow_until(&self) -> u64 {
+        self.slow_until[0].max(self.slow_until[1])
+    }
+
     /// Whether bytes of `from` arrive.
     pub fn is_cut(&self, from: usize) -> bool {
         self.cut[from]

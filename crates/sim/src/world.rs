@@ -271,7 +271,9 @@ impl World {
                 }
             }
             Phase::Heal => {
-                self.phase_end = self.clock.now() + self.profile.patience();
+                // What was sent slowly before goes on to arrive slowly: a large reply for minutes.
+                let healed = self.clock.now().max(self.link.slow_until());
+                self.phase_end = healed + self.profile.patience();
                 self.operator.calm();
                 self.cure();
                 self.doomed = None;
