@@ -47,8 +47,8 @@ pub struct Operator {
     paused_until: u64,
     /// Taken down on purpose: started again when the command is done. Whether by force.
     going_down: [Option<bool>; 2],
-    /// Since when a split brain is reported, and when it is to be resolved.
-    split_since: Option<u64>,
+    /// A split brain is reported, and when it is to be resolved.
+    split_seen: bool,
     resolve_at: u64,
     /// The side that gives in, while a split brain is being resolved.
     victim: Option<usize>,
@@ -287,19 +287,18 @@ impl World {
         let split = [0, 1].map(|node| self.nodes[node].view.is_split());
         let now = self.clock.now();
         if split == [false; 2] {
-            self.operator.split_since = None;
+            self.operator.split_seen = false;
             return Ok(());
         }
-        let Some(since) = self.operator.split_since else {
-            self.operator.split_since = Some(now);
+        if !self.operator.split_seen {
+            self.operator.split_seen = true;
             self.operator.resolve_at = now + self.prng.between(300 * MILLIS, 3 * SECONDS);
             return Ok(());
-        };
+        }
         if now < self.operator.resolve_at || self.operator.is_busy(0) || self.operator.is_busy(1) {
             return Ok(());
         }
         if !self.nodes.iter().all(Node::answers) {
-            self.operator.split_since = Some(now);
             return Ok(());
         }
         if split == [true; 2] {
@@ -314,10 +313,17 @@ impl World {
         if self.nodes[victim].view.role == Role::Primary {
             return self.command(victim, Command::Secondary { force: true });
         }
-        let _ = since;
-        for node in [victim, 1 - victim] {
+        let is_over = |node: usize| {
             let view = &self.nodes[node].view;
-            if view.is_split() && view.connection == ConnectionState::StandAlone {
+            view.is_split() && view.connection == ConnectionState::StandAlone
+        };
+        let over = [0, 1].map(is_over);
+        if over == [false; 2] && self.nodes[1 - victim].view.role == Role::Primary {
+            // Both try on: it is the one that was to give in before, and was promoted again.
+            return self.command(1 - victim, Command::Secondary { force: true });
+        }
+        for node in [victim, 1 - victim] {
+            if over[node] {
                 let discard = node == victim;
                 if discard {
                     for volume in &mut self.model.volumes {
