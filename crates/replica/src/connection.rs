@@ -58,6 +58,16 @@ pub(crate) struct Session {
     pub(crate) outdated: bool,
 }
 
+impl Session {
+    /// Whether the peer has been told what this node's data are, and has not begun to use it.
+    pub(crate) fn has_reported(&self) -> bool {
+        match self.phase {
+            Phase::Reporting { .. } | Phase::Yielding | Phase::Deciding | Phase::Preparing => true,
+            Phase::Settling(_) | Phase::Parting { .. } | Phase::Running => false,
+        }
+    }
+}
+
 /// How far the handshake has come.
 #[derive(Debug)]
 pub(crate) enum Phase {

@@ -30,6 +30,7 @@ impl Resource {
             return;
         }
         self.volumes[volume].rotation = Some(Rotation::Draining);
+        self.unsettled = true; // handshakes that have told the old one begin anew
         for peer in self.peer_indexes() {
             self.connections[peer].inbound.part(volume);
         }

@@ -6,7 +6,9 @@
 //! before it knows that the other has seen the same. Prepare (`exchange`): bitmaps and metadata.
 //! Then the session runs.
 //!
-//! From the first to the last step new writes wait at the gate, so what was reported stays true.
+//! From the first to the last step new writes wait at the gate, so what was reported stays true. A
+//! new generation that begins behind the report all the same, for a peer that was fenced, ends the
+//! session: it would be made in the middle of what the old one was compared for.
 
 use tandem_wire::{DiskState, Role};
 
@@ -33,6 +35,9 @@ impl Resource {
         let Some(session) = self.connections[peer].session() else {
             return;
         };
+        if session.has_reported() && self.volumes.iter().any(Volume::is_rotating) {
+            return self.renegotiate(peer, "a new generation begins in the handshake");
+        }
         match session.phase {
             Phase::Settling(_) if self.is_settled(peer) => self.report_durably(peer),
             Phase::Reporting { ref report, .. } if report.is_complete() => self.decide(peer),

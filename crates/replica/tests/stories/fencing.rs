@@ -6,7 +6,7 @@ use tandem_replica::meta::{self, CopyIndex, Placement, Superblock};
 use tandem_replica::wire::{Change, DiskState, Packet, Protocol, Role};
 use tandem_replica::{Command, CommandError, ConnectionState, Cookie, Fencing, Handler};
 
-use crate::pair::{CLIENT, DEVICE_BYTES, Pair, meta_writes, none, peer_of};
+use crate::pair::{CLIENT, DEVICE_BYTES, Pair, flushes, meta_writes, none, peer_of};
 use crate::stage::{
     VOLUME, assert_in_sync, connection, demote, disks, short, start_write, swap_roles,
 };
@@ -278,6 +278,32 @@ fn a_fence_is_forgotten_on_the_disk_that_is_there() {
     pair.nodes[0].resource.close_client(CLIENT, pair.now);
     pair.command(0, Command::Secondary { force: true }).unwrap();
     pair.run(Duration::from_secs(60));
+    assert_in_sync(&pair);
+}
+
+/// 1. The peer is shot and back at once: it has been told the generation when the handler ends.
+/// 2. The peer is told apart by a new one, which waits for a slow flush: the handshake begins anew
+///    behind it, and all is copied.
+/// 3. Both have the same one. They part, and find each other again.
+#[test]
+fn a_fence_that_is_settled_in_a_handshake_starts_it_anew() {
+    let mut pair = in_sync(Fencing::ResourceAndStonith);
+    pair.write(0, 0, &[1; 4096]);
+    pair.cut();
+    grace(&mut pair);
+    pair.paused = [true, false];
+    pair.linked = true;
+    pair.run(Duration::from_secs(3));
+    pair.hold[0] = flushes;
+    answer(&mut pair, 0, Some(7));
+    pair.paused = [false; 2];
+    grace(&mut pair);
+    pair.release(0);
+    pair.run(Duration::from_secs(30));
+    assert_in_sync(&pair);
+    assert_eq!(generation(&pair, 0).current_uuid, generation(&pair, 1).current_uuid);
+    pair.cut();
+    pair.heal();
     assert_in_sync(&pair);
 }
 
