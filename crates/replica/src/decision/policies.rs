@@ -13,7 +13,7 @@ use tandem_wire::{
 
 use crate::limits::BLOCK_BYTES;
 
-use super::{Decision, Refusal, Rule, Side, Verdict, decide};
+use super::{Decision, Refusal, Rule, Side, Verdict, decide, has_disk, is_whole};
 
 /// What is to be done with every volume.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,7 +136,7 @@ fn decide_each(mine: &[Side], peer: &[Side]) -> Vec<Verdict> {
 }
 
 /// Who gives its data up gives up all of them: where it has the only whole image of another volume,
-/// the two would be of different times.
+/// or the only disk, the two would be of different times.
 fn refuse_parts(mine: &[Side], peer: &[Side], verdicts: &mut [Verdict]) {
     let discards = |sides: &[Side]| sides.iter().any(|side| side.discard_my_data);
     let mine_loses = match (discards(mine), discards(peer)) {
@@ -147,11 +147,14 @@ fn refuse_parts(mine: &[Side], peer: &[Side], verdicts: &mut [Verdict]) {
     let source = |it: &Verdict| matches!(it.decision, Decision::Source(_));
     let target = |it: &Verdict| matches!(it.decision, Decision::Target(_));
     let is_from_loser = |it: &Verdict| if mine_loses { source(it) } else { target(it) };
+    let (losers, winners) = if mine_loses { (mine, peer) } else { (peer, mine) };
+    let mut pairs = losers.iter().zip(winners);
+    let is_only_disk = pairs.any(|(loser, winner)| is_whole(loser) && !has_disk(winner));
     let is_lost = |it: &Verdict| {
         let by_discarding = it.reverted || is_split_rule(it.rule);
         by_discarding && if mine_loses { target(it) } else { source(it) }
     };
-    if verdicts.iter().any(is_from_loser) {
+    if is_only_disk || verdicts.iter().any(is_from_loser) {
         for verdict in verdicts.iter_mut().filter(|verdict| is_lost(verdict)) {
             verdict.decision = Decision::Refuse(Refusal::DiscardsInPart);
         }

@@ -37,7 +37,7 @@ impl Refusal {
             }
             Self::DiscardsInPart => {
                 "the node that was told to discard its data has the only whole image of another \
-                 volume; say --discard-my-data on the other node"
+                 volume; attach the other node's disk there, or say --discard-my-data on that node"
             }
             Self::SourceInconsistent => {
                 "the node with the newer data has no whole image, for a resync to it was not \

@@ -5,12 +5,14 @@ use std::time::Duration;
 use tandem_replica::decision::{Party, Policy, Rule};
 use tandem_replica::wire::{
     AfterSplitBrain0Pri, AfterSplitBrain1Pri, AfterSplitBrain2Pri, NodeId, Packet, Policies,
-    Protocol, Role, RoleConflict, Verdict,
+    Protocol, Role, RoleConflict, Verdict, VolumeNumber,
 };
-use tandem_replica::{Command, CommandError, ConnectionState, Divergence, Handler, SyncState};
+use tandem_replica::{
+    ClientId, Command, CommandError, ConnectionState, Divergence, Handler, SyncState,
+};
 
 use crate::pair::{CLIENT, Pair, Tamper, reads};
-use crate::stage::{VOLUME, assert_in_sync, connection, demote, promote};
+use crate::stage::{VOLUME, assert_in_sync, connection, demote, promote, write_op};
 
 /// Both were Primary while the link was cut.
 fn split_brain() -> Pair {
@@ -76,6 +78,39 @@ fn discarding_one_side_resolves_a_split_brain() {
         assert_eq!(data(&pair, 0), survivor);
         assert_eq!(connection(&pair, 1 - victim).sync_state, SyncState::Normal);
     }
+}
+
+/// 1. Both wrote apart, on two volumes. Then a disk of one node's is taken away.
+/// 2. The other node is to lose: only one volume would be the winner's, and the other of another
+///    time. That is refused until the disk is back.
+#[test]
+fn nobody_gives_up_one_volume_for_a_node_without_the_other() {
+    let mut pair = Pair::in_sync(2, Protocol::C);
+    let second = VolumeNumber(1);
+    pair.cut();
+    pair.request(0, 0, write_op(0, 1));
+    pair.request(0, 1, write_op(0, 1));
+    promote(&mut pair, 1);
+    pair.write(1, 4096, &[2; 4096]);
+    pair.nodes[0].resource.close_client(ClientId(8), pair.now);
+    demote(&mut pair, 0);
+    demote(&mut pair, 1);
+    pair.heal();
+    assert_split(&pair);
+    pair.command(0, Command::Detach { volume: second, force: false }).unwrap();
+    let before = data(&pair, 1);
+    let discard = |pair: &mut Pair| {
+        pair.try_connect(1, true).unwrap();
+        pair.try_connect(0, false).unwrap();
+        pair.run(Duration::from_secs(60));
+    };
+    discard(&mut pair);
+    assert_split(&pair);
+    assert!(was_told(&pair, 1, "DiscardsInPart"));
+    assert_eq!(data(&pair, 1), before);
+    pair.command(0, Command::Attach { volume: second }).unwrap();
+    discard(&mut pair);
+    assert_in_sync(&pair);
 }
 
 /// A peer whose decision is another one, by whatever fault: nobody acts.

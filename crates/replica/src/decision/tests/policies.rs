@@ -165,22 +165,27 @@ fn a_winner_needs_a_whole_image() {
     assert_eq!(found.split_brain.unwrap().settled, Settled::No);
 }
 
-/// Of one volume the loser has the only whole image, of another both have one.
+/// Of one volume the loser has the only whole image, of another both have one: the peer's first is
+/// half a copy, or has no disk.
 #[test]
 fn nobody_loses_in_part() {
     let policies = zero(Zero::DiscardNode(NodeId(0)));
-    let half = side(1, A).disk(DiskState::Inconsistent);
-    let mine = [ours(), ours()].map(|it| Side { policies, ..it });
-    let peer = [half, theirs()].map(|it| Side { policies, ..it });
-    assert_eq!(settle(&mine, &peer).verdicts[1].decision, STAY);
-    let told = mine.map(Side::discards);
-    let decisions = |mine: &[Side], peer: &[Side]| -> Vec<Decision> {
-        settle(mine, peer).verdicts.iter().map(|it| it.decision).collect()
-    };
-    let refused = Decision::Refuse(Refusal::DiscardsInPart);
-    assert_eq!(decisions(&told, &peer), [SOURCE_BITS, refused]);
-    assert_eq!(decisions(&peer, &told), [TARGET_BITS, refused]);
-    assert_eq!(decisions(&mine, &peer.map(Side::discards)), [SOURCE_BITS, SOURCE_BITS]);
+    for (disk, here, there) in [
+        (DiskState::Inconsistent, SOURCE_BITS, TARGET_BITS),
+        (DiskState::Diskless, Decision::NoSync, Decision::NoSync),
+    ] {
+        let mine = [ours(), ours()].map(|it| Side { policies, ..it });
+        let peer = [side(1, A).disk(disk), theirs()].map(|it| Side { policies, ..it });
+        assert_eq!(settle(&mine, &peer).verdicts[1].decision, STAY);
+        let told = mine.map(Side::discards);
+        let decisions = |mine: &[Side], peer: &[Side]| -> Vec<Decision> {
+            settle(mine, peer).verdicts.iter().map(|it| it.decision).collect()
+        };
+        let refused = Decision::Refuse(Refusal::DiscardsInPart);
+        assert_eq!(decisions(&told, &peer), [here, refused]);
+        assert_eq!(decisions(&peer, &told), [there, refused]);
+        assert_eq!(decisions(&mine, &peer.map(Side::discards)), [here, SOURCE_BITS]);
+    }
 }
 
 #[test]
