@@ -135,6 +135,11 @@ impl Model {
         }
     }
 
+    /// Whether some volume's data have nothing in common on the two nodes.
+    pub fn has_founded(&self) -> bool {
+        self.volumes.iter().any(|volume| volume.nodes.iter().any(|node| node.founded))
+    }
+
     /// The next moment: a number for the order of submissions and replies.
     pub fn tick(&mut self) -> u64 {
         self.moment += 1;
@@ -370,6 +375,7 @@ impl VolumeModel {
             other.released = true;
         }
         node.read.fill(0);
+        node.founded |= std::mem::take(&mut node.blank);
         node.may_have_forked = true;
     }
 

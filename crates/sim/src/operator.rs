@@ -239,6 +239,7 @@ impl World {
             self.tend_node(node)?;
         }
         self.tend_split_brain()?;
+        self.tend_unrelated()?;
         self.tend_refusal()?;
         self.tend_hopeless()?;
         self.tend_roles()?;

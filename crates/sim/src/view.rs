@@ -175,6 +175,11 @@ impl View {
         matches!(self.sync, SyncState::SplitBrain { .. })
     }
 
+    /// Whether it reports data that have nothing in common with its peer's.
+    pub fn is_unrelated(&self) -> bool {
+        matches!(self.sync, SyncState::Unrelated)
+    }
+
     /// One line for the timeline.
     pub fn text(&self) -> String {
         let mut text = format!("{} {}", self.role, self.connection.name());

@@ -50,6 +50,7 @@ pub fn check<'a>(
             model.volumes[volume].nodes[node].begin_target(&source);
             // What the source wrote apart this node gets; before that it is good for nothing.
             model.volumes[volume].nodes[1 - node].forked = false;
+            model.volumes[volume].nodes[1 - node].founded = false;
         }
         let gone = after.volumes[volume].disk < DiskState::Outdated;
         // What the last Primary wrote alone is lost with its disk, on this volume of several.
@@ -121,7 +122,8 @@ fn turns_target(before: &View, after: &View, volume: usize) -> bool {
     is_or_will_be(after) && !is_or_will_be(before)
 }
 
-/// INV-11: only nodes that may both have written apart may report a split brain.
+/// INV-11: only nodes that may both have written apart may report a split brain, and data are
+/// unrelated only where a new disk was declared the newest data.
 fn split_brain(model: &Model, before: &View, after: &View) -> Result<(), Violation> {
     let broken = |text: &str| Err(Violation::new("INV-11 split brain", text));
     match after.sync {
@@ -130,6 +132,7 @@ fn split_brain(model: &Model, before: &View, after: &View) -> Result<(), Violati
                 .any(|volume| volume.nodes.iter().all(|node| node.may_have_forked));
             if possible { Ok(()) } else { broken("reported, though only one node wrote apart") }
         }
+        SyncState::Unrelated if model.has_founded() => Ok(()),
         SyncState::Unrelated => broken("data with a common history are called unrelated"),
         SyncState::SplitBrain { .. } | SyncState::Normal => Ok(()),
     }

@@ -31,6 +31,9 @@ pub struct NodeModel {
     pub may_have_forked: bool,
     /// Its disk is a new one that has not been told yet what it lacks.
     pub blank: bool,
+    /// Such a disk was declared the newest data: they have nothing in common with the peer's, until
+    /// one is copied to the other.
+    pub founded: bool,
     /// It has followed the Primary of this tenure since it was last equal to it.
     pub follows: bool,
     /// Crashed since it was last known equal to the peer: bits are known after the next handshake
@@ -56,6 +59,7 @@ impl NodeModel {
             forked: false,
             may_have_forked: false,
             blank: false,
+            founded: false,
             follows: false,
             crashed: false,
             failed: false,
@@ -75,6 +79,7 @@ impl NodeModel {
     pub fn begin_target(&mut self, source_floor: &[WriteId]) {
         self.target = true;
         self.blank = false;
+        self.founded = false;
         self.follows = false;
         // What it wrote apart is being replaced, whether the other node has seen that or not.
         self.forked = false;
