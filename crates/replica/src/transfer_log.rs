@@ -109,12 +109,15 @@ impl Resource {
     }
 
     /// The disk of a volume is given up: what it has of writes that are not answered does not count
-    /// any more, also where it comes back.
+    /// any more, also where it comes back; nor does what it could not write, where a peer can.
     pub(crate) fn log_disk_lost(&mut self, volume: VolumeIndex) {
         for key in &self.log {
             let write = self.writes.get_mut(*key).expect("the log holds live writes");
-            if write.volume == volume && write.local == Leg::Done {
-                write.local = Leg::Failed;
+            if write.volume == volume {
+                write.refused = false;
+                if write.local == Leg::Done {
+                    write.local = Leg::Failed;
+                }
             }
         }
         self.generation_settled(volume);

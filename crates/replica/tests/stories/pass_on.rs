@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tandem_replica::wire::{ByteRange, DiskState, NodeId, Packet, Protocol, ReplicationState};
 use tandem_replica::{
-    Command, ConnectionState, Cookie, OnIoError, RequestError, RequestOp, VolumeConfig,
+    Command, ConnectionState, Cookie, Fencing, OnIoError, RequestError, RequestOp, VolumeConfig,
 };
 
 use crate::pair::{Pair, Reply, data_writes, flushes, meta_writes, none, reads};
@@ -205,6 +205,12 @@ fn a_disk_that_cannot_write_is_given_up_beside_a_good_one() {
     pair.fail[0] = data_writes;
     let write = start_write(&mut pair, 0, 0, 5);
     pair.run(Duration::from_secs(5));
+    eprintln!(
+        "DBG3 {:?} {:?} {:?}",
+        connection(&pair, 0).state,
+        pair.nodes[0].events,
+        pair.nodes[0].replies
+    );
     assert_eq!(pair.reply(0, write), Some(Ok(None)));
     assert_eq!(disks(&pair)[0], DiskState::Diskless);
 }
@@ -259,6 +265,12 @@ fn a_lost_link_ends_the_wait_for_the_blocks() {
     pair.cut();
     pair.run(Duration::from_secs(1));
     assert_eq!(pair.reply(0, read), Some(Err(RequestError::Io)));
+    eprintln!(
+        "DBG3 {:?} {:?} {:?}",
+        connection(&pair, 0).state,
+        pair.nodes[0].events,
+        pair.nodes[0].replies
+    );
     assert_eq!(pair.reply(0, write), Some(Ok(None)));
     pair.fail[0] = none;
     pair.release(1);
@@ -397,4 +409,36 @@ fn a_peer_that_is_leaving_is_still_asked() {
     let read = start_read(&mut pair, 0);
     pair.settle();
     assert_eq!(bytes(pair.reply(0, read)), [7; 1024]);
+}
+
+/// The end of a resync is on its way when this disk fails to write. The client is not answered
+/// before the peer is fenced, and until then the disk is taken away: the peer gets the write.
+#[test]
+fn a_write_refused_by_a_disk_that_is_gone_is_tried_again() {
+    let mut pair = with_bad_block(Protocol::C);
+    pair.fail[0] = none;
+    pair.cut();
+    pair.write(0, AT as u64, &[1; 4096]);
+    let mut peer = pair.nodes[0].resource.config().peers[0].clone();
+    peer.net.fencing = Fencing::ResourceAndStonith;
+    pair.nodes[0].resource.update_peer(peer, pair.now);
+    pair.linked = true;
+    pair.pause_at = Some((1, |packet| {
+        matches!(packet, Packet::State(_, state) if state.disk == DiskState::UpToDate
+            && state.replication == ReplicationState::Established)
+    }));
+    pair.run(Duration::from_secs(1));
+    assert_eq!(disks(&pair), [DiskState::UpToDate; 2]);
+    pair.hold[0] = data_writes;
+    pair.hold_dials = true;
+    let write = start_write(&mut pair, 0, AT as u64, 9);
+    pair.fail_once(0);
+    assert_eq!(pair.reply(0, write), None, "frozen");
+    pair.command(0, Command::Detach { volume: VOLUME, force: true }).unwrap();
+    pair.paused[0] = false;
+    pair.dial(0);
+    pair.run(Duration::from_secs(30));
+    assert_eq!(disks(&pair), [DiskState::Diskless, DiskState::UpToDate]);
+    assert_eq!(pair.reply(0, write), Some(Ok(None)));
+    assert_eq!(pair.read(0, AT as u64, 1)[..], [9]);
 }
