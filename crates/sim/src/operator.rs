@@ -21,6 +21,7 @@ pub mod fence;
 mod monkey;
 mod plan;
 mod replace;
+mod split_brain;
 pub mod suspend;
 
 /// What the operator knows and wants.
@@ -281,89 +282,6 @@ impl World {
 
     fn connect(&mut self, node: usize, discard_my_data: bool) -> Result<(), Violation> {
         self.command(node, Command::Connect { peer: node_id(1 - node), discard_my_data })
-    }
-
-    /// INV-11: both report it; then one side gives in.
-    fn tend_split_brain(&mut self) -> Result<(), Violation> {
-        let split = [0, 1].map(|node| self.nodes[node].view.is_split());
-        let now = self.clock.now();
-        if split == [false; 2] {
-            self.operator.split_seen = false;
-            return Ok(());
-        }
-        if !self.operator.split_seen {
-            self.operator.split_seen = true;
-            self.operator.resolve_at = now + self.prng.between(300 * MILLIS, 3 * SECONDS);
-            return Ok(());
-        }
-        if now < self.operator.resolve_at || self.operator.is_busy(0) || self.operator.is_busy(1) {
-            return Ok(());
-        }
-        if !self.nodes.iter().all(Node::answers) {
-            return Ok(());
-        }
-        if split == [true; 2] {
-            self.faults.split_brains += 1;
-            let victim = self.prng.index(2);
-            self.operator.victim = Some(victim);
-        }
-        // One reports it and the other does not: it was being resolved and one side started anew,
-        // or the link died in the middle. The other one tries on; this one must be told to.
-        let side = split.iter().position(|split| *split).expect("one of them");
-        let victim = self.operator.victim.unwrap_or(side);
-        if self.nodes[victim].view.role == Role::Primary {
-            return self.command(victim, Command::Secondary { force: true });
-        }
-        let is_over = |node: usize| {
-            let view = &self.nodes[node].view;
-            view.is_split() && view.connection == ConnectionState::StandAlone
-        };
-        let over = [0, 1].map(is_over);
-        if over == [false; 2] && self.nodes[1 - victim].view.role == Role::Primary {
-            // Both try on: it is the one that was to give in before, and was promoted again.
-            return self.command(1 - victim, Command::Secondary { force: true });
-        }
-        for node in [victim, 1 - victim] {
-            if over[node] {
-                let discard = node == victim;
-                if discard {
-                    for volume in &mut self.model.volumes {
-                        volume.nodes[node].released = true;
-                    }
-                }
-                self.connect(node, discard)?;
-            }
-        }
-        self.operator.resolve_at = now + self.prng.between(SECONDS, 5 * SECONDS);
-        Ok(())
-    }
-
-    /// A Primary whose data are the older ones is refused as a target for as long as it is Primary
-    /// (DRBD's rr-conflict, disconnect): then somebody has to demote it.
-    fn tend_refusal(&mut self) -> Result<(), Violation> {
-        let now = self.clock.now();
-        let apart = self.nodes.iter().all(|node| node.answers() && !node.view.is_connected())
-            && !(self.link.is_cut(0) || self.link.is_cut(1))
-            && now >= self.operator.apart_until
-            && self.nodes.iter().all(|node| !node.view.is_split())
-            && self.phase != Phase::Setup;
-        if !apart {
-            self.operator.stuck_since = None;
-            return Ok(());
-        }
-        let since = *self.operator.stuck_since.get_or_insert(now);
-        let patience = 20 * SECONDS;
-        if now - since < patience || self.operator.is_busy(0) || self.operator.is_busy(1) {
-            return Ok(());
-        }
-        self.operator.stuck_since = None;
-        let first = self.prng.index(2);
-        for node in [first, 1 - first] {
-            if self.nodes[node].view.role == Role::Primary {
-                return self.command(node, Command::Secondary { force: true });
-            }
-        }
-        Ok(())
     }
 
     fn tend_roles(&mut self) -> Result<(), Violation> {
