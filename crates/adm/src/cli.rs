@@ -154,8 +154,12 @@ pub(crate) enum Command {
     Dstate(Objects),
     /// Change running resources to what the configuration says
     Adjust(Objects),
-    /// Print the configuration as it is understood
+    /// Print the configuration as it is understood, also where it asks for what is not there (exit
+    /// code 10)
     Dump {
+        /// Also what is secret in it
+        #[arg(long)]
+        show_secrets: bool,
         /// Resources
         #[arg(value_name = "OBJECT")]
         objects: Vec<String>,

@@ -7,6 +7,7 @@
 //! and what to do.
 
 mod cli;
+mod configuration;
 mod create_md;
 mod object;
 mod output;

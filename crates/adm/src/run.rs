@@ -3,12 +3,11 @@
 use std::collections::BTreeSet;
 
 use tandem_control::admin::{Client, ClientError, Request, Response};
-use tandem_control::config::{Config, dump, dump_definition};
 use tandem_control::exit;
 
 use crate::cli::{Arguments, Command};
+use crate::configuration;
 use crate::create_md::create_md;
-use crate::object::{RESOURCE, Target};
 use crate::output::{self, Failure};
 use crate::plan::{Step, plan};
 use crate::show::{Question, show};
@@ -26,7 +25,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Command::Role(objects) => show(arguments, Question::Role, &objects.objects),
         Command::Cstate(objects) => show(arguments, Question::Cstate, &objects.objects),
         Command::Dstate(objects) => show(arguments, Question::Dstate, &objects.objects),
-        Command::Dump { objects } => dump_objects(arguments, &node, objects),
+        Command::Dump { show_secrets, objects } => {
+            configuration::dump(&arguments.config_file, &node, objects, *show_secrets)
+        }
         Command::CreateMd { .. }
         | Command::Up(_)
         | Command::Down(_)
@@ -48,7 +49,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         | Command::WaitConnect(_)
         | Command::WaitSync(_)
         | Command::Verify { .. } => {
-            let config = load(arguments)?;
+            let config = configuration::load(&arguments.config_file)?;
             let steps = plan(&arguments.command, &config, &node)?.unwrap_or_default();
             if matches!(arguments.command, Command::Up(_) | Command::Adjust(_)) {
                 output::warnings(&config.warnings);
@@ -71,24 +72,6 @@ pub(crate) fn client_failure(error: &ClientError) -> Failure {
         ClientError::Io { .. } | ClientError::Codec { .. } => "; see the daemon's log",
     };
     Failure::new(exit::FAILURE, format!("{error}{advice}"))
-}
-
-fn load(arguments: &Arguments) -> Result<Config, Failure> {
-    Config::load(&arguments.config_file)
-        .map_err(|errors| Failure::new(exit::CONFIG, errors.to_string()))
-}
-
-fn dump_objects(arguments: &Arguments, node: &str, objects: &[String]) -> Result<(), Failure> {
-    let config = load(arguments)?;
-    output::warnings(&config.warnings);
-    if objects.is_empty() || objects.iter().any(|object| object == "all") {
-        output::print(&dump(&config, node));
-        return Ok(());
-    }
-    for target in Target::find(&config, node, objects, RESOURCE)? {
-        output::print(&dump_definition(target.definition, node));
-    }
-    Ok(())
 }
 
 /// After a failure the resource's other steps are left out, and the next resource is gone on with.

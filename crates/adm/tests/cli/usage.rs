@@ -54,3 +54,20 @@ fn no_daemon_exits_20_and_names_the_socket() {
     assert!(run.err.contains(warning), "{run:?}");
     assert!(!setup.run("down r1").err.contains("warning"));
 }
+
+#[test]
+fn what_is_understood_and_not_there_is_shown_and_not_used() {
+    let setup = Setup::new();
+    let text = std::fs::read_to_string(setup.path().join("t.res")).unwrap();
+    let text = text.replace("protocol A;", "protocol A; shared-secret hush; tls yes;");
+    std::fs::write(setup.path().join("t.res"), text).unwrap();
+    let dump = setup.run("dump r1");
+    assert_eq!(dump.code, 10, "{dump:?}");
+    assert!(dump.out.contains("            tls              yes;\n"), "{dump:?}");
+    assert!(dump.out.contains("# shared-secret is not shown without --show-secrets"), "{dump:?}");
+    assert!(dump.err.contains("'tls yes' is refused: links are not encrypted yet"), "{dump:?}");
+    assert!(!format!("{dump:?}").contains("hush"), "{dump:?}");
+    assert!(setup.run("dump --show-secrets").out.contains("shared-secret    hush;"));
+    let up = setup.run("-d up r0");
+    assert_eq!((up.code, up.out.as_str()), (10, ""), "{up:?}");
+}

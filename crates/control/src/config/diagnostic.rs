@@ -44,9 +44,27 @@ pub struct ConfigErrors(pub Vec<Diagnostic>);
 #[derive(Debug, Default)]
 pub(super) struct Diagnostics {
     files: Vec<(PathBuf, Vec<String>)>,
-    errors: Vec<Diagnostic>,
+    problems: Vec<(Severity, Diagnostic)>,
     warnings: Vec<Diagnostic>,
     warned: BTreeSet<String>,
+}
+
+/// What stands against a configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Severity {
+    /// It is not DRBD's language, or contradicts itself.
+    Error,
+    /// It is understood, and what it asks for is not there.
+    Refusal,
+}
+
+/// What was found where nothing is wrong.
+#[derive(Debug)]
+pub(super) struct Findings {
+    /// What is understood and not there.
+    pub(super) refusals: Vec<Diagnostic>,
+    /// What was accepted and has no effect.
+    pub(super) warnings: Vec<Diagnostic>,
 }
 
 impl fmt::Display for Diagnostic {
@@ -76,18 +94,44 @@ impl Diagnostics {
     /// Notes an error.
     pub(super) fn error(&mut self, at: Position, message: impl Into<String>) {
         let diagnostic = self.diagnostic(at, message.into());
-        self.errors.push(diagnostic);
+        self.problems.push((Severity::Error, diagnostic));
+    }
+
+    /// Notes something that is understood and not there.
+    pub(super) fn refuse(&mut self, at: Position, message: impl Into<String>) {
+        let diagnostic = self.diagnostic(at, message.into());
+        self.problems.push((Severity::Refusal, diagnostic));
     }
 
     /// Notes an error of a file as a whole.
     pub(super) fn file_error(&mut self, path: &Path, message: impl Into<String>) {
-        self.errors.push(Diagnostic {
+        let diagnostic = Diagnostic {
             file: path.to_owned(),
             line: 0,
             column: 0,
             source_line: String::new(),
             message: message.into(),
-        });
+        };
+        self.problems.push((Severity::Error, diagnostic));
+    }
+
+    /// Makes stars of what stands between two places of a line, or from the first to its end: no
+    /// message shows it.
+    pub(super) fn hide(&mut self, from: Position, to: Position) {
+        let index = usize::try_from(from.line).unwrap_or(1).max(1) - 1;
+        let (path, lines) = &mut self.files[from.file];
+        let Some(line) = lines.get_mut(index) else { return };
+        let end = if to.line == from.line { to.column } else { u32::MAX };
+        let hidden = |(column, c): (u32, char)| {
+            if (from.column..end).contains(&column) { '*' } else { c }
+        };
+        *line = (1..).zip(line.chars()).map(hidden).collect();
+        // What was wrong with the place has been noted already.
+        for (_, noted) in &mut self.problems {
+            if noted.file == *path && noted.line == from.line {
+                noted.source_line.clone_from(line);
+            }
+        }
     }
 
     /// Notes a warning, the first time for each `name`.
@@ -98,23 +142,25 @@ impl Diagnostics {
         }
     }
 
-    /// The warnings, or the errors if there are any.
-    pub(super) fn finish(mut self) -> Result<Vec<Diagnostic>, ConfigErrors> {
-        if self.errors.is_empty() {
-            return Ok(self.warnings);
+    /// What was found, or everything that stands against the files if there is an error in them.
+    pub(super) fn finish(mut self) -> Result<Findings, ConfigErrors> {
+        let has_errors = self.has_errors();
+        self.problems.truncate(limits::DIAGNOSTICS_MAX);
+        let problems = self.problems.into_iter().map(|(_, diagnostic)| diagnostic).collect();
+        if has_errors {
+            return Err(ConfigErrors(problems));
         }
-        self.errors.truncate(limits::DIAGNOSTICS_MAX);
-        Err(ConfigErrors(self.errors))
+        Ok(Findings { refusals: problems, warnings: self.warnings })
     }
 
     /// Whether an error was noted.
     pub(super) fn has_errors(&self) -> bool {
-        !self.errors.is_empty()
+        self.problems.iter().any(|(severity, _)| *severity == Severity::Error)
     }
 
-    /// Whether so many errors were noted that reading on is of no use.
+    /// Whether so much was noted that reading on is of no use.
     pub(super) fn is_full(&self) -> bool {
-        self.errors.len() >= limits::DIAGNOSTICS_MAX
+        self.problems.len() >= limits::DIAGNOSTICS_MAX
     }
 
     /// How many files are known.

@@ -9,16 +9,26 @@ use std::net::SocketAddr;
 
 use super::definition::{Connection, Definition, Host, HostVolume, Resource};
 use super::options::OptionSet;
+use super::table::{Section, Spec};
 use super::{Config, MetaDisk};
 
 /// Column of values, relative to the keyword; drbdadm's.
 const VALUE_COLUMN: usize = 17;
 
+/// What becomes of values that are secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Secrets {
+    /// A comment stands for them.
+    Hidden,
+    /// They are printed.
+    Shown,
+}
+
 /// The whole configuration as `node` sees it.
-pub fn dump(config: &Config, node: &str) -> String {
-    let mut out = Printer::default();
+pub fn dump(config: &Config, node: &str, secrets: Secrets) -> String {
+    let mut out = Printer { text: String::new(), depth: 0, secrets };
     out.line(&format!("# {}", config.file.display()));
-    out.options("global", &config.global);
+    out.options(Section::Global, &config.global);
     for definition in &config.definitions {
         out.text.push('\n');
         out.definition(definition, node);
@@ -27,16 +37,16 @@ pub fn dump(config: &Config, node: &str) -> String {
 }
 
 /// One resource as `node` sees it.
-pub fn dump_definition(definition: &Definition, node: &str) -> String {
-    let mut out = Printer::default();
+pub fn dump_definition(definition: &Definition, node: &str, secrets: Secrets) -> String {
+    let mut out = Printer { text: String::new(), depth: 0, secrets };
     out.definition(definition, node);
     out.text
 }
 
-#[derive(Default)]
 struct Printer {
     text: String,
     depth: usize,
+    secrets: Secrets,
 }
 
 impl Printer {
@@ -56,8 +66,8 @@ impl Printer {
         for connection in &resource.connections {
             self.connection(connection);
         }
-        self.options("options", &resource.options);
-        self.options("startup", &resource.startup);
+        self.options(Section::Options, &resource.options);
+        self.options(Section::Startup, &resource.startup);
         self.handlers(&resource.handlers);
         self.close();
     }
@@ -71,7 +81,7 @@ impl Printer {
         if let Some(address) = host.address {
             self.value("address", &address_text(address));
         }
-        self.options("options", &host.options);
+        self.options(Section::Options, &host.options);
         self.close();
     }
 
@@ -87,7 +97,7 @@ impl Printer {
             }
         };
         self.value("meta-disk", &meta_disk);
-        self.options("disk", &volume.options);
+        self.options(Section::Disk, &volume.options);
         self.close();
     }
 
@@ -97,23 +107,28 @@ impl Printer {
             let value = format!("{} address {}", quote(host), address_text(*address));
             self.value("host", &value);
         }
-        self.options("net", &connection.net);
-        self.options("disk", &connection.disk);
+        self.options(Section::Net, &connection.net);
+        self.options(Section::PeerDisk, &connection.disk);
         for (number, set) in &connection.volumes {
             self.open(&format!("volume {number}"));
-            self.options("disk", set);
+            self.options(Section::PeerDisk, set);
             self.close();
         }
         self.close();
     }
 
-    fn options(&mut self, section: &str, set: &OptionSet) {
+    fn options(&mut self, section: Section, set: &OptionSet) {
         if set.is_empty() {
             return;
         }
-        self.open(section);
+        self.open(section.name());
         for (name, value) in set {
-            self.value(name, &quote(&value.text));
+            let is_secret = section.find(name).is_some_and(Spec::is_secret);
+            if is_secret && self.secrets == Secrets::Hidden {
+                self.line(&format!("# {name} is not shown without --show-secrets"));
+            } else {
+                self.value(name, &quote(&value.text));
+            }
         }
         self.close();
     }

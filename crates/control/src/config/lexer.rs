@@ -3,7 +3,7 @@
 //! A word is what stands between white space and `{ } ; " #`, so that addresses (`[fd00::3]:7000`)
 //! and slots (`/dev/sdb1[0]`) are one word; what a word may consist of is for its use to say.
 //! Comments go from `#` to the end of the line. Errors do not stop the lexer: it goes on behind the
-//! bad piece.
+//! bad piece. What stands behind a keyword whose value is secret is kept out of all messages.
 
 use super::diagnostic::{Diagnostics, Position};
 use crate::limits;
@@ -13,6 +13,8 @@ use crate::limits;
 pub(super) struct Token {
     pub(super) kind: TokenKind,
     pub(super) at: Position,
+    /// Whether no message may show it.
+    pub(super) secret: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -31,18 +33,33 @@ pub(super) fn tokens(text: &str, file: usize, diagnostics: &mut Diagnostics) -> 
     let start = Position { file, line: 1, column: 1 };
     let mut lexer = Lexer { rest: text.chars().peekable(), at: start, diagnostics };
     let mut tokens = Vec::new();
+    let mut secret = false;
     loop {
         lexer.skip_blank();
         let at = lexer.at;
-        match lexer.token() {
-            Some(kind) => tokens.push(Token { kind, at }),
-            None => {
-                tokens.push(Token { kind: TokenKind::End, at });
-                return tokens;
+        let Some(kind) = lexer.token() else {
+            tokens.push(Token { kind: TokenKind::End, at, secret: false });
+            return tokens;
+        };
+        match &kind {
+            TokenKind::Word(_) | TokenKind::Quoted(_) if secret => {
+                lexer.diagnostics.hide(at, lexer.at);
+                tokens.push(Token { kind, at, secret: true });
+                continue;
             }
+            TokenKind::Word(text) => secret = SECRET.contains(&text.as_str()),
+            TokenKind::Quoted(_)
+            | TokenKind::Open
+            | TokenKind::Close
+            | TokenKind::Semicolon
+            | TokenKind::End => secret = false,
         }
+        tokens.push(Token { kind, at, secret: false });
     }
 }
+
+/// Keywords whose values are nobody's business.
+const SECRET: &[&str] = &["shared-secret"];
 
 struct Lexer<'a> {
     rest: std::iter::Peekable<std::str::Chars<'a>>,

@@ -27,7 +27,7 @@ mod tests;
 
 pub use definition::{Connection, Definition, Host, HostVolume, Resource};
 pub use diagnostic::{ConfigErrors, Diagnostic};
-pub use dump::{dump, dump_definition};
+pub use dump::{Secrets, dump, dump_definition};
 pub use model::{
     DiskOptions, MetaDisk, NetOptions, PeerConfig, PeerVolumeConfig, ResourceConfig,
     ResourceOptions, ResyncOptions, VolumeConfig,
@@ -36,7 +36,7 @@ pub use options::{OptionSet, OptionValue};
 
 use std::path::{Path, PathBuf};
 
-use diagnostic::Diagnostics;
+use diagnostic::{Diagnostics, Findings};
 
 /// Everything that a configuration file and those it includes define.
 #[derive(Clone, Debug)]
@@ -51,11 +51,22 @@ pub struct Config {
     pub warnings: Vec<Diagnostic>,
 }
 
-impl Config {
+/// A configuration that is understood, and what it asks for that is not there.
+///
+/// It can be shown. To be used it must be [accepted](Reading::accept).
+#[derive(Clone, Debug)]
+pub struct Reading {
+    /// What it says.
+    pub config: Config,
+    /// What is not there, in the order it was found.
+    pub refusals: Vec<Diagnostic>,
+}
+
+impl Reading {
     /// Reads `path` and the files it includes.
     ///
     /// # Errors
-    /// A file cannot be read, or something in it is wrong or not supported.
+    /// A file cannot be read, or something in it is wrong.
     pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
         let mut diagnostics = Diagnostics::default();
         let statements = load::load(path, &mut diagnostics);
@@ -65,22 +76,19 @@ impl Config {
     /// Reads `text`, which stands for the file `path`: for messages, and for relative includes.
     ///
     /// # Errors
-    /// An included file cannot be read, or something is wrong or not supported.
+    /// An included file cannot be read, or something is wrong.
     pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigErrors> {
         let mut diagnostics = Diagnostics::default();
         let statements = load::load_text(path, text, &mut diagnostics);
         Self::build(path, &statements, diagnostics)
     }
 
-    /// The definition of the resource of that name.
-    pub fn find(&self, name: &str) -> Option<&Definition> {
-        self.definitions.iter().find(|definition| definition.resource.name == name)
-    }
-
-    /// Every resource that has the node `node`, as seen from it.
-    pub fn seen_from(&self, node: &str) -> Vec<ResourceConfig> {
-        let definitions = self.definitions.iter();
-        definitions.filter_map(|definition| definition.resource.seen_from(node)).collect()
+    /// The configuration, if all that it asks for is there.
+    ///
+    /// # Errors
+    /// The refusals.
+    pub fn accept(self) -> Result<Config, ConfigErrors> {
+        if self.refusals.is_empty() { Ok(self.config) } else { Err(ConfigErrors(self.refusals)) }
     }
 
     fn build(
@@ -95,8 +103,38 @@ impl Config {
             check::check(&raw, &mut diagnostics);
             definitions = resolve::resolve(&raw, &mut diagnostics);
         }
-        let warnings = diagnostics.finish()?;
+        let Findings { refusals, warnings } = diagnostics.finish()?;
         let global = options::without_places(raw.global);
-        Ok(Self { file: path.to_owned(), global, definitions, warnings })
+        let config = Config { file: path.to_owned(), global, definitions, warnings };
+        Ok(Self { config, refusals })
+    }
+}
+
+impl Config {
+    /// Reads `path` and the files it includes.
+    ///
+    /// # Errors
+    /// A file cannot be read, or something in it is wrong or not supported.
+    pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
+        Reading::load(path)?.accept()
+    }
+
+    /// Reads `text`, which stands for the file `path`: for messages, and for relative includes.
+    ///
+    /// # Errors
+    /// An included file cannot be read, or something is wrong or not supported.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigErrors> {
+        Reading::parse(path, text)?.accept()
+    }
+
+    /// The definition of the resource of that name.
+    pub fn find(&self, name: &str) -> Option<&Definition> {
+        self.definitions.iter().find(|definition| definition.resource.name == name)
+    }
+
+    /// Every resource that has the node `node`, as seen from it.
+    pub fn seen_from(&self, node: &str) -> Vec<ResourceConfig> {
+        let definitions = self.definitions.iter();
+        definitions.filter_map(|definition| definition.resource.seen_from(node)).collect()
     }
 }

@@ -52,9 +52,8 @@ pub(super) fn read(
         let message = format!("option '{}' is set twice, first at {first}", spec.name);
         return diagnostics.error(keyword.at, message);
     }
-    if check_support(spec, &value, keyword.at, diagnostics) {
-        into.insert(spec.name, (value, keyword.at));
-    }
+    check_support(spec, &value, keyword.at, diagnostics);
+    into.insert(spec.name, (value, keyword.at));
 }
 
 /// Inheritance: the options of all sets, a later one's before an earlier one's.
@@ -81,9 +80,14 @@ fn find(name: &str, section: Section) -> Option<(&'static Spec, bool)> {
 
 fn unknown_option(name: &str, section: Section) -> String {
     let names = section.specs().map(|spec| spec.name);
-    let hint = match closest(name, names) {
-        Some(close) => format!("; is '{close}' meant?"),
-        None => String::new(),
+    let hint = match (Section::ALL.iter().find(|it| it.find(name).is_some()), closest(name, names))
+    {
+        (Some(Section::Disk | Section::PeerDisk), _) if section == Section::PeerDisk => {
+            "; it is of the disk, not of a peer: 'disk' of a resource or volume has it".to_owned()
+        }
+        (Some(other), _) => format!("; section '{}' has it", other.name()),
+        (None, Some(close)) => format!("; is '{close}' meant?"),
+        (None, None) => String::new(),
     };
     format!("no option '{name}' in section '{}'{hint}", section.name())
 }
@@ -142,9 +146,9 @@ fn value(
 pub(super) fn extra_word(statement: &Statement, extra: &Word) -> String {
     let keyword = &statement.keyword;
     if extra.at.line > keyword.at.line {
-        return format!("';' expected before '{}', behind '{}'", extra.text, keyword.text);
+        return format!("';' expected before '{}', behind '{}'", extra.shown(), keyword.text);
     }
-    format!("';' expected, not '{}'", extra.text)
+    format!("';' expected, not '{}'", extra.shown())
 }
 
 fn expected(spec: &Spec) -> String {
@@ -152,7 +156,12 @@ fn expected(spec: &Spec) -> String {
         Kind::Number { min, max, unit, .. } => format!("a number, {min} to {max}{}", unit.name()),
         Kind::Flag => "'yes' or 'no'".to_owned(),
         Kind::Choice(words) => format!("one of {}", words.join(", ")),
-        Kind::Text { len_max } => format!("a string of up to {len_max} bytes"),
+        Kind::CountOr { min, max, words } => {
+            format!("one of {}, or a number, {min} to {max}", words.join(", "))
+        }
+        Kind::Text { len_max } | Kind::Secret { len_max } => {
+            format!("a string of up to {len_max} bytes")
+        }
     }
 }
 
@@ -183,10 +192,19 @@ fn parse(word: &Word, spec: &Spec, diagnostics: &mut Diagnostics) -> Option<Opti
             let is_named = prefixes.into_iter().any(named);
             if is_named { Some(plain(text)) } else { found.map(|choice| plain(choice)) }
         }
-        Kind::Text { len_max } => (text.len() <= *len_max).then(|| plain(text)),
+        Kind::CountOr { min, max, words } => {
+            let number = text.parse().ok().filter(|number| (*min..=*max).contains(number));
+            let word = words.contains(&text.as_str()).then_some(None);
+            let value = word.or_else(|| number.map(Some));
+            value.map(|number| OptionValue { text: text.clone(), number })
+        }
+        Kind::Text { len_max } | Kind::Secret { len_max } => {
+            (text.len() <= *len_max).then(|| plain(text))
+        }
     };
     if parsed.is_none() {
-        let message = format!("'{}' for option '{}': {} expected", text, spec.name, expected(spec));
+        let (shown, expected) = (word.shown(), expected(spec));
+        let message = format!("'{shown}' for option '{}': {expected} expected", spec.name);
         diagnostics.error(word.at, message);
     }
     parsed
@@ -198,16 +216,16 @@ fn plain(text: &str) -> OptionValue {
 
 /// A number in `unit`. A suffix K, M, G or s makes bytes of a unit that counts them.
 fn parse_number(text: &str, unit: Unit) -> Option<u64> {
-    let digits = text.trim_end_matches(['K', 'M', 'G', 's']);
+    let digits = text.trim_end_matches(['K', 'k', 'M', 'm', 'G', 'g', 's']);
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
     let number: u64 = digits.parse().ok()?;
     let factor = match &text[digits.len()..] {
         "" => return Some(number),
-        "K" => 1 << 10,
-        "M" => 1 << 20,
-        "G" => 1 << 30,
+        "K" | "k" => 1 << 10,
+        "M" | "m" => 1 << 20,
+        "G" | "g" => 1 << 30,
         "s" if unit.bytes().is_some() => 512,
         _ => return None,
     };
@@ -215,37 +233,30 @@ fn parse_number(text: &str, unit: Unit) -> Option<u64> {
     Some(number.checked_mul(factor)?.div_ceil(unit.bytes().unwrap_or(1)))
 }
 
-fn check_support(
-    spec: &Spec,
-    value: &OptionValue,
-    at: Position,
-    diagnostics: &mut Diagnostics,
-) -> bool {
+fn check_support(spec: &Spec, value: &OptionValue, at: Position, diagnostics: &mut Diagnostics) {
     let (name, text) = (spec.name, value.text.as_str());
     let is_among = |words: &[&str]| {
         let number = value.number.map(|number| number.to_string());
         words.iter().any(|word| *word == text || Some(*word) == number.as_deref())
     };
     match &spec.support {
-        Support::Active | Support::Clamped => true,
-        Support::Renamed { quiet, .. } if is_among(quiet) => true,
+        Support::Active | Support::Clamped => {}
+        Support::Renamed { quiet, .. } if is_among(quiet) => {}
         Support::Renamed { why, .. } => {
             diagnostics.warn_once(name, at, format!("'{name} {text}': {why}"));
-            true
         }
-        Support::Ignored { quiet, .. } if is_among(quiet) => true,
+        Support::Ignored { quiet, .. } if is_among(quiet) => {}
         Support::Ignored { why, .. } => {
             diagnostics.warn_once(name, at, format!("option '{name}' has no effect: {why}"));
-            true
         }
-        Support::Only { allowed, .. } if is_among(allowed) => true,
+        Support::Only { allowed, .. } if is_among(allowed) => {}
         Support::Only { allowed, why } => {
             let instead = match allowed.first() {
                 Some(word) => format!("; leave it out or say '{word}'"),
                 None => "; leave it out".to_owned(),
             };
-            diagnostics.error(at, format!("'{name} {text}' is refused: {why}{instead}"));
-            false
+            let text = if spec.is_secret() { "..." } else { text };
+            diagnostics.refuse(at, format!("'{name} {text}' is refused: {why}{instead}"));
         }
     }
 }

@@ -22,6 +22,10 @@ pub(super) enum Section {
 }
 
 impl Section {
+    /// All of them.
+    pub(super) const ALL: [Self; 6] =
+        [Self::Global, Self::Options, Self::Net, Self::Disk, Self::PeerDisk, Self::Startup];
+
     /// Its keyword.
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -89,8 +93,19 @@ pub(super) enum Kind {
     Flag,
     /// One of these words; one that ends in `NAME` stands for all that begin as it does.
     Choice(&'static [&'static str]),
+    /// One of these words, or a number of the range.
+    CountOr { min: u64, max: u64, words: &'static [&'static str] },
     /// Any string of so many bytes.
     Text { len_max: usize },
+    /// As [`Kind::Text`], and shown to nobody who has not asked for it.
+    Secret { len_max: usize },
+}
+
+impl Spec {
+    /// Whether its value is shown to nobody who has not asked for it.
+    pub(super) fn is_secret(&self) -> bool {
+        matches!(self.kind, Kind::Secret { .. })
+    }
 }
 
 /// What a plain number counts.
@@ -164,6 +179,10 @@ const fn choice(name: &'static str, words: &'static [&'static str], support: Sup
 
 const fn text(name: &'static str, support: Support) -> Spec {
     Spec { name, kind: Kind::Text { len_max: 255 }, support }
+}
+
+const fn secret(name: &'static str, len_max: usize, support: Support) -> Spec {
+    Spec { name, kind: Kind::Secret { len_max }, support }
 }
 
 const fn ignored(quiet: &'static [&'static str], why: &'static str) -> Support {

@@ -12,6 +12,15 @@ use crate::limits;
 pub(super) struct Word {
     pub(super) text: String,
     pub(super) at: Position,
+    /// Whether no message may show it.
+    pub(super) secret: bool,
+}
+
+impl Word {
+    /// Its text, for messages.
+    pub(super) fn shown(&self) -> &str {
+        if self.secret { "..." } else { &self.text }
+    }
 }
 
 /// Words with `;` or a block behind them.
@@ -45,9 +54,11 @@ impl Parser<'_> {
     /// Reads until the end or a `}`, whose place it returns.
     fn statements(&mut self, into: &mut Vec<Statement>, depth: usize) -> Option<Position> {
         let mut words: Vec<Word> = Vec::new();
-        while let Some(Token { kind, at }) = self.tokens.next() {
+        while let Some(Token { kind, at, secret }) = self.tokens.next() {
             match kind {
-                TokenKind::Word(text) | TokenKind::Quoted(text) => words.push(Word { text, at }),
+                TokenKind::Word(text) | TokenKind::Quoted(text) => {
+                    words.push(Word { text, at, secret });
+                }
                 TokenKind::Semicolon => self.end(&mut words, None, at, into),
                 TokenKind::Open => {
                     let block = self.block(at, depth);
@@ -119,7 +130,7 @@ impl Parser<'_> {
 
     fn missing_semicolon(&mut self, words: &[Word]) {
         if let Some(last) = words.last() {
-            self.diagnostics.error(last.at, format!("';' expected behind '{}'", last.text));
+            self.diagnostics.error(last.at, format!("';' expected behind '{}'", last.shown()));
         }
     }
 }

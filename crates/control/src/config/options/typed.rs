@@ -121,7 +121,11 @@ impl Getter<'_> {
                 let set = self.set.get(name).and_then(|value| value.number);
                 (set.unwrap_or(default), unit)
             }
-            Kind::Flag | Kind::Choice(_) | Kind::Text { .. } => {
+            Kind::Flag
+            | Kind::Choice(_)
+            | Kind::CountOr { .. }
+            | Kind::Text { .. }
+            | Kind::Secret { .. } => {
                 unreachable!("callers ask for numbers: {name}")
             }
         }

@@ -159,7 +159,7 @@ impl Reader<'_> {
             }
             [] => return None,
         };
-        let path = self.path(&Word { text: path.to_owned(), at: word.at })?;
+        let path = self.path(&Word { text: path.to_owned(), ..word.clone() })?;
         let Some(slot) = slot else {
             return Some(MetaDisk::External { path: path.into(), index: None });
         };

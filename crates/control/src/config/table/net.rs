@@ -1,7 +1,7 @@
 //! Options of section `net`.
 
 use super::Unit::{Bytes, One, Seconds, Sectors, Tenths};
-use super::{NOT_YET, Spec, Support, choice, flag, ignored, number, only, text};
+use super::{NOT_YET, Spec, Support, choice, flag, ignored, number, only, secret, text};
 
 use Support::Active;
 
@@ -28,7 +28,7 @@ pub(super) const NET: &[Spec] = &[
     number("ko-count", (0, 200, 7), One, Active),
     flag("allow-two-primaries", only(&["no"], "two Primaries at once are not there yet")),
     text("cram-hmac-alg", AUTHENTICATION),
-    text("shared-secret", AUTHENTICATION),
+    secret("shared-secret", 63, AUTHENTICATION),
     choice(
         "after-sb-0pri",
         &[

@@ -1,10 +1,11 @@
 //! Options of section `options`.
 
 use super::Unit::{Millis, One, Sectors, Tenths};
-use super::{NOT_YET, Spec, Support, choice, flag, ignored, number, only, text};
+use super::{Kind, NOT_YET, Spec, Support, choice, flag, ignored, number, only, text};
 
 const THREE_NODES: Support = ignored(&[], "it matters from three nodes on");
 const QUORUM: Support = only(&["off"], "quorum is not there yet");
+const VOTES: Kind = Kind::CountOr { min: 1, max: 32, words: &["off", "majority", "all"] };
 
 /// Options of a resource.
 pub(super) const OPTIONS: &[Spec] = &[
@@ -17,9 +18,9 @@ pub(super) const OPTIONS: &[Spec] = &[
     number("twopc-retry-timeout", (1, 50, 1), Tenths, NOT_YET),
     number("auto-promote-timeout", (0, 600, 20), Tenths, Support::Active),
     number("max-io-depth", (4, 4_294_967_295, 8000), One, NOT_YET),
-    text("quorum", QUORUM),
+    Spec { name: "quorum", kind: VOTES, support: QUORUM },
     choice("on-no-quorum", &["io-error", "suspend-io"], ignored(&[], "there is no quorum yet")),
-    text("quorum-minimum-redundancy", QUORUM),
+    Spec { name: "quorum-minimum-redundancy", kind: VOTES, support: QUORUM },
     choice(
         "on-suspended-primary-outdated",
         &["disconnect", "force-secondary"],

@@ -70,6 +70,29 @@ fn a_long_line_is_shown_around_the_place() {
     assert!(lines[1][column..].starts_with("oops"), "{message}");
 }
 
+#[test]
+fn secrets_are_in_no_message() {
+    for (secret, place) in [
+        ("shared-secret hush", "net { PLACE; }"),
+        ("shared-secret \"hush hush\" hush", "net { PLACE; }"),
+        ("shared-secret\n   hush", "net { PLACE; }"),
+        ("shared-secret hush }", "net { PLACE"),
+        ("shared-secret \"hush", "net { PLACE\n }"),
+        ("shared-secret \"hush\\h\"", "net { PLACE }"),
+        ("no-shared-secret hush", "net { PLACE; }"),
+        ("shared-secret hush", "disk { PLACE; }"),
+        ("shared-secret hush", "nett { PLACE; PLACE; }"),
+        (&format!("shared-secret {}", "hush".repeat(20)), "net { PLACE; }"),
+        ("shared-secret hush; shared-secret hush", "net { PLACE; }"),
+    ] {
+        let message = messages(&pair(&place.replace("PLACE", secret)));
+        // An option of no such name is no secret, and shown for what it is.
+        let known = secret.starts_with("shared");
+        assert_ne!(message, "accepted\n");
+        assert!(!message.contains("hush") || !known, "{secret}: {message}");
+    }
+}
+
 proptest! {
     #[test]
     fn no_text_makes_the_reader_panic(text in "\\PC{0,200}") {

@@ -3,31 +3,23 @@
 use proptest::prelude::*;
 
 use super::parse;
-use crate::config::table::{Kind, Section, Spec, Support};
-use crate::config::{Config, Resource, dump, dump_definition};
+use crate::config::table::{Kind, Section, Spec};
+use crate::config::{Config, Reading, Resource, Secrets, dump, dump_definition};
 
-/// Options of a section that are taken, with a value from `seed`.
+/// Options of a section, refused ones too, with a value from `seed`.
 fn options(section: Section, seed: u64) -> String {
     let mut text = String::new();
     for (index, spec) in section.specs().enumerate() {
         let seed = seed.rotate_left(u32::try_from(index).unwrap() * 5);
-        // `timeout` and the pauses have rules between them, `resync-after` names a volume: tested
-        // elsewhere.
-        let related = ["timeout", "connect-int", "ping-int", "resync-after"].contains(&spec.name);
-        if seed.is_multiple_of(3) && !related {
-            text.push_str(&format!("{} {}; ", spec.name, value(spec, seed / 3)));
+        let option = format!("{} {}; ", spec.name, value(spec, seed / 3));
+        if seed.is_multiple_of(3) && !RELATED.iter().any(|it| option.starts_with(it)) {
+            text.push_str(&option);
         }
     }
     text
 }
 
 fn value(spec: &Spec, seed: u64) -> String {
-    if let Support::Only { allowed, .. } = &spec.support {
-        return match allowed.first() {
-            Some(first) => format!("{first:?}"),
-            None => "; _unknown".to_owned(),
-        };
-    }
     match &spec.kind {
         Kind::Number { min, max, unit, .. } => {
             let range = max - min + 1;
@@ -41,29 +33,30 @@ fn value(spec: &Spec, seed: u64) -> String {
         Kind::Choice(words) => {
             words[usize::try_from(seed).unwrap_or(0) % words.len()].replace("NAME", "a")
         }
-        Kind::Text { .. } => ["\"a b\"", "\"x\\\"y\\\\z\"", "crc32c", "\"\""]
+        Kind::CountOr { min, max, words } => {
+            let index = usize::try_from(seed).unwrap_or(0) % (words.len() + 1);
+            let number = || (min + seed % (max - min + 1)).to_string();
+            words.get(index).map_or_else(number, |word| (*word).to_owned())
+        }
+        Kind::Text { .. } | Kind::Secret { .. } => ["\"a b\"", "\"x\\\"y\\\\z\"", "crc32c", "\"\""]
             [usize::try_from(seed % 4).unwrap()]
         .to_owned(),
     }
 }
 
 fn section(name: &str, section: Section, seed: u64) -> String {
-    let options = options(section, seed).replace("cram-hmac-alg ; ", "");
-    let kept: Vec<&str> = options.split_inclusive("; ").filter(|o| !is_refused(o)).collect();
-    format!("{name} {{ {} }}", kept.concat())
+    format!("{name} {{ {} }}", options(section, seed))
 }
 
-/// Options that are not taken, or not whatever stands beside them.
-fn is_refused(option: &str) -> bool {
-    let refused = [
-        "cram-hmac-alg",
-        "shared-secret",
-        "tls-",
-        "on-congestion pull-ahead",
-        "fencing resource-and-stonith",
-    ];
-    refused.iter().any(|name| option.starts_with(name))
-}
+/// Options that have rules between them or with names of volumes: tested elsewhere.
+const RELATED: [&str; 6] = [
+    "timeout",
+    "connect-int",
+    "ping-int",
+    "resync-after",
+    "on-congestion pull-ahead",
+    "fencing resource-and-stonith",
+];
 
 fn text(seeds: &[u64; 8], volumes: u16, flags: u8) -> String {
     let mut levels = String::new();
@@ -105,10 +98,13 @@ proptest! {
     #[test]
     fn a_dump_reads_back_equal(seeds: [u64; 8], volumes in 1_u16..4, flags in 0_u8..4) {
         let written = text(&seeds, volumes, flags);
-        let config = parse(&written);
-        let dumped = dump(&config, "a");
-        let again = Config::parse("dump".as_ref(), &dumped);
-        let again = again.unwrap_or_else(|errors| panic!("{errors}\nin: {dumped}"));
+        let read = |text: &str| match Reading::parse("t.res".as_ref(), text) {
+            Ok(reading) => reading.config,
+            Err(errors) => panic!("{errors}\nin: {text}"),
+        };
+        let config = read(&written);
+        let dumped = dump(&config, "a", Secrets::Shown);
+        let again = read(&dumped);
         prop_assert_eq!(resources(&again), resources(&config), "{}", dumped);
         prop_assert_eq!(again.seen_from("a"), config.seen_from("a"));
         prop_assert_eq!(again.seen_from("b"), config.seen_from("b"));
@@ -164,8 +160,19 @@ resource r0 {
     }
 }
 ";
-    assert_eq!(dump_definition(&config.definitions[0], "a"), expected);
-    let whole = dump(&config, "a");
+    assert_eq!(dump_definition(&config.definitions[0], "a", Secrets::Hidden), expected);
+    let whole = dump(&config, "a", Secrets::Hidden);
     let head = "# t.res\nglobal {\n    usage-count      no;\n}\n\n# resource r0 on a";
     assert!(whole.starts_with(head), "{whole}");
+}
+
+#[test]
+fn a_dump_shows_secrets_only_if_asked() {
+    let text = super::pair("net { shared-secret \"tell nobody\"; protocol A; }");
+    let config = Reading::parse("t.res".as_ref(), &text).unwrap().config;
+    let hidden = dump(&config, "a", Secrets::Hidden);
+    assert!(!hidden.contains("tell") && hidden.contains("protocol"), "{hidden}");
+    assert!(hidden.contains("# shared-secret is not shown without --show-secrets\n"), "{hidden}");
+    let shown = dump(&config, "a", Secrets::Shown);
+    assert!(shown.contains("shared-secret    \"tell nobody\";\n"), "{shown}");
 }
