@@ -14,6 +14,8 @@ const PACKAGES: &[(&str, &str)] = &[
     ("nbdcopy", "libnbd-bin"),
     ("nbdinfo", "libnbd-bin"),
     ("nbdfuse", "libnbd-bin"),
+    ("nbdsh", "python3-libnbd"),
+    ("qemu-img", "qemu-utils"),
     ("nbdkit", "nbdkit"),
     ("mkfs.ext4", "e2fsprogs"),
     ("e2fsck", "e2fsprogs"),
@@ -46,4 +48,17 @@ pub fn tool(name: &str) -> Result<Command> {
 /// It is not installed, or has not ended within `limit`.
 pub fn run_tool(name: &str, arguments: &[&str], limit: Duration) -> Result<Output> {
     run(tool(name)?.args(arguments), limit)
+}
+
+/// Runs a Python script in `nbdsh`, with the handle `h`; it fails where the script does. Returns
+/// what it printed.
+///
+/// # Errors
+/// The script has failed, or has not ended within `limit`.
+pub fn nbdsh(script: &str, limit: Duration) -> Result<String> {
+    let path = std::env::var("PATH").unwrap_or_default();
+    let mut command = tool("nbdsh")?;
+    // Its module belongs to Debian's Python, whatever other one is in front.
+    command.env("PATH", format!("/usr/bin:{path}")).args(["-c", script]);
+    run(&mut command, limit)?.ok()
 }

@@ -14,6 +14,7 @@ mod disk_errors;
 mod failover;
 mod fencing;
 mod kills;
+mod nbd_protocol;
 mod partition;
 mod postgres;
 mod power;

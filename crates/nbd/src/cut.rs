@@ -12,10 +12,20 @@ use crate::transmission::PartOp;
 /// What a valid request wants done to its range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Work {
-    Read,
-    Write { fua: bool },
-    Zeroes { no_hole: bool, fua: bool },
-    Trim { fua: bool },
+    /// With `whole`, the data are wanted in one chunk.
+    Read {
+        whole: bool,
+    },
+    Write {
+        fua: bool,
+    },
+    Zeroes {
+        no_hole: bool,
+        fua: bool,
+    },
+    Trim {
+        fua: bool,
+    },
     Flush,
 }
 
@@ -23,7 +33,7 @@ impl Work {
     /// Whether payload comes with the request or data goes with its reply.
     pub(crate) fn moves_data(self) -> bool {
         match self {
-            Self::Read | Self::Write { .. } => true,
+            Self::Read { .. } | Self::Write { .. } => true,
             Self::Zeroes { .. } | Self::Trim { .. } | Self::Flush => false,
         }
     }
@@ -31,14 +41,14 @@ impl Work {
     pub(crate) fn changes_data(self) -> bool {
         match self {
             Self::Write { .. } | Self::Zeroes { .. } | Self::Trim { .. } => true,
-            Self::Read | Self::Flush => false,
+            Self::Read { .. } | Self::Flush => false,
         }
     }
 
     fn fua(self) -> bool {
         match self {
             Self::Write { fua } | Self::Zeroes { fua, .. } | Self::Trim { fua } => fua,
-            Self::Read | Self::Flush => false,
+            Self::Read { .. } | Self::Flush => false,
         }
     }
 }
@@ -76,7 +86,7 @@ impl Cut {
         let span = match work {
             Work::Flush => Some(span),
             Work::Trim { .. } => span.whole_blocks(CUT_BYTES),
-            Work::Read | Work::Write { .. } | Work::Zeroes { .. } => span.non_empty(),
+            Work::Read { .. } | Work::Write { .. } | Work::Zeroes { .. } => span.non_empty(),
         };
         Self { work, block_size, span }
     }
@@ -92,7 +102,7 @@ impl Cut {
     pub(crate) fn next(&mut self) -> Option<Piece> {
         let span = self.span.take()?;
         let (op, len) = match self.work {
-            Work::Read => (PartOp::Read, span.data_len()),
+            Work::Read { .. } => (PartOp::Read, span.data_len()),
             Work::Write { .. } => (PartOp::Write, span.data_len()),
             Work::Zeroes { no_hole, .. } => span.zeroes(self.block_size, no_hole),
             Work::Trim { .. } => (PartOp::Trim, span.len()),

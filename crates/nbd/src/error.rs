@@ -14,21 +14,17 @@ use crate::wire;
 /// All of them become a hard I/O error in the client's kernel. To have requests repeated elsewhere
 /// (demotion, lost quorum, shutdown), close the connection and do not reply at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("{}", self.text())]
 pub enum ReplyError {
     /// A change was asked of a read-only export.
-    #[error("operation not permitted")]
     NotPermitted,
     /// The data could not be read or made safe.
-    #[error("input/output error")]
     Io,
     /// The request makes no sense: its flags, its length, its range for anything but a write.
-    #[error("invalid argument")]
     Invalid,
     /// A write beyond the end of the export.
-    #[error("no space left on device")]
     NoSpace,
     /// The server is going away.
-    #[error("server is shutting down")]
     Shutdown,
 }
 
@@ -43,6 +39,22 @@ impl ReplyError {
             Self::NoSpace => wire::error::ENOSPC,
             Self::Shutdown => wire::error::ESHUTDOWN,
         }
+    }
+
+    /// The words that stand in a structured reply.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::NotPermitted => "the export is read-only",
+            Self::Io => "input/output error",
+            Self::Invalid => "the request makes no sense here",
+            Self::NoSpace => "behind the end of the export",
+            Self::Shutdown => "server is shutting down",
+        }
+    }
+
+    pub(crate) fn text_len(self) -> u16 {
+        u16::try_from(self.text().len()).expect("they are a few words")
     }
 }
 

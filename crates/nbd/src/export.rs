@@ -3,6 +3,7 @@
 //! The handshake asks by the name that the client sent. Aliases, the empty name and who may see
 //! what are the shell's business; what comes back here is final.
 
+use crate::terms::Terms;
 use crate::wire::transmission_flag as flag;
 
 /// One export as a client gets to see it.
@@ -25,14 +26,18 @@ pub struct ExportInfo {
 
 impl ExportInfo {
     /// The transmission flags to advertise: only what works, so no TRIM and WRITE_ZEROES when
-    /// read-only. CAN_MULTI_CONN promises that a FLUSH on one connection covers all of them.
+    /// read-only, and DF only where replies have chunks. CAN_MULTI_CONN promises that a FLUSH on
+    /// one connection covers all of them.
     #[must_use]
-    pub fn transmission_flags(&self) -> u16 {
-        let always = flag::HAS_FLAGS | flag::SEND_FLUSH | flag::SEND_FUA | flag::CAN_MULTI_CONN;
+    pub fn transmission_flags(&self, terms: Terms) -> u16 {
+        let mut flags = flag::HAS_FLAGS | flag::SEND_FLUSH | flag::SEND_FUA | flag::CAN_MULTI_CONN;
+        if terms.replies.has_chunks() {
+            flags |= flag::SEND_DF;
+        }
         if self.read_only {
-            always | flag::READ_ONLY
+            flags | flag::READ_ONLY
         } else {
-            always | flag::SEND_TRIM | flag::SEND_WRITE_ZEROES
+            flags | flag::SEND_TRIM | flag::SEND_WRITE_ZEROES
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::limits::{
     HANDSHAKE_BUFFER_BYTES_MAX, OPTION_BYTES_MAX, OPTION_PARSED_BYTES_MAX, OPTIONS_MAX,
     STRING_BYTES_MAX,
 };
+use crate::terms::{Replies, Terms};
 use crate::wire::{
     CLIENT_FLAGS_BYTES, OPTION_HEADER_BYTES, OPTION_MAGIC, client_flag, option, option_reply,
 };
@@ -36,6 +37,7 @@ pub struct Handshake {
     /// The client does not want the 124 zero bytes.
     no_zeroes: bool,
     options: u32,
+    terms: Terms,
 }
 
 /// What the shell has to do next.
@@ -58,6 +60,8 @@ pub enum HandshakeOutput {
     Ready {
         /// What [`Handshake::answer_export`] was given.
         export: ExportInfo,
+        /// What else was agreed on.
+        terms: Terms,
         /// Bytes received after the handshake: the first of the transmission phase.
         rest: Bytes,
     },
@@ -115,7 +119,8 @@ impl Handshake {
         let mut output = BytesMut::new();
         answer::greeting(&mut output);
         let input = BytesMut::new();
-        Self { state: State::ClientFlags, input, output, no_zeroes: false, options: 0 }
+        let (state, terms) = (State::ClientFlags, Terms::default());
+        Self { state, input, output, no_zeroes: false, options: 0, terms }
     }
 
     /// Takes bytes from the client, at most [`crate::limits::HANDSHAKE_FEED_BYTES_MAX`] at once and
@@ -160,7 +165,7 @@ impl Handshake {
                 State::Chosen(export) => {
                     let (export, rest) = (export.clone(), self.input.split().freeze());
                     self.state = State::HandedOver;
-                    return HandshakeOutput::Ready { export, rest };
+                    return HandshakeOutput::Ready { export, terms: self.terms, rest };
                 }
                 State::HandedOver => panic!("poll after the end of the handshake"),
                 State::Closed(reason) => return HandshakeOutput::Close(reason.clone()),
@@ -185,7 +190,7 @@ impl Handshake {
                 State::Closed(CloseReason::Refused(refusal.reason))
             }
             (Purpose::ExportName, Ok(export)) => {
-                answer::export_name(&mut self.output, &export, self.no_zeroes);
+                answer::export_name(&mut self.output, &export, self.terms, self.no_zeroes);
                 State::Chosen(export)
             }
             (Purpose::Info | Purpose::Go, Err(refusal)) => {
@@ -193,11 +198,11 @@ impl Handshake {
                 State::OptionHeader
             }
             (Purpose::Info, Ok(export)) => {
-                answer::info(&mut self.output, query, &export);
+                answer::info(&mut self.output, query, &export, self.terms);
                 State::OptionHeader
             }
             (Purpose::Go, Ok(export)) => {
-                answer::info(&mut self.output, query, &export);
+                answer::info(&mut self.output, query, &export, self.terms);
                 State::Chosen(export)
             }
         };
@@ -236,7 +241,25 @@ impl Handshake {
         if self.options > OPTIONS_MAX {
             return Some(State::Closed(CloseReason::TooManyOptions));
         }
-        Some(begin_option(option, len))
+        Some(match option {
+            option::STRUCTURED_REPLY if len == 0 => self.structured_reply(),
+            _ => begin_option(option, len),
+        })
+    }
+
+    fn structured_reply(&mut self) -> State {
+        let option = option::STRUCTURED_REPLY;
+        match self.terms.replies {
+            Replies::Simple => {
+                self.terms.replies = Replies::Structured;
+                answer::ack(&mut self.output, option);
+            }
+            Replies::Structured => {
+                let text = "structured replies were agreed on before";
+                answer::error(&mut self.output, option, option_reply::ERR_INVALID, text);
+            }
+        }
+        State::OptionHeader
     }
 
     fn payload(&mut self, option: u32, len: u32) -> Option<State> {
@@ -307,7 +330,7 @@ fn begin_option(option: u32, len: u32) -> State {
         option::INFO | option::GO => State::Payload { option, len },
         option::ABORT => State::Skipping { option, remaining: len, then: Then::Abort },
         option::LIST if len == 0 => State::AwaitList,
-        option::LIST | option::STARTTLS if len > 0 => {
+        option::LIST | option::STARTTLS | option::STRUCTURED_REPLY if len > 0 => {
             refuse(option_reply::ERR_INVALID, "option takes no data")
         }
         option::STARTTLS => refuse(option_reply::ERR_POLICY, "TLS is not configured"),

@@ -6,9 +6,9 @@
 //! socket, a clock or a thread: the caller (the *shell*) moves bytes in and out, looks up exports,
 //! runs the I/O and keeps the deadlines that [`limits`] names.
 //!
-//! Spoken here: fixed newstyle with EXPORT_NAME, ABORT, LIST, INFO and GO; simple replies; READ,
-//! WRITE, FLUSH, TRIM, WRITE_ZEROES and DISC, any byte offset and length. Every other option or
-//! command is answered with an error and the connection stays usable.
+//! Spoken here: fixed newstyle with EXPORT_NAME, ABORT, LIST, INFO and GO; simple and structured
+//! replies; READ, WRITE, FLUSH, TRIM, WRITE_ZEROES and DISC, any byte offset and length. Every other
+//! option or command is answered with an error and the connection stays usable.
 //!
 //! Three promises hold for any input whatsoever: no panic on what a client sends, no memory beyond
 //! [`limits`], and exactly one reply for each request that was received in full.
@@ -45,18 +45,18 @@
 //!
 //! let mut handshake = Handshake::new();
 //! let mut sent = Vec::new();
-//! let (export, rest) = loop {
+//! let (export, terms, rest) = loop {
 //!     match handshake.poll() {
 //!         HandshakeOutput::Send(bytes) => sent.extend(bytes),
 //!         HandshakeOutput::NeedBytes => handshake.handle_bytes(&std::mem::take(&mut client)),
 //!         HandshakeOutput::QueryExport { .. } => handshake.answer_export(Ok(export.clone())),
 //!         HandshakeOutput::QueryList => handshake.answer_list(&[]),
-//!         HandshakeOutput::Ready { export, rest } => break (export, rest),
+//!         HandshakeOutput::Ready { export, terms, rest } => break (export, terms, rest),
 //!         HandshakeOutput::Close(reason) => panic!("{reason}"),
 //!     }
 //! };
 //!
-//! let mut transmission = Transmission::new(export, Limits::default());
+//! let mut transmission = Transmission::new(export, terms, Limits::default());
 //! let (consumed, step) = transmission.next(&rest);
 //! assert_eq!(consumed, rest.len());
 //! let Step::Part(part) = step else { panic!("{step:?}") };
@@ -64,8 +64,9 @@
 //! transmission.complete(part.id, Ok(Some(Bytes::from_static(b"contents"))));
 //!
 //! let reply = transmission.poll_reply().unwrap();
-//! assert_eq!(reply.header, wire::encode_simple_reply(0, 7));
-//! assert_eq!(reply.payload.into_iter().next().unwrap(), "contents");
+//! let piece = reply.into_iter().next().unwrap();
+//! assert_eq!(piece.head(), wire::encode_simple_reply(0, 7));
+//! assert_eq!(piece.body.as_slice(), b"contents");
 //! ```
 
 mod cut;
@@ -75,6 +76,7 @@ mod handshake;
 pub mod limits;
 mod request;
 mod slab;
+mod terms;
 mod transmission;
 pub mod wire;
 
@@ -82,4 +84,5 @@ pub use error::{CloseReason, NameError, ReplyError, StopReason};
 pub use export::{ExportEntry, ExportInfo, ExportKey, Refusal, RefusalKind};
 pub use handshake::{Handshake, HandshakeOutput, Purpose};
 pub use limits::Limits;
-pub use transmission::{Part, PartId, PartOp, Payload, Pieces, Reply, Step, Transmission};
+pub use terms::{Replies, Terms};
+pub use transmission::{Body, Part, PartId, PartOp, Pieces, Reply, ReplyPiece, Step, Transmission};

@@ -54,6 +54,10 @@ pub const PART_BYTES_MAX: u32 = 1 << 20;
 /// TRIM is the same on every node whatever its disk's block size: both replicas drop equal ranges.
 pub const CUT_BYTES: u32 = 4096;
 
+/// Data of nothing but zeroes of at least this length are told as a hole where the client
+/// understands that. Telling takes four bytes more than the header of data.
+pub const HOLE_BYTES_MIN: usize = 512;
+
 /// What one connection may have in flight in the transmission phase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {

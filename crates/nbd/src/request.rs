@@ -7,6 +7,7 @@ use crate::cut::{Cut, Work};
 use crate::error::{ReplyError, StopReason};
 use crate::export::ExportInfo;
 use crate::limits::REQUEST_BYTES_MAX;
+use crate::terms::Terms;
 use crate::wire::{RequestHeader, command, command_flag};
 
 /// What to do with a request.
@@ -21,13 +22,13 @@ pub(crate) enum Verdict {
 }
 
 /// Judges one request. Never fails: whatever a client sends has an answer.
-pub(crate) fn judge(header: &RequestHeader, export: &ExportInfo) -> Verdict {
+pub(crate) fn judge(header: &RequestHeader, export: &ExportInfo, terms: Terms) -> Verdict {
     match header.command {
         command::DISC => Verdict::Stop(StopReason::Disconnected),
         command::WRITE if header.len > REQUEST_BYTES_MAX => {
             Verdict::Stop(StopReason::WriteTooLong(header.len))
         }
-        _ => match work(header, export) {
+        _ => match work(header, export, terms) {
             Ok(work) => {
                 let charge_bytes = if work.moves_data() { header.len } else { 0 };
                 let cut = Cut::new(work, header.offset, header.len, export.block_size);
@@ -41,10 +42,13 @@ pub(crate) fn judge(header: &RequestHeader, export: &ExportInfo) -> Verdict {
     }
 }
 
-fn work(header: &RequestHeader, export: &ExportInfo) -> Result<Work, ReplyError> {
+fn work(header: &RequestHeader, export: &ExportInfo, terms: Terms) -> Result<Work, ReplyError> {
     let fua = header.flags & command_flag::FUA != 0;
     let (work, flags) = match header.command {
-        command::READ => (Work::Read, 0),
+        command::READ => {
+            let whole = header.flags & command_flag::DF != 0;
+            (Work::Read { whole }, if terms.replies.has_chunks() { command_flag::DF } else { 0 })
+        }
         command::WRITE => (Work::Write { fua }, 0),
         command::FLUSH => (Work::Flush, 0),
         command::TRIM => (Work::Trim { fua }, 0),
@@ -70,11 +74,13 @@ fn check_range(work: Work, header: &RequestHeader, size_bytes: u64) -> Result<()
     let inside = end.is_some_and(|end| end <= size_bytes);
     match work {
         Work::Flush if header.offset != 0 || header.len != 0 => Err(ReplyError::Invalid),
-        Work::Read if header.len > REQUEST_BYTES_MAX => Err(ReplyError::Invalid),
-        Work::Read | Work::Trim { .. } if !inside => Err(ReplyError::Invalid),
+        Work::Read { .. } if header.len > REQUEST_BYTES_MAX => Err(ReplyError::Invalid),
+        Work::Read { .. } | Work::Trim { .. } if !inside => Err(ReplyError::Invalid),
         Work::Write { .. } | Work::Zeroes { .. } if !inside => Err(ReplyError::NoSpace),
-        Work::Read | Work::Write { .. } | Work::Zeroes { .. } | Work::Trim { .. } | Work::Flush => {
-            Ok(())
-        }
+        Work::Read { .. }
+        | Work::Write { .. }
+        | Work::Zeroes { .. }
+        | Work::Trim { .. }
+        | Work::Flush => Ok(()),
     }
 }

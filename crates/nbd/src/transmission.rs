@@ -19,25 +19,29 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use crate::cut::Piece;
 use crate::error::{ReplyError, StopReason};
 use crate::export::ExportInfo;
-use crate::limits::Limits;
+use crate::limits::{HOLE_BYTES_MIN, Limits};
 use crate::slab::{Key, Slab};
+use crate::terms::Terms;
 
 mod intake;
 mod part;
 mod reply;
 
 pub use part::{Part, PartId, PartOp};
-pub use reply::{Payload, Pieces, Reply};
+pub use reply::{Body, Pieces, Reply, ReplyPiece};
 
 use intake::Intake;
-use part::{PartSlot, Stage};
+use part::{Kept, PartSlot, Stage};
+use reply::Builder;
 
 /// The requests of one connection. See the module for how to drive it.
 #[derive(Debug)]
 pub struct Transmission {
     export: ExportInfo,
+    terms: Terms,
     limits: Limits,
     intake: Intake,
     requests: Slab<Request>,
@@ -79,6 +83,8 @@ pub enum Step {
 #[derive(Debug)]
 struct Request {
     cookie: u64,
+    /// Bytes that a READ wants in one chunk.
+    whole: Option<u32>,
     /// Parts not completed, plus one while the intake is still at this request.
     pending: u32,
     error: Option<ReplyError>,
@@ -100,11 +106,12 @@ impl Transmission {
     /// # Panics
     /// If a limit is 0 or the export's block size is not a power of two up to 4096.
     #[must_use]
-    pub fn new(export: ExportInfo, limits: Limits) -> Self {
+    pub fn new(export: ExportInfo, terms: Terms, limits: Limits) -> Self {
         assert!(limits.requests_in_flight_max > 0 && limits.bytes_in_flight_max > 0);
         assert!(export.block_size.is_power_of_two() && export.block_size <= 4096);
         Self {
             export,
+            terms,
             limits,
             intake: Intake::START,
             requests: Slab::new(),
@@ -143,41 +150,51 @@ impl Transmission {
 
     /// Ends a part that came as [`Step::Part`]: the data of a READ, nothing for any other, or the
     /// error. When the last part of a request ends, its one reply becomes ready; the request fails
-    /// with the first error among its parts.
+    /// with the first error among its parts. Returns whether the data are kept for the reply: of
+    /// zeroes only that they are some.
     ///
     /// # Panics
     /// If the part is not being executed, or its data have not the length of the part.
-    pub fn complete(&mut self, id: PartId, result: Result<Option<Bytes>, ReplyError>) {
+    pub fn complete(&mut self, id: PartId, result: Result<Option<Bytes>, ReplyError>) -> bool {
         let slot = &mut self.parts[id.0];
         assert!(matches!(slot.stage, Stage::Executing), "part {id:?} is not being executed");
         let (piece, key) = (slot.piece, slot.request);
         let request = &mut self.requests[key];
-        match result {
+        let kept = match result {
             Ok(data) => {
                 let expected = matches!(piece.op, PartOp::Read).then_some(piece.len as usize);
                 assert_eq!(data.as_ref().map(Bytes::len), expected, "data of {piece:?}");
-                slot.stage = Stage::Done(data);
+                let may_be_hole = self.terms.replies.has_chunks() && request.whole.is_none();
+                kept(data, may_be_hole)
             }
             Err(error) => {
-                slot.stage = Stage::Done(None);
                 request.error.get_or_insert(error);
+                Kept::Nothing
             }
-        }
-        if matches!(piece.op, PartOp::Write) {
-            // The payload buffer is free again; that of a READ is not before its reply is polled.
+        };
+        let is_kept = matches!(kept, Kept::Data(_));
+        slot.stage = Stage::Done(kept);
+        // The buffer is free again; that of data is not before their reply is polled.
+        let is_freed = match piece.op {
+            PartOp::Write => true,
+            PartOp::Read => !is_kept,
+            PartOp::Zeroes { .. } | PartOp::ZeroesEdge | PartOp::Trim | PartOp::Flush => false,
+        };
+        if is_freed {
             request.charge_bytes -= piece.len;
             self.bytes_in_flight -= u64::from(piece.len);
         }
         self.settle(key);
+        is_kept
     }
 
     /// The oldest reply that is ready. Send what you poll, in the order of polling.
     pub fn poll_reply(&mut self) -> Option<Reply> {
         let key = self.finished.pop_front()?;
-        let request = &self.requests[key];
-        let (cookie, error) = (request.cookie, request.error);
-        let payload = self.remove(key);
-        Some(Reply::new(cookie, error, payload))
+        let Request { cookie, whole, error, .. } = self.requests[key];
+        let mut reply = Builder::new(self.terms.replies, cookie, whole);
+        self.remove(key, |piece, kept| reply.push(piece, kept));
+        Some(reply.finish(error))
     }
 
     /// The socket is gone, nothing can be read or sent. A request that has not arrived in full is
@@ -188,7 +205,7 @@ impl Transmission {
         self.hung_up = true;
         match self.intake {
             Intake::Filling { request, .. } | Intake::Skipping { request, .. } => {
-                self.remove(request);
+                self.remove(request, |_, _| {});
                 self.intake = Intake::Stopped(StopReason::HungUp);
             }
             Intake::Header(_) | Intake::Held { .. } => {
@@ -240,38 +257,51 @@ impl Transmission {
             return;
         }
         if self.hung_up {
-            self.remove(key);
+            self.remove(key, |_, _| {});
             return;
         }
         if request.error.is_some() {
             // No data go with an error: do not keep them until the client reads its reply.
             let charge_bytes = std::mem::take(&mut request.charge_bytes);
             self.bytes_in_flight -= u64::from(charge_bytes);
-            self.remove_parts(key);
+            self.remove_parts(key, |_, _| {});
         }
         self.finished.push_back(key);
     }
 
-    /// Forgets a request and returns the data that its parts have read.
-    fn remove(&mut self, key: Key) -> Payload {
-        let payload = self.remove_parts(key);
+    /// Forgets a request; each of its parts goes to `take`, in order, with what was kept of it.
+    fn remove(&mut self, key: Key, take: impl FnMut(Piece, Kept)) {
+        self.remove_parts(key, take);
         let request = self.requests.remove(key);
         self.bytes_in_flight -= u64::from(request.charge_bytes);
-        payload
     }
 
-    fn remove_parts(&mut self, key: Key) -> Payload {
-        let mut payload = Payload::Empty;
+    fn remove_parts(&mut self, key: Key, mut take: impl FnMut(Piece, Kept)) {
         let mut next = self.requests[key].parts.take().map(|chain| chain.first);
         while let Some(part) = next {
             let slot = self.parts.remove(part);
             next = slot.next;
-            if let Stage::Done(Some(data)) = slot.stage {
-                payload.push(data);
+            if let Stage::Done(kept) = slot.stage {
+                take(slot.piece, kept);
             }
         }
-        payload
     }
+}
+
+/// What to keep of the data of a part.
+fn kept(data: Option<Bytes>, may_be_hole: bool) -> Kept {
+    match data {
+        Some(data) if may_be_hole && data.len() >= HOLE_BYTES_MIN && is_zero(&data) => Kept::Hole,
+        Some(data) => Kept::Data(data),
+        None => Kept::Nothing,
+    }
+}
+
+/// Whether there are only zeroes; looks at a cache line at a time, and no further than it must.
+fn is_zero(data: &[u8]) -> bool {
+    let (lines, rest) = data.as_chunks::<64>();
+    lines.iter().all(|line| line.iter().fold(0, |any, byte| any | byte) == 0)
+        && rest.iter().all(|byte| *byte == 0)
 }
 
 #[cfg(test)]

@@ -16,6 +16,8 @@ pub const OPTION_REPLY_MAGIC: u64 = 0x0003_e889_0455_65a9;
 pub const REQUEST_MAGIC: u32 = 0x2560_9513;
 /// First four bytes of each simple reply.
 pub const SIMPLE_REPLY_MAGIC: u32 = 0x6744_6698;
+/// First four bytes of each chunk of a structured reply.
+pub const STRUCTURED_REPLY_MAGIC: u32 = 0x668e_33ef;
 
 /// Bytes of the server's greeting: two magics and the handshake flags.
 pub const GREETING_BYTES: usize = 18;
@@ -31,6 +33,8 @@ pub const EXPORT_NAME_PADDING_BYTES: usize = 124;
 pub const REQUEST_HEADER_BYTES: usize = 28;
 /// Bytes of a simple reply before its payload.
 pub const SIMPLE_REPLY_BYTES: usize = 16;
+/// Bytes of a chunk of a structured reply before its content.
+pub const STRUCTURED_REPLY_BYTES: usize = 20;
 
 /// `NBD_FLAG_*` of the server's greeting, 16 bits.
 pub mod handshake_flag {
@@ -134,6 +138,22 @@ pub mod command_flag {
     pub const REQ_ONE: u16 = 1 << 3;
     pub const FAST_ZERO: u16 = 1 << 4;
     pub const PAYLOAD_LEN: u16 = 1 << 5;
+}
+
+/// `NBD_REPLY_TYPE_*`: what a chunk of a structured reply has. Bit 15 marks an error.
+#[allow(missing_docs)]
+pub mod chunk {
+    pub const NONE: u16 = 0;
+    pub const OFFSET_DATA: u16 = 1;
+    pub const OFFSET_HOLE: u16 = 2;
+    pub const ERROR: u16 = 0x8001;
+    pub const ERROR_OFFSET: u16 = 0x8002;
+}
+
+/// `NBD_REPLY_FLAG_*` of a chunk.
+pub mod chunk_flag {
+    /// The last chunk of its reply.
+    pub const DONE: u16 = 1 << 0;
 }
 
 /// The errors that may stand in a reply: a subset of errno, with fixed numbers.

@@ -7,7 +7,7 @@
 //! When it is gone, what it sent in full goes on, and replies to it go nowhere.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use tandem_nbd::{Part, PartId, PartOp, ReplyError, Step, Transmission};
+use tandem_nbd::{Body, Part, PartId, PartOp, ReplyError, Step, Transmission};
 use tandem_replica::wire::{ByteRange, VolumeNumber};
 use tandem_replica::{ClientId, Cookie, Instant, Request, RequestError, RequestOp};
 use tandem_ring::{Buffer, Completion};
@@ -157,10 +157,10 @@ impl Client {
         let id = entry.id.take().expect("a request is answered once");
         let charge = std::mem::take(&mut entry.charge);
         // The data of a read are held until its reply is sent, see `flush`.
-        if !matches!(&result, Ok(Some(_))) {
+        let is_kept = self.transmission.complete(id, result.map_err(reply_error));
+        if !is_kept {
             self.release(budget, charge);
         }
-        self.transmission.complete(id, result.map_err(reply_error));
     }
 
     /// Sends the replies that are ready, unless a send is under way.
@@ -173,11 +173,17 @@ impl Client {
                 break;
             };
             budget.end_favour(self.key);
-            self.headers.put_slice(&reply.header);
-            for piece in reply.payload {
-                self.release(budget, charge_of(piece.len()));
-                self.stream.push(self.headers.split().freeze());
-                self.stream.push(piece);
+            for piece in reply {
+                self.headers.put_slice(piece.head());
+                match piece.body {
+                    Body::Empty => {}
+                    Body::Text(text) => self.headers.put_slice(text.as_bytes()),
+                    Body::Data(data) => {
+                        self.release(budget, charge_of(data.len()));
+                        self.stream.push(self.headers.split().freeze());
+                        self.stream.push(data);
+                    }
+                }
             }
         }
         if !self.headers.is_empty() {

@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use std::sync::mpsc;
 
 use bytes::Bytes;
-use tandem_nbd::ExportInfo;
+use tandem_nbd::{ExportInfo, Terms};
 use tandem_replica::wire::{Link, NodeId, VolumeNumber};
 use tandem_replica::{
     AttachGeneration, CallId, ClientId, Command, CommandError, Config, Export, OpenedDisk,
@@ -58,7 +58,7 @@ pub(crate) enum Mail {
         reply: oneshot::Sender<Result<(ClientId, Export), CommandError>>,
     },
     /// The client's handshake is over: serve it.
-    Serve { client: ClientId, socket: OwnedFd, rest: Bytes, export: ExportInfo },
+    Serve { client: ClientId, socket: OwnedFd, rest: Bytes, export: ExportInfo, terms: Terms },
     /// The client went away before it was served.
     CloseClient { client: ClientId },
     /// Whether a link that the peer dialled may come up, and if so what our greeting says.

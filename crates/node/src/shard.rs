@@ -303,8 +303,8 @@ impl Shard {
             Mail::OpenClient { resource, volume, reply } => {
                 self.open_client(resource.0, volume, reply, now);
             }
-            Mail::Serve { client, socket, rest, export } => {
-                self.serve(client, socket, &rest, export, now);
+            Mail::Serve { client, socket, rest, export, terms } => {
+                self.serve(client, socket, &rest, export, terms, now);
             }
             Mail::CloseClient { client } => self.close_client_unanswered(client, now),
             Mail::Accepts { resource, peer, peer_discards, reply } => {

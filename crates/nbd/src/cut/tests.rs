@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-const READ: Work = Work::Read;
+const READ: Work = Work::Read { whole: false };
 const WRITE: Work = Work::Write { fua: true };
 const ZEROES: Work = Work::Zeroes { no_hole: true, fua: false };
 const TRIM: Work = Work::Trim { fua: true };

@@ -8,6 +8,7 @@ use bytes::{BufMut, BytesMut};
 use super::query::InfoQuery;
 use crate::export::{ExportEntry, ExportInfo, Refusal, RefusalKind};
 use crate::limits::{BLOCK_BYTES_MAX, BLOCK_BYTES_MIN, BLOCK_BYTES_PREFERRED, STRING_BYTES_MAX};
+use crate::terms::Terms;
 use crate::wire::{
     EXPORT_NAME_PADDING_BYTES, OPTION_MAGIC, OPTION_REPLY_MAGIC, SERVER_MAGIC, handshake_flag,
     info, option, option_reply,
@@ -48,14 +49,14 @@ pub(super) fn list(output: &mut BytesMut, exports: &[ExportEntry]) {
 }
 
 /// The information about an export, then an ACK.
-pub(super) fn info(output: &mut BytesMut, query: &InfoQuery, export: &ExportInfo) {
+pub(super) fn info(output: &mut BytesMut, query: &InfoQuery, export: &ExportInfo, terms: Terms) {
     let option = query.option();
     let mut send = |info: u16, pieces: [&[u8]; 3]| {
         let [a, b, c] = pieces;
         reply(output, option, option_reply::INFO, &[&info.to_be_bytes(), a, b, c]);
     };
     let size_bytes = export.size_bytes.to_be_bytes();
-    send(info::EXPORT, [&size_bytes, &export.transmission_flags().to_be_bytes(), &[]]);
+    send(info::EXPORT, [&size_bytes, &export.transmission_flags(terms).to_be_bytes(), &[]]);
     if query.wants.name {
         send(info::NAME, [clip(&export.name), &[], &[]]);
     }
@@ -70,9 +71,14 @@ pub(super) fn info(output: &mut BytesMut, query: &InfoQuery, export: &ExportInfo
 }
 
 /// The answer to EXPORT_NAME, which is none of the replies: size 8, flags 2, maybe zeroes.
-pub(super) fn export_name(output: &mut BytesMut, export: &ExportInfo, no_zeroes: bool) {
+pub(super) fn export_name(
+    output: &mut BytesMut,
+    export: &ExportInfo,
+    terms: Terms,
+    no_zeroes: bool,
+) {
     output.put_u64(export.size_bytes);
-    output.put_u16(export.transmission_flags());
+    output.put_u16(export.transmission_flags(terms));
     if !no_zeroes {
         output.put_bytes(0, EXPORT_NAME_PADDING_BYTES);
     }

@@ -16,7 +16,7 @@ mod table;
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum End {
     NeedsBytes,
-    Ready { export: ExportInfo, rest: Vec<u8> },
+    Ready { export: ExportInfo, terms: Terms, rest: Vec<u8> },
     Closed(CloseReason),
 }
 
@@ -29,6 +29,11 @@ fn export() -> ExportInfo {
         block_size: 4096,
         key: ExportKey(42),
     }
+}
+
+/// The end of a handshake in which nothing but the export was chosen.
+fn ready(rest: &[u8]) -> End {
+    End::Ready { export: export(), terms: Terms::default(), rest: rest.to_vec() }
 }
 
 /// The shell's side of [`HandshakeOutput::QueryExport`].
@@ -60,9 +65,9 @@ fn run(script: &[u8], piece_len: usize) -> (Vec<u8>, End) {
                 ExportEntry { name: "r0/0".into(), description: "r0, Primary".into() },
                 ExportEntry { name: "r1/0".into(), description: String::new() },
             ]),
-            HandshakeOutput::Ready { export, rest } => {
+            HandshakeOutput::Ready { export, terms, rest } => {
                 let rest = rest.iter().chain(pieces.flatten()).copied().collect();
-                return (sent, End::Ready { export, rest });
+                return (sent, End::Ready { export, terms, rest });
             }
             HandshakeOutput::Close(reason) => return (sent, End::Closed(reason)),
         }

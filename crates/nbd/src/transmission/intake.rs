@@ -7,7 +7,7 @@
 use super::part::{PartSlot, Stage};
 use super::{Chain, Request, Step, Transmission};
 use crate::cut::{Cut, Piece, Work};
-use crate::error::{ReplyError, StopReason};
+use crate::error::StopReason;
 use crate::request::{Verdict, judge};
 use crate::slab::Key;
 use crate::wire::{REQUEST_HEADER_BYTES, RequestHeader};
@@ -98,10 +98,11 @@ impl Transmission {
 
     fn begin(&mut self, header: &RequestHeader) -> Intake {
         let cookie = header.cookie;
-        match judge(header, &self.export) {
+        match judge(header, &self.export, self.terms) {
             Verdict::Serve { cut, charge_bytes } => Intake::Held { cookie, cut, charge_bytes },
             Verdict::Refuse { error, skip_bytes } => {
-                let request = self.add_request(cookie, Some(error), 0);
+                let request = self.add_request(cookie, None, 0);
+                self.requests[request].error = Some(error);
                 Intake::Skipping { request, remaining: skip_bytes }
             }
             Verdict::Stop(reason) => Intake::Stopped(reason),
@@ -112,7 +113,15 @@ impl Transmission {
         if !self.fits(charge_bytes) {
             return Some(Step::Full);
         }
-        let request = self.add_request(cookie, None, charge_bytes);
+        let whole = match cut.work() {
+            Work::Read { whole: true } => Some(charge_bytes).filter(|len| *len > 0),
+            Work::Read { whole: false }
+            | Work::Write { .. }
+            | Work::Zeroes { .. }
+            | Work::Trim { .. }
+            | Work::Flush => None,
+        };
+        let request = self.add_request(cookie, whole, charge_bytes);
         let has_payload = matches!(cut.work(), Work::Write { .. });
         let first_with_payload = if has_payload { cut.next() } else { None };
         self.intake = match first_with_payload {
@@ -192,9 +201,10 @@ impl Transmission {
         self.settle(request);
     }
 
-    fn add_request(&mut self, cookie: u64, error: Option<ReplyError>, charge_bytes: u32) -> Key {
+    fn add_request(&mut self, cookie: u64, whole: Option<u32>, charge_bytes: u32) -> Key {
         self.bytes_in_flight += u64::from(charge_bytes);
-        self.requests.insert(Request { cookie, pending: 1, error, charge_bytes, parts: None })
+        let (error, parts) = (None, None);
+        self.requests.insert(Request { cookie, whole, pending: 1, error, charge_bytes, parts })
     }
 
     fn add_part(&mut self, key: Key, piece: Piece, stage: Stage) -> Key {

@@ -73,8 +73,17 @@ pub(super) enum Stage {
     Filling,
     /// The shell has it.
     Executing,
-    /// Completed; the data of a READ wait for their reply.
-    Done(Option<Bytes>),
+    /// Completed; what was read waits for its reply.
+    Done(Kept),
+}
+
+/// What of a part is kept for the reply.
+#[derive(Debug)]
+pub(super) enum Kept {
+    Nothing,
+    Data(Bytes),
+    /// There were only zeroes, which are told and not sent.
+    Hole,
 }
 
 impl PartSlot {

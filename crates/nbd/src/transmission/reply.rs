@@ -1,82 +1,280 @@
 //! A finished reply, ready for one gathered send.
+//!
+//! A simple reply is one header with the data behind it. A structured one is a row of chunks: data,
+//! holes, or nothing but success or an error; the last says that it is the last. Both are built as
+//! the parts of the request are gone through in order.
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes};
 
+use super::part::Kept;
+use crate::cut::Piece;
 use crate::error::ReplyError;
-use crate::wire::{SIMPLE_REPLY_BYTES, encode_simple_reply};
+use crate::terms::Replies;
+use crate::wire::{STRUCTURED_REPLY_MAGIC, chunk, chunk_flag, encode_simple_reply};
 
-/// One simple reply: the header, then the payload.
+/// One reply: its pieces in the order of sending.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reply {
-    /// The bytes to send first.
-    pub header: [u8; SIMPLE_REPLY_BYTES],
-    /// The data of a successful READ, to send after the header.
-    pub payload: Payload,
+pub enum Reply {
+    /// All but the longest.
+    One(ReplyPiece),
+    /// A READ of several parts. The vector is the only allocation of the transmission phase; it is
+    /// one for more than [`PART_BYTES_MAX`](crate::limits::PART_BYTES_MAX) of data.
+    Many(Vec<ReplyPiece>),
 }
 
-impl Reply {
-    pub(super) fn new(cookie: u64, error: Option<ReplyError>, payload: Payload) -> Self {
-        let header = encode_simple_reply(error.map_or(0, ReplyError::code), cookie);
-        Self { header, payload }
+/// What is sent in one go: a header, which may be empty, and what follows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplyPiece {
+    head: Head,
+    /// What follows the header.
+    pub body: Body,
+}
+
+/// What follows a header.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Body {
+    /// Nothing.
+    Empty,
+    /// Data of a READ, in the buffer that they were completed with.
+    Data(Bytes),
+    /// Words about an error.
+    Text(&'static str),
+}
+
+/// Bytes of the longest header: that of a chunk and of what it says of a hole.
+const HEAD_BYTES_MAX: usize = 32;
+
+/// Where the flags of a chunk are.
+const FLAGS_AT: usize = 4;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Head {
+    bytes: [u8; HEAD_BYTES_MAX],
+    len: usize,
+}
+
+impl ReplyPiece {
+    /// The bytes to send first.
+    #[must_use]
+    pub fn head(&self) -> &[u8] {
+        &self.head.bytes[..self.head.len]
     }
 }
 
-/// The data of a reply, in order of offset.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Payload {
-    /// No READ, an error, or a READ of nothing.
-    Empty,
-    /// A READ of one part.
-    One(Bytes),
-    /// A READ of several parts. The vector is the only allocation of the transmission phase; it is
-    /// one for more than [`PART_BYTES_MAX`](crate::limits::PART_BYTES_MAX) of data.
-    Many(Vec<Bytes>),
+impl Body {
+    /// The bytes.
+    #[must_use]
+    pub fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Empty => &[],
+            Self::Data(data) => data,
+            Self::Text(text) => text.as_bytes(),
+        }
+    }
 }
 
-impl Payload {
-    pub(super) fn push(&mut self, piece: Bytes) {
+impl Reply {
+    fn push(&mut self, piece: ReplyPiece) {
         match self {
-            Self::Empty => *self = Self::One(piece),
-            Self::One(first) => *self = Self::Many(vec![std::mem::take(first), piece]),
+            Self::One(first) => {
+                let empty = ReplyPiece { head: Head::EMPTY, body: Body::Empty };
+                *self = Self::Many(vec![std::mem::replace(first, empty), piece]);
+            }
             Self::Many(pieces) => pieces.push(piece),
         }
     }
 
-    /// Bytes of all pieces together.
-    #[must_use]
-    pub fn len_bytes(&self) -> usize {
+    fn pieces_mut(&mut self) -> &mut [ReplyPiece] {
         match self {
-            Self::Empty => 0,
-            Self::One(piece) => piece.len(),
-            Self::Many(pieces) => pieces.iter().map(Bytes::len).sum(),
+            Self::One(piece) => std::slice::from_mut(piece),
+            Self::Many(pieces) => pieces,
         }
     }
 }
 
-impl IntoIterator for Payload {
-    type Item = Bytes;
+impl IntoIterator for Reply {
+    type Item = ReplyPiece;
     type IntoIter = Pieces;
 
     fn into_iter(self) -> Pieces {
         match self {
-            Self::Empty => Pieces { one: None, many: Vec::new().into_iter() },
             Self::One(piece) => Pieces { one: Some(piece), many: Vec::new().into_iter() },
             Self::Many(pieces) => Pieces { one: None, many: pieces.into_iter() },
         }
     }
 }
 
-/// The pieces of a [`Payload`], in order of offset.
+/// The pieces of a [`Reply`].
 #[derive(Debug)]
 pub struct Pieces {
-    one: Option<Bytes>,
-    many: std::vec::IntoIter<Bytes>,
+    one: Option<ReplyPiece>,
+    many: std::vec::IntoIter<ReplyPiece>,
 }
 
 impl Iterator for Pieces {
-    type Item = Bytes;
+    type Item = ReplyPiece;
 
-    fn next(&mut self) -> Option<Bytes> {
+    fn next(&mut self) -> Option<ReplyPiece> {
         self.one.take().or_else(|| self.many.next())
+    }
+}
+
+/// A reply that is being built.
+#[derive(Debug)]
+pub(super) struct Builder {
+    style: Style,
+    cookie: u64,
+    reply: Option<Reply>,
+}
+
+/// How what has been read is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Style {
+    /// Data behind the one header of a simple reply.
+    Simple,
+    /// Data behind the header of the only chunk, which has this many bytes of them.
+    Whole { len: u32 },
+    /// Each part in its own chunk.
+    Chunks,
+}
+
+impl Builder {
+    /// For a request that wants `whole` bytes in one chunk, if it does.
+    pub(super) fn new(replies: Replies, cookie: u64, whole: Option<u32>) -> Self {
+        let style = match (replies, whole) {
+            (Replies::Simple, _) => Style::Simple,
+            (Replies::Structured, Some(len)) => Style::Whole { len },
+            (Replies::Structured, None) => Style::Chunks,
+        };
+        Self { style, cookie, reply: None }
+    }
+
+    /// The next part of the request, in order of offset.
+    pub(super) fn push(&mut self, piece: Piece, kept: Kept) {
+        let (content, body) = match kept {
+            Kept::Nothing => return,
+            Kept::Data(data) => {
+                (Content::Data { offset: piece.offset, len: piece.len }, Body::Data(data))
+            }
+            Kept::Hole => (Content::Hole { offset: piece.offset, len: piece.len }, Body::Empty),
+        };
+        let head = match (self.style, &self.reply) {
+            (Style::Simple, None) => Head::simple(0, self.cookie),
+            (Style::Simple | Style::Whole { .. }, Some(_)) => Head::EMPTY,
+            (Style::Whole { len }, None) => {
+                Head::chunk(self.cookie, Content::Data { offset: piece.offset, len })
+            }
+            (Style::Chunks, _) => Head::chunk(self.cookie, content),
+        };
+        self.add(ReplyPiece { head, body });
+    }
+
+    /// The reply to a request that has failed, or not.
+    pub(super) fn finish(mut self, error: Option<ReplyError>) -> Reply {
+        if self.reply.is_none() {
+            let (content, body) = match error {
+                None => (Content::None, Body::Empty),
+                Some(error) => (Content::Error(error), Body::Text(error.text())),
+            };
+            let piece = match self.style {
+                Style::Simple => {
+                    let code = error.map_or(0, ReplyError::code);
+                    ReplyPiece { head: Head::simple(code, self.cookie), body: Body::Empty }
+                }
+                Style::Whole { .. } | Style::Chunks => {
+                    ReplyPiece { head: Head::chunk(self.cookie, content), body }
+                }
+            };
+            self.add(piece);
+        }
+        let mut reply = self.reply.expect("a piece was added");
+        if self.style != Style::Simple {
+            let last = reply.pieces_mut().iter_mut().rfind(|piece| piece.head.len > 0);
+            last.expect("the first piece has a header").head.set_done();
+        }
+        reply
+    }
+
+    fn add(&mut self, piece: ReplyPiece) {
+        match &mut self.reply {
+            Some(reply) => reply.push(piece),
+            None => self.reply = Some(Reply::One(piece)),
+        }
+    }
+}
+
+/// What a chunk says, beside the bytes behind its header.
+#[derive(Debug, Clone, Copy)]
+enum Content {
+    None,
+    Data { offset: u64, len: u32 },
+    Hole { offset: u64, len: u32 },
+    Error(ReplyError),
+}
+
+impl Content {
+    fn kind(self) -> u16 {
+        match self {
+            Self::None => chunk::NONE,
+            Self::Data { .. } => chunk::OFFSET_DATA,
+            Self::Hole { .. } => chunk::OFFSET_HOLE,
+            Self::Error(_) => chunk::ERROR,
+        }
+    }
+
+    /// Bytes of the chunk behind the fields that all chunks have.
+    fn len(self) -> u32 {
+        match self {
+            Self::None => 0,
+            Self::Data { len, .. } => 8 + len,
+            Self::Hole { .. } => 12,
+            Self::Error(error) => 6 + u32::from(error.text_len()),
+        }
+    }
+}
+
+impl Head {
+    const EMPTY: Self = Self { bytes: [0; HEAD_BYTES_MAX], len: 0 };
+
+    fn simple(error: u32, cookie: u64) -> Self {
+        let mut head = Self::EMPTY;
+        head.put(|bytes| bytes.put_slice(&encode_simple_reply(error, cookie)));
+        head
+    }
+
+    /// Magic 4, flags 2, type 2, cookie 8, length 4, and what the type has before its data.
+    fn chunk(cookie: u64, content: Content) -> Self {
+        let mut head = Self::EMPTY;
+        head.put(|bytes| {
+            bytes.put_u32(STRUCTURED_REPLY_MAGIC);
+            bytes.put_u16(0);
+            bytes.put_u16(content.kind());
+            bytes.put_u64(cookie);
+            bytes.put_u32(content.len());
+            match content {
+                Content::None => {}
+                Content::Data { offset, .. } => bytes.put_u64(offset),
+                Content::Hole { offset, len } => {
+                    bytes.put_u64(offset);
+                    bytes.put_u32(len);
+                }
+                Content::Error(error) => {
+                    bytes.put_u32(error.code());
+                    bytes.put_u16(error.text_len());
+                }
+            }
+        });
+        head
+    }
+
+    fn put(&mut self, write: impl FnOnce(&mut &mut [u8])) {
+        let mut room = &mut self.bytes[..];
+        write(&mut room);
+        let left = room.len();
+        self.len = HEAD_BYTES_MAX - left;
+    }
+
+    fn set_done(&mut self) {
+        self.bytes[FLAGS_AT..FLAGS_AT + 2].copy_from_slice(&chunk_flag::DONE.to_be_bytes());
     }
 }

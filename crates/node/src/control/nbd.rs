@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tandem_nbd::limits::HANDSHAKE_DEADLINE;
 use tandem_nbd::{
     CloseReason, ExportEntry, ExportInfo, ExportKey, Handshake, HandshakeOutput, Purpose, Refusal,
-    RefusalKind,
+    RefusalKind, Terms,
 };
 use tandem_replica::wire::VolumeNumber;
 use tandem_replica::{ClientId, CommandError, Export};
@@ -86,14 +86,15 @@ pub(crate) async fn serve_tcp(
 struct Chosen {
     client: OpenedClient,
     export: ExportInfo,
+    terms: Terms,
     rest: Bytes,
 }
 
 impl Chosen {
     fn hand_over(mut self, socket: io::Result<OwnedFd>) {
         if let (Ok(socket), Some(client)) = (socket, self.client.id.take()) {
-            let (rest, export) = (self.rest.clone(), self.export.clone());
-            self.client.shard.post(Mail::Serve { client, socket, rest, export });
+            let (rest, export, terms) = (self.rest.clone(), self.export.clone(), self.terms);
+            self.client.shard.post(Mail::Serve { client, socket, rest, export, terms });
         }
     }
 }
@@ -177,9 +178,9 @@ async fn haggle<S: AsyncRead + AsyncWrite + Unpin>(
                 machine.answer_export(answer);
             }
             HandshakeOutput::QueryList => machine.answer_list(&list(control).await),
-            HandshakeOutput::Ready { export, rest } => {
+            HandshakeOutput::Ready { export, terms, rest } => {
                 let client = opened.take().expect("an export is chosen by GO or EXPORT_NAME");
-                return Ok(Chosen { client, export, rest });
+                return Ok(Chosen { client, export, terms, rest });
             }
             HandshakeOutput::Close(reason) => return Err(HandshakeFailure::Closed(reason)),
         }

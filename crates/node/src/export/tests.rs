@@ -3,7 +3,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tandem_nbd::{ExportInfo, ExportKey, Limits, Transmission, wire};
+use tandem_nbd::{ExportInfo, ExportKey, Limits, Terms, Transmission, wire};
 use tandem_replica::wire::VolumeNumber;
 use tandem_replica::{ClientId, Request, RequestError, RequestOp};
 
@@ -39,7 +39,7 @@ impl Bench {
             block_size: 512,
             key: ExportKey(0),
         };
-        let transmission = Transmission::new(export, Limits::default());
+        let transmission = Transmission::new(export, Terms::default(), Limits::default());
         let client = Client::new(ClientId(8), 0, 0, VolumeNumber(0), stream, transmission);
         Self { socket, io, budget: Budget::new(16 << 20), client, ended: None }
     }

@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 
 use bytes::Bytes;
-use tandem_nbd::{ExportInfo, Limits, Transmission};
+use tandem_nbd::{ExportInfo, Limits, Terms, Transmission};
 use tandem_replica::wire::VolumeNumber;
 use tandem_replica::{ClientId, CommandError, Cookie, Export, Instant, Request, RequestError};
 use tokio::sync::oneshot;
@@ -69,6 +69,7 @@ impl Shard {
         socket: OwnedFd,
         rest: &[u8],
         export: ExportInfo,
+        terms: Terms,
         now: Instant,
     ) {
         // The client may have been closed during its handshake; the socket then closes here.
@@ -82,7 +83,7 @@ impl Shard {
                     requests_in_flight_max: limits::CLIENT_REQUESTS_MAX,
                     ..Limits::default()
                 };
-                let transmission = Transmission::new(export, limits);
+                let transmission = Transmission::new(export, terms, limits);
                 let (resource, volume) = (entry.resource, entry.volume);
                 let client = Client::new(id, key, resource, volume, stream, transmission);
                 entry.client = Some(client);

@@ -25,7 +25,7 @@ fn export_name_without_no_zeroes() {
     let mut expected = hex("'NBDMAGIC' 'IHAVEOPT' 0003  0000012345678000 016d");
     expected.extend([0; 124]);
     assert_eq!(sent, expected);
-    assert_eq!(end, End::Ready { export: export(), rest: b"first request".to_vec() });
+    assert_eq!(end, ready(b"first request"));
 }
 
 #[test]
@@ -33,7 +33,7 @@ fn export_name_with_no_zeroes() {
     let client = hex("00000003  'IHAVEOPT' 00000001 00000000");
     let (sent, end) = run_all_ways(&client);
     assert_eq!(sent, hex("'NBDMAGIC' 'IHAVEOPT' 0003  0000012345678000 016d"));
-    assert_eq!(end, End::Ready { export: export(), rest: vec![] });
+    assert_eq!(end, ready(b""));
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn go_with_all_information() {
         0003e889045565a9 00000007 00000003 0000000e  0003 00000001 00001000 02000000
         0003e889045565a9 00000007 00000001 00000000");
     assert_eq!(sent, expected);
-    assert_eq!(end, End::Ready { export: export(), rest: b"first request".to_vec() });
+    assert_eq!(end, ready(b"first request"));
 }
 
 #[test]
@@ -65,4 +65,19 @@ fn list_and_a_refusal() {
         0003e889045565a9 00000007 80000002 0000001c  'r1 is Secondary on this node'");
     assert_eq!(sent, expected);
     assert_eq!(end, End::NeedsBytes);
+}
+
+#[test]
+fn structured_replies() {
+    let client = hex("00000003
+        'IHAVEOPT' 00000008 00000000
+        'IHAVEOPT' 00000007 0000000a  00000004 'r0/0' 0000");
+    let (sent, end) = run_all_ways(&client);
+    let expected = hex("'NBDMAGIC' 'IHAVEOPT' 0003
+        0003e889045565a9 00000008 00000001 00000000
+        0003e889045565a9 00000007 00000003 0000000c  0000 0000012345678000 01ed
+        0003e889045565a9 00000007 00000001 00000000");
+    assert_eq!(sent, expected);
+    let terms = Terms { replies: Replies::Structured };
+    assert_eq!(end, End::Ready { export: export(), terms, rest: vec![] });
 }

@@ -11,10 +11,17 @@ fn stays_usable(case: &str, options: &[Vec<u8>], expected: &[(u32, u32)]) {
     let mut options = options.to_vec();
     options.extend([go(b"r0/0", &[]), b"rest".to_vec()]);
     let (sent, end) = run_all_ways(&script(client_flag::ALL, &options));
-    assert_eq!(end, End::Ready { export: export(), rest: b"rest".to_vec() }, "{case}");
+    let terms = Terms { replies: replies_after(&options) };
+    assert_eq!(end, End::Ready { export: export(), terms, rest: b"rest".to_vec() }, "{case}");
     let got: Vec<_> = replies(&sent).iter().map(|reply| (reply.0, reply.1)).collect();
     let expected = [expected, &[(option::GO, INFO), (option::GO, ACK)]].concat();
     assert_eq!(got, expected, "{case}");
+}
+
+/// What the options that are valid have agreed on.
+fn replies_after(options: &[Vec<u8>]) -> Replies {
+    let structured = encode_option(option::STRUCTURED_REPLY, &[]);
+    if options.contains(&structured) { Replies::Structured } else { Replies::Simple }
 }
 
 /// Sends options and demands these replies, then the end of the connection.
@@ -48,10 +55,9 @@ fn client_flags() {
 #[test]
 fn options_that_are_not_served() {
     use option::*;
-    for option in
-        [0, PEEK_EXPORT, STRUCTURED_REPLY, LIST_META_CONTEXT, SET_META_CONTEXT, EXTENDED_HEADERS]
-            .into_iter()
-            .chain([12, 99, 0x8000_0000, u32::MAX])
+    for option in [0, PEEK_EXPORT, LIST_META_CONTEXT, SET_META_CONTEXT, EXTENDED_HEADERS]
+        .into_iter()
+        .chain([12, 99, 0x8000_0000, u32::MAX])
     {
         for len in [0, 1, 5000, OPTION_BYTES_MAX as usize] {
             let case = format!("option {option} of {len} bytes");
@@ -60,6 +66,21 @@ fn options_that_are_not_served() {
     }
     stays_usable("tls", &[encode_option(STARTTLS, &[])], &[(STARTTLS, ERR_POLICY)]);
     stays_usable("tls, data", &[encode_option(STARTTLS, b"x")], &[(STARTTLS, ERR_INVALID)]);
+}
+
+#[test]
+fn structured_replies() {
+    let option = option::STRUCTURED_REPLY;
+    let (structured, with_data) = (encode_option(option, &[]), encode_option(option, b"data"));
+    stays_usable("structured", std::slice::from_ref(&structured), &[(option, ACK)]);
+    let twice = [structured.clone(), structured.clone()];
+    stays_usable("twice", &twice, &[(option, ACK), (option, ERR_INVALID)]);
+    stays_usable("with data", &[with_data], &[(option, ERR_INVALID)]);
+    // Also for who chooses the export in the oldest way.
+    let name = encode_option(option::EXPORT_NAME, b"r0/0");
+    let (_, end) = run_all_ways(&script(client_flag::ALL, &[structured, name]));
+    let terms = Terms { replies: Replies::Structured };
+    assert_eq!(end, End::Ready { export: export(), terms, rest: vec![] });
 }
 
 #[test]
@@ -128,7 +149,10 @@ fn info_leaves_the_client_in_the_handshake() {
 fn flags_tell_what_works() {
     use crate::wire::transmission_flag::*;
     let always = HAS_FLAGS | SEND_FLUSH | SEND_FUA | CAN_MULTI_CONN;
-    assert_eq!(export().transmission_flags(), always | SEND_TRIM | SEND_WRITE_ZEROES);
+    let writable = always | SEND_TRIM | SEND_WRITE_ZEROES;
+    assert_eq!(export().transmission_flags(Terms::default()), writable);
+    let structured = Terms { replies: Replies::Structured };
+    assert_eq!(export().transmission_flags(structured), writable | SEND_DF);
     let (sent, _) = run_all_ways(&script(client_flag::ALL, &[go(b"read-only", &[])]));
     let export_info = &replies(&sent)[0].2;
     assert_eq!(export_info[10..], (always | READ_ONLY).to_be_bytes());

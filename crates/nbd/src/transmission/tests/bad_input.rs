@@ -10,7 +10,7 @@ const END: u64 = SIZE_BYTES;
 
 /// Sends the request cut every `piece_len` bytes, then a READ, and demands the two answers.
 fn check(read_only: bool, bad: RequestHeader, expected: u32, piece_len: usize) {
-    let mut shell = Shell::new(export(read_only), Limits::default());
+    let mut shell = Shell::new(export(read_only), Terms::default(), Limits::default());
     let stream = request(bad);
     for piece in stream.chunks(piece_len) {
         shell.receive(piece);

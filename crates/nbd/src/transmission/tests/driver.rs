@@ -3,7 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::wire::{REQUEST_HEADER_BYTES, RequestHeader, SIMPLE_REPLY_MAGIC, command};
+use crate::terms::Replies;
+use crate::wire::{
+    REQUEST_HEADER_BYTES, RequestHeader, SIMPLE_REPLY_MAGIC, STRUCTURED_REPLY_MAGIC, chunk, command,
+};
 use bytes::Buf;
 
 use super::super::*;
@@ -39,9 +42,9 @@ pub(super) struct Shell {
 }
 
 impl Shell {
-    pub(super) fn new(export: ExportInfo, limits: Limits) -> Self {
+    pub(super) fn new(export: ExportInfo, terms: Terms, limits: Limits) -> Self {
         Self {
-            machine: Transmission::new(export, limits),
+            machine: Transmission::new(export, terms, limits),
             stream: Vec::new(),
             consumed: 0,
             buffers: BTreeMap::new(),
@@ -126,14 +129,12 @@ impl Shell {
     }
 
     pub(super) fn poll(&mut self) -> Option<Answer> {
-        let reply = self.machine.poll_reply()?;
-        let mut header = &reply.header[..];
-        assert_eq!(header.get_u32(), SIMPLE_REPLY_MAGIC);
-        let (error, cookie) = (header.get_u32(), header.get_u64());
-        let len_bytes = reply.payload.len_bytes();
-        let data: Vec<u8> = reply.payload.into_iter().flatten().collect();
-        assert_eq!(data.len(), len_bytes);
-        Some(Answer { cookie, error, data })
+        let replies = self.machine.terms.replies;
+        let bytes = super::reply_bytes(&mut self.machine)?;
+        Some(match replies {
+            Replies::Simple => decode_simple(&bytes),
+            Replies::Structured => decode_chunks(&bytes),
+        })
     }
 
     pub(super) fn poll_all(&mut self) -> Vec<Answer> {
@@ -160,6 +161,50 @@ impl Shell {
         assert_eq!((self.machine.in_flight(), self.machine.bytes_in_flight()), (0, 0));
         assert_eq!((self.machine.requests.len(), self.machine.parts.len()), (0, 0));
         assert!(self.executing.is_empty() && self.machine.finished.is_empty());
+    }
+}
+
+fn decode_simple(mut bytes: &[u8]) -> Answer {
+    assert_eq!(bytes.get_u32(), SIMPLE_REPLY_MAGIC);
+    let (error, cookie) = (bytes.get_u32(), bytes.get_u64());
+    Answer { cookie, error, data: bytes.to_vec() }
+}
+
+/// Takes chunks apart as a client does; data must come without a gap.
+fn decode_chunks(mut bytes: &[u8]) -> Answer {
+    let mut answer = Answer { cookie: 0, error: 0, data: vec![] };
+    let mut next = None;
+    loop {
+        assert_eq!(bytes.get_u32(), STRUCTURED_REPLY_MAGIC);
+        let (flags, kind) = (bytes.get_u16(), bytes.get_u16());
+        answer.cookie = bytes.get_u64();
+        let len = bytes.get_u32() as usize;
+        let (mut content, rest) = bytes.split_at(len);
+        bytes = rest;
+        match kind {
+            chunk::NONE => assert_eq!((flags, len), (1, 0)),
+            chunk::ERROR => {
+                answer.error = content.get_u32();
+                let text_len = usize::from(content.get_u16());
+                assert_eq!((text_len, flags), (content.len(), 1));
+            }
+            chunk::OFFSET_DATA | chunk::OFFSET_HOLE => {
+                let offset = content.get_u64();
+                assert_eq!(offset, *next.get_or_insert(offset));
+                let before = answer.data.len();
+                if kind == chunk::OFFSET_DATA {
+                    answer.data.extend(content);
+                } else {
+                    answer.data.resize(before + content.get_u32() as usize, 0);
+                }
+                next = Some(offset + (answer.data.len() - before) as u64);
+            }
+            other => panic!("chunk {other:#x}"),
+        }
+        if flags == 1 {
+            assert!(bytes.is_empty(), "bytes behind the last chunk");
+            return answer;
+        }
     }
 }
 

@@ -31,7 +31,7 @@ fn a_client_that_reads_nothing_is_not_read_from() {
 
 #[test]
 fn replies_not_read_count_even_if_they_are_errors() {
-    let mut shell = Shell::new(export(false), limits(5, 1 << 20));
+    let mut shell = Shell::new(export(false), Terms::default(), limits(5, 1 << 20));
     let bad = request(header(99, 0, 0));
     shell.receive(&bad.repeat(7));
     assert_eq!((counters(&shell), shell.consumed), ((5, 0, false), 5 * 28));
@@ -65,7 +65,7 @@ fn a_write_gives_its_bytes_back_part_by_part() {
 
 #[test]
 fn a_request_above_the_limit_waits_until_it_is_alone() {
-    let mut shell = Shell::new(export(false), limits(8, 1000));
+    let mut shell = Shell::new(export(false), Terms::default(), limits(8, 1000));
     let small = request(header(command::READ, 0, 600));
     let large = request(header(command::WRITE, 0, 5000));
     shell.receive(&[small.clone(), large, small].concat());

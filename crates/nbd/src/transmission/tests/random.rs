@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::cut::Piece;
 use crate::request::{Verdict, judge};
+use crate::terms::Replies;
 use crate::wire::{REQUEST_MAGIC, error as code};
 
 /// A request and what must come of it.
@@ -76,6 +77,11 @@ fn any_limits() -> impl Strategy<Value = Limits> {
     )
 }
 
+fn any_terms() -> impl Strategy<Value = Terms> {
+    prop_oneof![Just(Replies::Simple), Just(Replies::Structured)]
+        .prop_map(|replies| Terms { replies })
+}
+
 /// The environment of one run: moves the shell and keeps what it has seen.
 struct Run {
     shell: Shell,
@@ -138,7 +144,7 @@ impl Run {
 
 /// Takes a request's parts off all parts and demands that they are the ones it is cut into.
 fn check_parts(expected: &Expected, parts: &mut impl Iterator<Item = Part>) -> Vec<Part> {
-    let mut cut = match judge(&expected.header, &export(false)) {
+    let mut cut = match judge(&expected.header, &export(false), Terms::default()) {
         Verdict::Serve { cut, .. } => cut,
         Verdict::Refuse { .. } => return vec![],
         Verdict::Stop(reason) => panic!("{reason}"),
@@ -173,6 +179,7 @@ proptest! {
         mut requests in prop::collection::vec(any_request(), 0..30),
         moves in any_moves(),
         limits in any_limits(),
+        terms in any_terms(),
     ) {
         let mut stream = Vec::new();
         let mut ends = Vec::new();
@@ -182,7 +189,7 @@ proptest! {
             stream.extend(&request.payload);
             ends.push(stream.len());
         }
-        let shell = Shell::new(export(false), limits);
+        let shell = Shell::new(export(false), terms, limits);
         let mut run = Run {
             shell, limits, stream, received: 0, answers: vec![], failed: vec![], parts: vec![],
         };
@@ -238,9 +245,10 @@ proptest! {
         stream in prop_oneof![any_bytes(), prop::collection::vec(any::<u8>(), 0..200)],
         moves in any_moves(),
         limits in any_limits(),
+        terms in any_terms(),
         hang_up in any::<bool>(),
     ) {
-        let mut shell = Shell::new(export(false), limits);
+        let mut shell = Shell::new(export(false), terms, limits);
         let mut rest = &stream[..];
         for step in moves {
             match step {
