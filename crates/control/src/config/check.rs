@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::MetaDisk;
 use super::diagnostic::{Diagnostics, Position};
-use super::raw::{RawConfig, RawHost, RawResource, RawVolume};
+use super::raw::{Placed, RawConfig, RawHost, RawResource, RawVolume};
 
 /// Notes an error for everything that is used twice.
 pub(super) fn check(config: &RawConfig, diagnostics: &mut Diagnostics) {
@@ -34,7 +34,7 @@ struct Uses<'a> {
 
 impl Uses<'_> {
     fn host(&mut self, resource: &RawResource, host: &RawHost) {
-        let node = &host.name.text;
+        let node = &host.name();
         for (number, volume) in resource.volumes_of(host) {
             let user = format!("volume {number} of '{}'", resource.name.text);
             self.volume(node, &volume, &user);
@@ -44,11 +44,9 @@ impl Uses<'_> {
             self.add(Kind::Address, "", &address.value.to_string(), address.at, &user);
         }
         let connections = resource.body.connections.iter();
-        for end in connections.flat_map(|connection| &connection.ends) {
+        for end in connections.flat_map(|connection| connection.ends_of(host)) {
             let of_host = host.address.as_ref().map(|address| address.value);
-            if end.host.text == *node
-                && let Some(address) = end.address.resolve(of_host)
-            {
+            if let Some(address) = end.address.resolve(of_host) {
                 self.add(Kind::Address, "", &address.to_string(), end.host.at, &user);
             }
         }
@@ -58,9 +56,11 @@ impl Uses<'_> {
         if let Some(device) = &volume.device {
             self.add(Kind::Minor, node, &device.value.minor.to_string(), device.at, user);
         }
-        if let Some(disk) = &volume.disk {
-            self.add(Kind::Disk, node, &disk.value, disk.at, user);
-        }
+        // Where there is no disk there is no metadata either.
+        let Some(Placed { value: Some(disk), at }) = &volume.disk else {
+            return;
+        };
+        self.add(Kind::Disk, node, disk, *at, user);
         let Some(meta_disk) = &volume.meta_disk else {
             return;
         };

@@ -1,7 +1,7 @@
 //! A resource as its file defines it, for all of its nodes, with inheritance applied.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -42,15 +42,19 @@ pub struct Resource {
     pub handlers: BTreeMap<String, String>,
     /// In the order of the file.
     pub hosts: Vec<Host>,
-    /// One for each pair of hosts.
+    /// By the order of their hosts.
     pub connections: Vec<Connection>,
 }
 
 /// A node of a resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
-    /// Its name.
+    /// What others call it: all of its names.
     pub name: String,
+    /// The host names that it has; of a floating one its address, made a name.
+    pub names: Vec<String>,
+    /// Whether it is whatever machine has its address.
+    pub floating: bool,
     /// Its number.
     pub node_id: NodeId,
     /// Its address, where connections do not bring their own.
@@ -70,10 +74,12 @@ pub struct HostVolume {
     pub minor: Minor,
     /// The device name.
     pub device: String,
-    /// The backing disk.
-    pub disk: String,
+    /// The backing disk; `None` where the node has none.
+    pub disk: Option<String>,
     /// Where metadata lies.
     pub meta_disk: MetaDisk,
+    /// Whether the node may decide between others; yes where nothing is said.
+    pub tiebreaker: Option<bool>,
     /// Of `common`, the resource and the volume.
     pub options: OptionSet,
     /// What `resync-after` among them names, on this host.
@@ -83,8 +89,10 @@ pub struct HostVolume {
 /// The connection of two nodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connection {
-    /// Host names and their addresses.
-    pub ends: [(String, SocketAddr); 2],
+    /// Their names.
+    pub hosts: [String; 2],
+    /// At least one: addresses, in the order of the hosts.
+    pub paths: Vec<[SocketAddr; 2]>,
     /// Of `common`, the resource, the mesh and the connection.
     pub net: OptionSet,
     /// Set for all volumes in the connection.
@@ -96,12 +104,29 @@ pub struct Connection {
 impl Resource {
     /// The host of that name.
     pub fn host(&self, name: &str) -> Option<&Host> {
-        self.hosts.iter().find(|host| host.name == name)
+        let called = |host: &&Host| host.name == name || host.names.iter().any(|own| own == name);
+        self.hosts.iter().find(called)
+    }
+
+    /// The host that the node of that name is; a floating one also by its address, which `node`
+    /// says or this machine has.
+    pub fn host_of(&self, node: &str) -> Option<&Host> {
+        if let Some(host) = self.host(node) {
+            return Some(host);
+        }
+        let floating = |host: &&Host| host.floating;
+        let said = |host: &&Host| host.address.is_some_and(|it| it.ip().to_string() == node);
+        if let Some(host) = self.hosts.iter().filter(floating).find(said) {
+            return Some(host);
+        }
+        let mut here = self.hosts.iter().filter(floating).filter(|host| host.is_here());
+        // Two of them on one machine are told apart by the node's name only.
+        here.next().filter(|_| here.next().is_none())
     }
 
     /// What the node of that name is told; `None` if it is no node of the resource.
     pub fn seen_from(&self, node: &str) -> Option<ResourceConfig> {
-        let host = self.host(node)?;
+        let host = self.host_of(node)?;
         let mut options = self.options.clone();
         options.extend(host.options.clone());
         let connections = self.connections.iter();
@@ -114,7 +139,7 @@ impl Resource {
             node_id: host.node_id,
             options: ResourceOptions::from_set(&options),
             handlers: self.handlers.iter().map(by_its_name).collect(),
-            volumes: host.volumes.iter().map(HostVolume::config).collect(),
+            volumes: host.volumes.iter().filter_map(HostVolume::config).collect(),
             peers,
         })
     }
@@ -125,12 +150,13 @@ impl Resource {
     }
 
     fn peer(&self, host: &Host, connection: &Connection) -> Option<PeerConfig> {
-        let [first, second] = &connection.ends;
-        let (own, peer) = match host.name.as_str() {
-            name if name == first.0 => (first, second),
-            name if name == second.0 => (second, first),
+        let [first, second] = &connection.hosts;
+        let (own, peer) = match &host.name {
+            name if name == first => (0, second),
+            name if name == second => (1, first),
             _ => return None,
         };
+        let path = connection.paths.first()?;
         let volumes = host.volumes.iter().map(|volume| {
             let mut set = volume.options.clone();
             set.extend(connection.disk.clone());
@@ -141,14 +167,15 @@ impl Resource {
         if let Some(policy) = net.get_mut("after-sb-0pri")
             && let Some(loser) = policy.text.strip_prefix(DISCARD_NODE)
         {
-            let word = if loser == host.name { "discard-local" } else { "discard-remote" };
+            let is_own = host.names.iter().any(|name| name == loser);
+            let word = if is_own { "discard-local" } else { "discard-remote" };
             policy.text = word.to_owned();
         }
         Some(PeerConfig {
-            node_id: self.host(&peer.0)?.node_id,
-            name: peer.0.clone(),
-            own_address: own.1,
-            peer_address: peer.1,
+            node_id: self.host(peer)?.node_id,
+            name: peer.clone(),
+            own_address: path[own],
+            peer_address: path[1 - own],
             net: NetOptions::from_set(&net),
             volumes: volumes.collect(),
         })
@@ -161,16 +188,26 @@ fn by_its_name((name, command): (&String, &String)) -> (String, String) {
     (name.to_owned(), command.clone())
 }
 
+impl Host {
+    /// Whether this machine has its address.
+    fn is_here(&self) -> bool {
+        let Some(mut address) = self.address else { return false };
+        address.set_port(0);
+        UdpSocket::bind(address).is_ok()
+    }
+}
+
 impl HostVolume {
-    fn config(&self) -> VolumeConfig {
-        VolumeConfig {
+    /// What the node is told; nothing where it has no disk, which is refused before.
+    fn config(&self) -> Option<VolumeConfig> {
+        Some(VolumeConfig {
             number: self.number,
             minor: self.minor,
             device: self.device.clone(),
-            disk: PathBuf::from(&self.disk),
+            disk: PathBuf::from(self.disk.as_ref()?),
             meta_disk: self.meta_disk.clone(),
             options: DiskOptions::from_set(&self.options),
             resync_after: self.resync_after,
-        }
+        })
     }
 }

@@ -44,23 +44,17 @@ pub struct ConfigErrors(pub Vec<Diagnostic>);
 #[derive(Debug, Default)]
 pub(super) struct Diagnostics {
     files: Vec<(PathBuf, Vec<String>)>,
-    problems: Vec<(Severity, Diagnostic)>,
+    problems: Vec<Diagnostic>,
+    has_errors: bool,
     warnings: Vec<Diagnostic>,
     warned: BTreeSet<String>,
-}
-
-/// What stands against a configuration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Severity {
-    /// It is not DRBD's language, or contradicts itself.
-    Error,
-    /// It is understood, and what it asks for is not there.
-    Refusal,
 }
 
 /// What was found where nothing is wrong.
 #[derive(Debug)]
 pub(super) struct Findings {
+    /// The files that were read.
+    pub(super) files: Vec<PathBuf>,
     /// What is understood and not there.
     pub(super) refusals: Vec<Diagnostic>,
     /// What was accepted and has no effect.
@@ -91,16 +85,17 @@ impl Diagnostics {
         self.files.len() - 1
     }
 
-    /// Notes an error.
+    /// Notes an error: it is not DRBD's language, or contradicts itself.
     pub(super) fn error(&mut self, at: Position, message: impl Into<String>) {
+        self.has_errors = true;
         let diagnostic = self.diagnostic(at, message.into());
-        self.problems.push((Severity::Error, diagnostic));
+        self.note(diagnostic);
     }
 
     /// Notes something that is understood and not there.
     pub(super) fn refuse(&mut self, at: Position, message: impl Into<String>) {
         let diagnostic = self.diagnostic(at, message.into());
-        self.problems.push((Severity::Refusal, diagnostic));
+        self.note(diagnostic);
     }
 
     /// Notes an error of a file as a whole.
@@ -112,7 +107,8 @@ impl Diagnostics {
             source_line: String::new(),
             message: message.into(),
         };
-        self.problems.push((Severity::Error, diagnostic));
+        self.has_errors = true;
+        self.note(diagnostic);
     }
 
     /// Makes stars of what stands between two places of a line, or from the first to its end: no
@@ -127,7 +123,7 @@ impl Diagnostics {
         };
         *line = (1..).zip(line.chars()).map(hidden).collect();
         // What was wrong with the place has been noted already.
-        for (_, noted) in &mut self.problems {
+        for noted in &mut self.problems {
             if noted.file == *path && noted.line == from.line {
                 noted.source_line.clone_from(line);
             }
@@ -143,19 +139,17 @@ impl Diagnostics {
     }
 
     /// What was found, or everything that stands against the files if there is an error in them.
-    pub(super) fn finish(mut self) -> Result<Findings, ConfigErrors> {
-        let has_errors = self.has_errors();
-        self.problems.truncate(limits::DIAGNOSTICS_MAX);
-        let problems = self.problems.into_iter().map(|(_, diagnostic)| diagnostic).collect();
-        if has_errors {
-            return Err(ConfigErrors(problems));
+    pub(super) fn finish(self) -> Result<Findings, ConfigErrors> {
+        if self.has_errors {
+            return Err(ConfigErrors(self.problems));
         }
-        Ok(Findings { refusals: problems, warnings: self.warnings })
+        let files = self.files.into_iter().map(|(path, _)| path).collect();
+        Ok(Findings { files, refusals: self.problems, warnings: self.warnings })
     }
 
     /// Whether an error was noted.
     pub(super) fn has_errors(&self) -> bool {
-        self.problems.iter().any(|(severity, _)| *severity == Severity::Error)
+        self.has_errors
     }
 
     /// Whether so much was noted that reading on is of no use.
@@ -176,6 +170,13 @@ impl Diagnostics {
     /// The file of a place.
     pub(super) fn path(&self, at: Position) -> &Path {
         &self.files[at.file].0
+    }
+
+    /// What is said for each of several hosts is said once.
+    fn note(&mut self, diagnostic: Diagnostic) {
+        if !self.is_full() && !self.problems.contains(&diagnostic) {
+            self.problems.push(diagnostic);
+        }
     }
 
     fn diagnostic(&self, at: Position, message: String) -> Diagnostic {

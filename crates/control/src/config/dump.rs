@@ -3,6 +3,10 @@
 //! What is printed is complete: it has all that a resource inherits from `common`, and reads back
 //! to an equal definition.
 
+mod xml;
+
+pub use xml::{dump_xml, dump_xml_definition};
+
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::SocketAddr;
@@ -52,7 +56,7 @@ struct Printer {
 impl Printer {
     fn definition(&mut self, definition: &Definition, node: &str) {
         let resource = &definition.resource;
-        let here = if resource.host(node).is_some() { "not ignored" } else { "ignored" };
+        let here = if resource.host_of(node).is_some() { "not ignored" } else { "ignored" };
         self.line(&format!("# resource {} on {node}: {here}, not stacked", resource.name));
         self.line(&format!("# defined at {}:{}", definition.file.display(), definition.line));
         self.resource(resource);
@@ -64,7 +68,7 @@ impl Printer {
             self.host(host);
         }
         for connection in &resource.connections {
-            self.connection(connection);
+            self.connection(connection, resource);
         }
         self.options(Section::Options, &resource.options);
         self.options(Section::Startup, &resource.startup);
@@ -73,12 +77,20 @@ impl Printer {
     }
 
     fn host(&mut self, host: &Host) {
-        self.open(&format!("on {}", quote(&host.name)));
+        match host.address {
+            Some(address) if host.floating => {
+                self.open(&format!("floating {}", address_text(address)));
+            }
+            Some(_) | None => {
+                let names: Vec<String> = host.names.iter().map(|name| quote(name)).collect();
+                self.open(&format!("on {}", names.join(" ")));
+            }
+        }
         self.value("node-id", &host.node_id.to_string());
         for volume in &host.volumes {
             self.volume(volume);
         }
-        if let Some(address) = host.address {
+        if let (Some(address), false) = (host.address, host.floating) {
             self.value("address", &address_text(address));
         }
         self.options(Section::Options, &host.options);
@@ -88,7 +100,11 @@ impl Printer {
     fn volume(&mut self, volume: &HostVolume) {
         self.open(&format!("volume {}", volume.number));
         self.value("device", &format!("{} minor {}", quote(&volume.device), volume.minor));
-        self.value("disk", &quote(&volume.disk));
+        let Some(disk) = &volume.disk else {
+            self.value("disk", "none");
+            return self.end_of_volume(volume);
+        };
+        self.value("disk", &quote(disk));
         let meta_disk = match &volume.meta_disk {
             MetaDisk::Internal => "internal".to_owned(),
             MetaDisk::External { path, index } => {
@@ -97,15 +113,32 @@ impl Printer {
             }
         };
         self.value("meta-disk", &meta_disk);
+        self.end_of_volume(volume);
+    }
+
+    fn end_of_volume(&mut self, volume: &HostVolume) {
+        if let Some(tiebreaker) = volume.tiebreaker {
+            self.value("tiebreaker", if tiebreaker { "yes" } else { "no" });
+        }
         self.options(Section::Disk, &volume.options);
         self.close();
     }
 
-    fn connection(&mut self, connection: &Connection) {
+    fn connection(&mut self, connection: &Connection, resource: &Resource) {
         self.open("connection");
-        for (host, address) in &connection.ends {
-            let value = format!("{} address {}", quote(host), address_text(*address));
-            self.value("host", &value);
+        let one = connection.paths.len() == 1;
+        for path in &connection.paths {
+            if !one {
+                self.open("path");
+            }
+            for (host, address) in connection.hosts.iter().zip(path) {
+                let host = resource.host(host).and_then(|host| host.names.first()).unwrap_or(host);
+                let value = format!("{} address {}", quote(host), address_text(*address));
+                self.value("host", &value);
+            }
+            if !one {
+                self.close();
+            }
         }
         self.options(Section::Net, &connection.net);
         self.options(Section::PeerDisk, &connection.disk);

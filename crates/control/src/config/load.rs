@@ -1,4 +1,4 @@
-//! Files to statements: reads, follows `include`, bounds what it reads.
+//! Files to statements: reads, follows `include` and `template-file`, bounds what it reads.
 
 use std::collections::BTreeSet;
 use std::io::{self, Read};
@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::diagnostic::Diagnostics;
 use super::glob;
+use super::read::TEMPLATE;
 use super::tree::{Statement, Word, parse};
 use crate::limits;
 
@@ -38,14 +39,73 @@ struct Loader<'a> {
 impl Loader<'_> {
     fn text(&mut self, path: &Path, text: &str, depth: usize) {
         let file = self.diagnostics.add_file(path, text);
-        for statement in parse(text, file, self.diagnostics) {
+        let statements = parse(text, file, self.diagnostics);
+        self.follow(path, statements, depth);
+    }
+
+    fn follow(&mut self, path: &Path, statements: Vec<Statement>, depth: usize) {
+        for statement in statements {
             if self.diagnostics.is_full() {
                 return;
             }
             if statement.keyword.text == "include" {
                 self.include(path, &statement, depth);
             } else {
+                let statement = self.with_template(path, statement);
                 self.statements.push(statement);
+            }
+        }
+    }
+
+    /// Gives every `template-file` of a resource what is in its file as a block.
+    fn with_template(&mut self, from: &Path, mut statement: Statement) -> Statement {
+        let is_resource = statement.keyword.text == "resource";
+        let inner = statement.block.iter_mut().flatten().filter(|_| is_resource);
+        for template in inner.filter(|inner| inner.keyword.text == "template-file") {
+            let ([word], None) = (template.values.as_slice(), &template.block) else {
+                self.diagnostics.error(template.keyword.at, "one file and ';' expected");
+                template.block = None;
+                continue;
+            };
+            template.block = self.template(from, word);
+        }
+        statement
+    }
+
+    /// What stands in the section of a template.
+    fn template(&mut self, from: &Path, word: &Word) -> Option<Vec<Statement>> {
+        let path = from.parent().unwrap_or_else(|| Path::new("")).join(&word.text);
+        let mut statements = self.parse(&path, word)?.into_iter();
+        match (statements.next(), statements.next()) {
+            (Some(Statement { keyword, values, block: Some(block) }), None)
+                if keyword.text == TEMPLATE && values.is_empty() =>
+            {
+                Some(block)
+            }
+            _ => {
+                let message = format!("one section '{TEMPLATE}' is expected in {}", path.display());
+                self.diagnostics.error(word.at, message);
+                None
+            }
+        }
+    }
+
+    /// The statements of a file that `word` names.
+    fn parse(&mut self, path: &Path, word: &Word) -> Option<Vec<Statement>> {
+        if self.diagnostics.file_count() >= limits::CONFIG_FILES_MAX {
+            let max = limits::CONFIG_FILES_MAX;
+            self.diagnostics.error(word.at, format!("more than {max} files"));
+            return None;
+        }
+        match read(path) {
+            Ok(text) => {
+                let file = self.diagnostics.add_file(path, &text);
+                Some(parse(&text, file, self.diagnostics))
+            }
+            Err(message) => {
+                let message = format!("{}: {message}", path.display());
+                self.diagnostics.error(word.at, message);
+                None
             }
         }
     }
@@ -66,17 +126,10 @@ impl Loader<'_> {
             if !self.first_time(&path) {
                 continue;
             }
-            if self.diagnostics.file_count() >= limits::CONFIG_FILES_MAX {
-                let max = limits::CONFIG_FILES_MAX;
-                self.diagnostics.error(word.at, format!("more than {max} files"));
+            if let Some(statements) = self.parse(&path, word) {
+                self.follow(&path, statements, depth + 1);
+            } else if self.diagnostics.is_full() {
                 return;
-            }
-            match read(&path) {
-                Ok(text) => self.text(&path, &text, depth + 1),
-                Err(message) => {
-                    let message = format!("{}: {message}", path.display());
-                    self.diagnostics.error(word.at, message);
-                }
             }
         }
     }

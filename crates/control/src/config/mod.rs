@@ -27,7 +27,7 @@ mod tests;
 
 pub use definition::{Connection, Definition, Host, HostVolume, Resource};
 pub use diagnostic::{ConfigErrors, Diagnostic};
-pub use dump::{Secrets, dump, dump_definition};
+pub use dump::{Secrets, dump, dump_definition, dump_xml, dump_xml_definition};
 pub use model::{
     DiskOptions, MetaDisk, NetOptions, PeerConfig, PeerVolumeConfig, ResourceConfig,
     ResourceOptions, ResyncOptions, VolumeConfig,
@@ -43,6 +43,8 @@ use diagnostic::{Diagnostics, Findings};
 pub struct Config {
     /// The first file.
     pub file: PathBuf,
+    /// All files that were read, in this order.
+    pub files: Vec<PathBuf>,
     /// Section `global`.
     pub global: OptionSet,
     /// The resources, in the order of the files.
@@ -103,9 +105,9 @@ impl Reading {
             check::check(&raw, &mut diagnostics);
             definitions = resolve::resolve(&raw, &mut diagnostics);
         }
-        let Findings { refusals, warnings } = diagnostics.finish()?;
+        let Findings { files, refusals, warnings } = diagnostics.finish()?;
         let global = options::without_places(raw.global);
-        let config = Config { file: path.to_owned(), global, definitions, warnings };
+        let config = Config { file: path.to_owned(), files, global, definitions, warnings };
         Ok(Self { config, refusals })
     }
 }

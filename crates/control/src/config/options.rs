@@ -22,6 +22,17 @@ pub struct OptionValue {
     pub(super) number: Option<u64>,
 }
 
+impl OptionValue {
+    fn plain(text: &str) -> Self {
+        Self { text: text.to_owned(), number: None }
+    }
+
+    /// Whether it is the number 0, which is no limit where it is one.
+    pub(super) fn is_zero(&self) -> bool {
+        self.number == Some(0)
+    }
+}
+
 /// An [`OptionSet`] with the place of each value.
 pub(super) type PlacedSet = BTreeMap<&'static str, (OptionValue, Position)>;
 
@@ -123,7 +134,7 @@ fn value(
     let keyword = &statement.keyword;
     let flag = matches!(spec.kind, Kind::Flag);
     match statement.values.as_slice() {
-        [] if flag => Some(plain(if negated { "no" } else { "yes" })),
+        [] if flag => Some(OptionValue::plain(if negated { "no" } else { "yes" })),
         [first, ..] if negated => {
             let name = &keyword.text;
             diagnostics.error(first.at, format!("option '{name}' takes no value, ';' expected"));
@@ -135,6 +146,10 @@ fn value(
             None
         }
         [word] => parse(word, spec, diagnostics),
+        words if matches!(spec.kind, Kind::Names) => {
+            let names: Vec<&str> = words.iter().map(|word| word.text.as_str()).collect();
+            Some(OptionValue::plain(&names.join(" ")))
+        }
         [_, second, ..] => {
             diagnostics.error(second.at, extra_word(statement, second));
             None
@@ -159,6 +174,7 @@ fn expected(spec: &Spec) -> String {
         Kind::CountOr { min, max, words } => {
             format!("one of {}, or a number, {min} to {max}", words.join(", "))
         }
+        Kind::Names => "names of hosts".to_owned(),
         Kind::Text { len_max } | Kind::Secret { len_max } => {
             format!("a string of up to {len_max} bytes")
         }
@@ -184,13 +200,17 @@ fn parse(word: &Word, spec: &Spec, diagnostics: &mut Diagnostics) -> Option<Opti
                 Some(_) | None => None,
             }
         }
-        Kind::Flag => ["yes", "no"].contains(&text.as_str()).then(|| plain(text)),
+        Kind::Flag => ["yes", "no"].contains(&text.as_str()).then(|| OptionValue::plain(text)),
         Kind::Choice(words) => {
             let found = words.iter().find(|choice| choice.eq_ignore_ascii_case(text));
             let prefixes = words.iter().filter_map(|choice| choice.strip_suffix("NAME"));
             let named = |prefix: &str| text.len() > prefix.len() && text.starts_with(prefix);
             let is_named = prefixes.into_iter().any(named);
-            if is_named { Some(plain(text)) } else { found.map(|choice| plain(choice)) }
+            if is_named {
+                Some(OptionValue::plain(text))
+            } else {
+                found.map(|choice| OptionValue::plain(choice))
+            }
         }
         Kind::CountOr { min, max, words } => {
             let number = text.parse().ok().filter(|number| (*min..=*max).contains(number));
@@ -198,8 +218,9 @@ fn parse(word: &Word, spec: &Spec, diagnostics: &mut Diagnostics) -> Option<Opti
             let value = word.or_else(|| number.map(Some));
             value.map(|number| OptionValue { text: text.clone(), number })
         }
+        Kind::Names => Some(OptionValue::plain(text)),
         Kind::Text { len_max } | Kind::Secret { len_max } => {
-            (text.len() <= *len_max).then(|| plain(text))
+            (text.len() <= *len_max).then(|| OptionValue::plain(text))
         }
     };
     if parsed.is_none() {
@@ -208,10 +229,6 @@ fn parse(word: &Word, spec: &Spec, diagnostics: &mut Diagnostics) -> Option<Opti
         diagnostics.error(word.at, message);
     }
     parsed
-}
-
-fn plain(text: &str) -> OptionValue {
-    OptionValue { text: text.to_owned(), number: None }
 }
 
 /// A number in `unit`. A suffix K, M, G or s makes bytes of a unit that counts them.

@@ -34,6 +34,8 @@ pub(super) struct RawResource {
 #[derive(Debug)]
 pub(super) struct RawBody {
     pub(super) at: Position,
+    /// What stands in the place of `common`.
+    pub(super) template: Option<Box<Self>>,
     pub(super) options: PlacedSet,
     pub(super) net: PlacedSet,
     pub(super) disk: PlacedSet,
@@ -43,6 +45,8 @@ pub(super) struct RawBody {
     pub(super) hosts: Vec<RawHost>,
     pub(super) connections: Vec<RawConnection>,
     pub(super) meshes: Vec<RawMesh>,
+    /// Where a section `stacked-on-top-of` is.
+    pub(super) stacked: Option<Position>,
 }
 
 /// Volumes of a resource or of a host.
@@ -59,8 +63,10 @@ pub(super) struct RawVolumes {
 pub(super) struct RawVolume {
     pub(super) at: Position,
     pub(super) device: Option<Placed<RawDevice>>,
-    pub(super) disk: Option<Placed<String>>,
+    /// `None` in it is `none`.
+    pub(super) disk: Option<Placed<Option<String>>>,
     pub(super) meta_disk: Option<Placed<MetaDisk>>,
+    pub(super) tiebreaker: Option<bool>,
     pub(super) options: PlacedSet,
 }
 
@@ -71,10 +77,12 @@ pub(super) struct RawDevice {
     pub(super) minor: u32,
 }
 
-/// A section `on`.
+/// A section `on` or `floating`.
 #[derive(Debug)]
 pub(super) struct RawHost {
-    pub(super) name: Word,
+    /// At least one; of a floating host its address, made a name.
+    pub(super) names: Vec<Word>,
+    pub(super) floating: bool,
     pub(super) node_id: Option<Placed<u8>>,
     pub(super) address: Option<Placed<SocketAddr>>,
     pub(super) options: PlacedSet,
@@ -85,13 +93,21 @@ pub(super) struct RawHost {
 #[derive(Debug)]
 pub(super) struct RawConnection {
     pub(super) at: Position,
-    pub(super) ends: Vec<RawEnd>,
+    /// At least one.
+    pub(super) paths: Vec<RawPath>,
     pub(super) net: PlacedSet,
     pub(super) disk: PlacedSet,
     pub(super) volumes: BTreeMap<u16, (Position, PlacedSet)>,
 }
 
-/// A statement `host` of a connection.
+/// A section `path`, or the hosts of a connection without one.
+#[derive(Debug)]
+pub(super) struct RawPath {
+    pub(super) at: Position,
+    pub(super) ends: [RawEnd; 2],
+}
+
+/// A statement `host` of a connection, or an `address` that says which host.
 #[derive(Debug)]
 pub(super) struct RawEnd {
     pub(super) host: Word,
@@ -131,6 +147,7 @@ impl RawBody {
     pub(super) fn new(at: Position) -> Self {
         Self {
             at,
+            template: None,
             options: PlacedSet::new(),
             net: PlacedSet::new(),
             disk: PlacedSet::new(),
@@ -140,6 +157,7 @@ impl RawBody {
             hosts: Vec::new(),
             connections: Vec::new(),
             meshes: Vec::new(),
+            stacked: None,
         }
     }
 }
@@ -147,7 +165,7 @@ impl RawBody {
 impl RawVolume {
     pub(super) fn new(at: Position) -> Self {
         let options = PlacedSet::new();
-        Self { at, device: None, disk: None, meta_disk: None, options }
+        Self { at, device: None, disk: None, meta_disk: None, tiebreaker: None, options }
     }
 
     /// Takes over what the more specific `volume` says.
@@ -156,7 +174,48 @@ impl RawVolume {
         self.device = volume.device.clone().or_else(|| self.device.take());
         self.disk = volume.disk.clone().or_else(|| self.disk.take());
         self.meta_disk = volume.meta_disk.clone().or_else(|| self.meta_disk.take());
+        self.tiebreaker = volume.tiebreaker.or(self.tiebreaker);
         self.options = merge(&[&self.options, &volume.options]);
+    }
+}
+
+impl RawHost {
+    /// A host of which only the names are known.
+    pub(super) fn new(names: Vec<Word>) -> Self {
+        Self {
+            names,
+            floating: false,
+            node_id: None,
+            address: None,
+            options: PlacedSet::new(),
+            volumes: RawVolumes::default(),
+        }
+    }
+
+    /// Where it begins.
+    pub(super) fn at(&self) -> Position {
+        self.names[0].at
+    }
+
+    /// What it is called by others: all of its names.
+    pub(super) fn name(&self) -> String {
+        let names: Vec<&str> = self.names.iter().map(|name| name.text.as_str()).collect();
+        names.join("_")
+    }
+
+    /// Whether that is one of its names, or its address where it has no other.
+    pub(super) fn is_called(&self, name: &str) -> bool {
+        let address = self.address.as_ref().filter(|_| self.floating);
+        address.is_some_and(|address| address.value.to_string() == name)
+            || self.names.iter().any(|own| own.text == name)
+    }
+}
+
+impl RawConnection {
+    /// What it says of a host, for every path.
+    pub(super) fn ends_of<'a>(&'a self, host: &'a RawHost) -> impl Iterator<Item = &'a RawEnd> {
+        let ends = self.paths.iter().flat_map(|path| &path.ends);
+        ends.filter(|end| host.is_called(&end.host.text))
     }
 }
 

@@ -1,14 +1,15 @@
 //! Statements to sections: which keyword may stand where, and what its values may be.
 //!
-//! Reading goes on after an error. What is part of DRBD's language and not there yet is refused by
-//! name, so that nobody takes it for a typing error.
+//! Reading goes on after an error. What is part of DRBD's language is read whether it is there or
+//! not; what is not is refused by name, so that nobody takes it for a typing error.
 
 mod connection;
 mod host;
+mod legacy;
 mod value;
 mod volume;
 
-use super::diagnostic::Diagnostics;
+use super::diagnostic::{Diagnostics, Position};
 use super::options::{self, PlacedSet, closest};
 use super::raw::{RawBody, RawConfig, RawResource};
 use super::table::{HANDLERS, Section};
@@ -16,7 +17,7 @@ use super::tree::{Statement, Word};
 
 /// Reads the statements of all files.
 pub(super) fn read(statements: &[Statement], diagnostics: &mut Diagnostics) -> RawConfig {
-    let mut reader = Reader { diagnostics };
+    let mut reader = Reader { global: None, diagnostics };
     let mut config = RawConfig::default();
     for statement in statements {
         reader.top(statement, &mut config);
@@ -24,14 +25,20 @@ pub(super) fn read(statements: &[Statement], diagnostics: &mut Diagnostics) -> R
     config
 }
 
-const TOP: &[&str] = &["global", "common", "resource", "include"];
+const TOP: &[&str] = &["global", "common", "resource", "include", "skip"];
+
+/// What stands in the file of a `template-file`.
+pub(super) const TEMPLATE: &str = "common";
 
 const BODY: &[&str] = &[
     "on",
+    "floating",
+    "stacked-on-top-of",
     "volume",
     "device",
     "disk",
     "meta-disk",
+    "flexible-meta-disk",
     "net",
     "options",
     "startup",
@@ -39,27 +46,14 @@ const BODY: &[&str] = &[
     "connection",
     "connection-mesh",
     "protocol",
-];
-
-/// Keywords of DRBD's language that have no meaning yet.
-const NOT_YET: &[&str] = &[
-    "floating",
-    "stacked-on-top-of",
+    "template-file",
     "syncer",
     "proxy",
-    "template-file",
-    "flexible-meta-disk",
-    "tiebreaker",
-    "via",
-    "require-drbd-module-version-eq",
-    "require-drbd-module-version-ne",
-    "require-drbd-module-version-gt",
-    "require-drbd-module-version-ge",
-    "require-drbd-module-version-lt",
-    "require-drbd-module-version-le",
 ];
 
 struct Reader<'a> {
+    /// Where section `global` is.
+    global: Option<Position>,
     diagnostics: &'a mut Diagnostics,
 }
 
@@ -68,6 +62,11 @@ impl Reader<'_> {
         let keyword = &statement.keyword;
         match keyword.text.as_str() {
             "global" => {
+                if let Some(first) = self.global.replace(keyword.at) {
+                    let first = self.diagnostics.place(first);
+                    let message = format!("second section 'global', the first is at {first}");
+                    return self.diagnostics.error(keyword.at, message);
+                }
                 let mut set = std::mem::take(&mut config.global);
                 self.options(statement, Section::Global, &mut set);
                 config.global = set;
@@ -96,6 +95,7 @@ impl Reader<'_> {
                 config.resources.push(RawResource { name: name.clone(), body });
             }
             "skip" => {}
+            _ if self.module_version(statement) => {}
             _ => self.unknown(keyword, "at top level", TOP),
         }
     }
@@ -105,11 +105,11 @@ impl Reader<'_> {
             let keyword = &statement.keyword;
             match keyword.text.as_str() {
                 "on" => body.hosts.extend(self.host(statement)),
+                "floating" => body.hosts.extend(self.floating(statement)),
+                "stacked-on-top-of" => self.stacked(statement, body),
                 "volume" => self.volume(statement, &mut body.volumes),
-                "disk" if statement.block.is_some() => {
-                    self.options(statement, Section::Disk, &mut body.disk);
-                }
-                "device" | "disk" | "meta-disk" => {
+                "disk" if statement.block.is_some() => self.disk_section(statement, body),
+                "device" | "disk" | "meta-disk" | "flexible-meta-disk" => {
                     self.implicit_volume(statement, &mut body.volumes);
                 }
                 "net" => self.options(statement, Section::Net, &mut body.net),
@@ -121,14 +121,37 @@ impl Reader<'_> {
                 "handlers" => self.handlers(statement, body),
                 "connection" => body.connections.extend(self.connection(statement)),
                 "connection-mesh" => body.meshes.extend(self.mesh(statement)),
+                "syncer" => self.syncer(statement, body),
+                "proxy" => self.proxy(statement),
+                "template-file" if section == "resource" => self.template(statement, body),
+                "template-file" => {
+                    let message = format!("no 'template-file' in '{section}', only in 'resource'");
+                    self.diagnostics.error(keyword.at, message);
+                }
                 "skip" => {}
                 _ => self.unknown(keyword, &format!("in '{section}'"), BODY),
             }
         }
     }
 
+    /// `template-file FILE`, with what is in the file as its block.
+    fn template(&mut self, statement: &Statement, body: &mut RawBody) {
+        let keyword = &statement.keyword;
+        let Some(block) = &statement.block else {
+            return;
+        };
+        let mut template = RawBody::new(keyword.at);
+        self.body(block, &mut template, TEMPLATE);
+        self.no_hosts_in_common(&template);
+        if body.template.replace(Box::new(template)).is_some() {
+            self.twice(keyword);
+        }
+    }
+
     fn no_hosts_in_common(&mut self, body: &RawBody) {
-        let hosts = body.hosts.iter().map(|host| ("on", host.name.at));
+        let hosts = body.hosts.iter();
+        let hosts = hosts.map(|host| (if host.floating { "floating" } else { "on" }, host.at()));
+        let hosts = hosts.chain(body.stacked.map(|at| ("stacked-on-top-of", at)));
         let connections = body.connections.iter().map(|found| ("connection", found.at));
         let explicit = body.volumes.explicit.values();
         let volumes = explicit.chain(&body.volumes.implicit).map(|found| ("volume", found.at));
@@ -242,9 +265,7 @@ impl Reader<'_> {
 
     fn unknown(&mut self, keyword: &Word, place: &str, expected: &[&str]) {
         let name = &keyword.text;
-        let message = if NOT_YET.contains(&name.as_str()) {
-            format!("'{name}' is not supported yet")
-        } else if let Some(close) = closest(name, expected.iter().copied()) {
+        let message = if let Some(close) = closest(name, expected.iter().copied()) {
             format!("no '{name}' {place}; is '{close}' meant?")
         } else {
             format!("no '{name}' {place}; expected is one of {}", expected.join(", "))

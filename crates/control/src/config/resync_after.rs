@@ -32,7 +32,7 @@ impl Dependency {
                 let Some((value, at)) = options.get("resync-after") else { continue };
                 found.push(Self {
                     resource: raw.name.text.clone(),
-                    host: host.name.text.clone(),
+                    host: host.name(),
                     volume: VolumeNumber(number),
                     first: value.text.clone(),
                     at: *at,

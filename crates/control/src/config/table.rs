@@ -95,6 +95,8 @@ pub(super) enum Kind {
     Choice(&'static [&'static str]),
     /// One of these words, or a number of the range.
     CountOr { min: u64, max: u64, words: &'static [&'static str] },
+    /// Names of hosts, one or more.
+    Names,
     /// Any string of so many bytes.
     Text { len_max: usize },
     /// As [`Kind::Text`], and shown to nobody who has not asked for it.

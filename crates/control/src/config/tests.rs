@@ -4,6 +4,7 @@ mod bad;
 mod good;
 mod include;
 mod round_trip;
+mod understood;
 
 use super::{Config, ResourceConfig};
 

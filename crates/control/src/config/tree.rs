@@ -34,6 +34,11 @@ pub(super) struct Statement {
     pub(super) block: Option<Vec<Self>>,
 }
 
+/// What is behind this keyword is not there, braces and what is between them.
+const SKIP: &str = "skip";
+
+const UNCLOSED: &str = "this '{' is not closed, '}' expected";
+
 /// The statements of a file.
 pub(super) fn parse(text: &str, file: usize, diagnostics: &mut Diagnostics) -> Vec<Statement> {
     let tokens = tokens(text, file, diagnostics);
@@ -60,6 +65,10 @@ impl Parser<'_> {
                     words.push(Word { text, at, secret });
                 }
                 TokenKind::Semicolon => self.end(&mut words, None, at, into),
+                TokenKind::Open if words.first().is_some_and(|word| word.text == SKIP) => {
+                    words.clear();
+                    self.skip_block(at);
+                }
                 TokenKind::Open => {
                     let block = self.block(at, depth);
                     self.end(&mut words, Some(block), at, into);
@@ -82,14 +91,15 @@ impl Parser<'_> {
         if depth == limits::NESTING_MAX {
             let max = limits::NESTING_MAX;
             self.diagnostics.error(open, format!("braces are nested more than {max} deep"));
-            self.skip_block();
+            self.skip_block(open);
         } else if self.statements(&mut block, depth + 1).is_none() {
-            self.diagnostics.error(open, "this '{' is not closed, '}' expected");
+            self.diagnostics.error(open, UNCLOSED);
         }
         block
     }
 
-    fn skip_block(&mut self) {
+    /// Goes on behind the `}` of a block, whatever is in it.
+    fn skip_block(&mut self, open: Position) {
         let mut depth = 1_usize;
         for token in self.tokens.by_ref() {
             match token.kind {
@@ -104,6 +114,7 @@ impl Parser<'_> {
                 return;
             }
         }
+        self.diagnostics.error(open, UNCLOSED);
     }
 
     fn end(

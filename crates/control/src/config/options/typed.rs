@@ -124,6 +124,7 @@ impl Getter<'_> {
             Kind::Flag
             | Kind::Choice(_)
             | Kind::CountOr { .. }
+            | Kind::Names
             | Kind::Text { .. }
             | Kind::Secret { .. } => {
                 unreachable!("callers ask for numbers: {name}")

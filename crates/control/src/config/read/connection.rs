@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use super::Reader;
 use crate::config::options::PlacedSet;
-use crate::config::raw::{EndAddress, Placed, RawConnection, RawEnd, RawMesh};
+use crate::config::raw::{EndAddress, Placed, RawConnection, RawEnd, RawMesh, RawPath};
 use crate::config::table::Section;
 use crate::config::tree::{Statement, Word};
 use crate::limits;
 
-const CONNECTION: &[&str] = &["host", "path", "net", "disk", "volume"];
+const CONNECTION: &[&str] = &["host", "address", "path", "net", "disk", "volume"];
 
 impl Reader<'_> {
     /// A section `connection`.
@@ -23,50 +23,70 @@ impl Reader<'_> {
             self.diagnostics.error(extra.at, format!("'{{' expected, not '{}'", extra.text));
             return None;
         }
+        if let [name] = statement.values.as_slice() {
+            let message = "the name of a connection has no effect: it is called as its peer is";
+            self.diagnostics.warn_once("connection", name.at, message);
+        }
         let mut connection = RawConnection {
             at: keyword.at,
-            ends: Vec::new(),
+            paths: Vec::new(),
             net: PlacedSet::new(),
             disk: PlacedSet::new(),
             volumes: BTreeMap::new(),
         };
+        let mut bare = Vec::new();
+        let mut is_good = true;
         for statement in block {
-            self.connection_statement(statement, &mut connection);
+            match statement.keyword.text.as_str() {
+                "host" | "address" => bare.extend(self.end(statement)),
+                "path" => match self.path_section(statement) {
+                    Some(path) => connection.paths.push(path),
+                    None => is_good = false,
+                },
+                _ => self.connection_statement(statement, &mut connection),
+            }
         }
-        if connection.ends.len() != 2 {
-            let message = format!("two 'host' expected in a path, not {}", connection.ends.len());
-            self.diagnostics.error(keyword.at, message);
+        if !bare.is_empty() && !connection.paths.is_empty() {
+            let message = "a connection has either 'host' or 'path { ... }', not both";
+            self.diagnostics.error(bare[0].host.at, message);
             return None;
         }
-        Some(connection)
+        if is_good && connection.paths.is_empty() {
+            connection.paths.push(self.two_ends(keyword, bare)?);
+        }
+        is_good.then_some(connection)
     }
 
     fn connection_statement(&mut self, statement: &Statement, connection: &mut RawConnection) {
-        let keyword = &statement.keyword;
-        match keyword.text.as_str() {
-            "host" => connection.ends.extend(self.end(statement)),
-            "path" if connection.ends.len() >= 2 => {
-                let message = "a second path is not supported yet";
-                self.diagnostics.error(keyword.at, message);
-            }
-            "path" => {
-                let Some(block) = self.block(statement) else {
-                    return;
-                };
-                for host in block {
-                    if host.keyword.text == "host" {
-                        connection.ends.extend(self.end(host));
-                    } else {
-                        self.unknown(&host.keyword, "in 'path'", &["host"]);
-                    }
-                }
-            }
+        match statement.keyword.text.as_str() {
             "net" => self.options(statement, Section::Net, &mut connection.net),
             "disk" => self.options(statement, Section::PeerDisk, &mut connection.disk),
             "volume" => self.connection_volume(statement, connection),
             "skip" => {}
-            _ => self.unknown(keyword, "in 'connection'", CONNECTION),
+            _ => self.unknown(&statement.keyword, "in 'connection'", CONNECTION),
         }
+    }
+
+    /// `path { host ...; host ...; }`.
+    fn path_section(&mut self, statement: &Statement) -> Option<RawPath> {
+        let mut ends = Vec::new();
+        for host in self.block(statement)? {
+            match host.keyword.text.as_str() {
+                "host" | "address" => ends.extend(self.end(host)),
+                _ => self.unknown(&host.keyword, "in 'path'", &["host", "address"]),
+            }
+        }
+        self.two_ends(&statement.keyword, ends)
+    }
+
+    fn two_ends(&mut self, keyword: &Word, ends: Vec<RawEnd>) -> Option<RawPath> {
+        let count = ends.len();
+        let Ok(ends) = ends.try_into() else {
+            let message = format!("two 'host' expected in a path, not {count}");
+            self.diagnostics.error(keyword.at, message);
+            return None;
+        };
+        Some(RawPath { at: keyword.at, ends })
     }
 
     fn connection_volume(&mut self, statement: &Statement, connection: &mut RawConnection) {
@@ -90,9 +110,28 @@ impl Reader<'_> {
         }
     }
 
-    /// `host NAME [ address ADDRESS | port N ]`.
+    /// `host NAME [ address ADDRESS | port N ] [ via ... ]`, or `address ADDRESS` of a floating
+    /// host.
     fn end(&mut self, statement: &Statement) -> Option<RawEnd> {
-        let (host, rest) = self.values(statement, "a host name")?.split_first()?;
+        let keyword = &statement.keyword;
+        let via = statement.values.iter().position(|word| word.text == "via");
+        let words = match via {
+            Some(index) => {
+                self.via(&statement.values[index..], statement);
+                &statement.values[..index]
+            }
+            None => self.values(statement, "a host name")?,
+        };
+        if keyword.text == "address" {
+            let first = words.first()?;
+            let value = self.address(words)?;
+            let host = Word { text: value.to_string(), ..first.clone() };
+            return Some(RawEnd { host, address: EndAddress::Own(Placed { value, at: first.at }) });
+        }
+        let Some((host, rest)) = words.split_first() else {
+            self.diagnostics.error(keyword.at, "a host name expected behind 'host'");
+            return None;
+        };
         let address = match rest {
             [] => EndAddress::OfHost,
             [keyword, words @ ..] if keyword.text == "address" && !words.is_empty() => {
@@ -100,7 +139,7 @@ impl Reader<'_> {
             }
             [keyword, port] if keyword.text == "port" => EndAddress::Port(self.port(port)?),
             [keyword, ..] => {
-                self.unknown(keyword, "behind a host", &["address", "port"]);
+                self.unknown(keyword, "behind a host", &["address", "port", "via"]);
                 return None;
             }
         };
@@ -124,6 +163,7 @@ impl Reader<'_> {
                     }
                 }
                 "net" => self.options(statement, Section::Net, &mut net),
+                "skip" => {}
                 _ => self.unknown(keyword, "in 'connection-mesh'", &["hosts", "net"]),
             }
         }

@@ -1,32 +1,64 @@
-//! Sections `on`.
+//! Sections `on` and `floating`.
 
 use super::Reader;
-use crate::config::options::PlacedSet;
-use crate::config::raw::{Placed, RawHost, RawVolumes};
+use crate::config::raw::{Placed, RawHost};
 use crate::config::table::Section;
-use crate::config::tree::Statement;
+use crate::config::tree::{Statement, Word};
 
-const HOST: &[&str] = &["node-id", "address", "volume", "device", "disk", "meta-disk", "options"];
+const HOST: &[&str] = &[
+    "node-id",
+    "address",
+    "volume",
+    "device",
+    "disk",
+    "meta-disk",
+    "flexible-meta-disk",
+    "options",
+    "proxy",
+];
 
 impl Reader<'_> {
-    /// A section `on NAME`.
+    /// A section `on NAME ...`: one machine, whatever it calls itself.
     pub(super) fn host(&mut self, statement: &Statement) -> Option<RawHost> {
-        if let [_, second, ..] = statement.values.as_slice() {
-            let message = "several names in one 'on' are not supported yet, '{' expected";
-            self.diagnostics.error(second.at, message);
+        let (keyword, names) = (&statement.keyword, &statement.values);
+        let Some(last) = names.last() else {
+            self.diagnostics.error(keyword.at, "a host name expected behind 'on'");
             return None;
-        }
-        let (name, block) = self.named_block(statement, "a host name")?;
-        self.check_name(name, "host name");
-        let mut host = RawHost {
-            name: name.clone(),
-            node_id: None,
-            address: None,
-            options: PlacedSet::new(),
-            volumes: RawVolumes::default(),
         };
+        let Some(block) = &statement.block else {
+            let message = format!("'{{' expected behind 'on {}'", last.text);
+            self.diagnostics.error(last.at, message);
+            return None;
+        };
+        for name in names {
+            self.check_name(name, "host name");
+        }
+        let mut host = RawHost::new(names.clone());
         for statement in block {
             self.host_statement(statement, &mut host);
+        }
+        Some(host)
+    }
+
+    /// `floating ADDRESS ( ; | { ... } )`: whatever machine has the address.
+    pub(super) fn floating(&mut self, statement: &Statement) -> Option<RawHost> {
+        let Some(first) = statement.values.first() else {
+            self.diagnostics.error(statement.keyword.at, "an address expected behind 'floating'");
+            return None;
+        };
+        let value = self.address(&statement.values)?;
+        let plain = format!("{}:{}", value.ip(), value.port());
+        let name = plain.replace(|c: char| !c.is_ascii_alphanumeric() && !"+._-".contains(c), "_");
+        let mut host = RawHost::new(vec![Word { text: name, ..first.clone() }]);
+        host.floating = true;
+        host.address = Some(Placed { value, at: first.at });
+        for statement in statement.block.iter().flatten() {
+            if statement.keyword.text == "address" {
+                let message = "no 'address' in 'floating': its own is the address";
+                self.diagnostics.error(statement.keyword.at, message);
+            } else {
+                self.host_statement(statement, &mut host);
+            }
         }
         Some(host)
     }
@@ -58,16 +90,15 @@ impl Reader<'_> {
                 }
             }
             "volume" => self.volume(statement, &mut host.volumes),
-            "disk" if statement.block.is_some() => {
-                let message = "options of disks stand in 'volume' or 'resource', not in 'on'";
-                self.diagnostics.error(keyword.at, message);
+            "device" | "disk" | "meta-disk" | "flexible-meta-disk" => {
+                self.implicit_volume(statement, &mut host.volumes);
             }
-            "device" | "disk" | "meta-disk" => self.implicit_volume(statement, &mut host.volumes),
             "options" => {
                 let mut set = std::mem::take(&mut host.options);
                 self.options(statement, Section::Options, &mut set);
                 host.options = set;
             }
+            "proxy" => self.proxy_on(keyword, &statement.values, statement),
             "skip" => {}
             _ => self.unknown(keyword, "in 'on'", HOST),
         }

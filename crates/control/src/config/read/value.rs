@@ -47,37 +47,50 @@ impl Reader<'_> {
         port
     }
 
-    /// `[ipv4|ipv6] ADDRESS:PORT`.
+    /// `[ipv4|ipv6] ADDRESS:PORT`, with or without white space beside its `:`, `[` and `]`.
     pub(super) fn address(&mut self, words: &[Word]) -> Option<SocketAddr> {
-        let (family, address, extra) = match words {
-            [] => return None,
-            [family, address, rest @ ..] if is_family(&family.text) => {
-                (Some(family.text.as_str()), address, rest.first())
-            }
-            [address, rest @ ..] => (None, address, rest.first()),
+        let (family, rest) = match words {
+            [family, rest @ ..] if is_family(&family.text) => (family.text.as_str(), rest),
+            _ => ("ipv4", words),
         };
-        if let Some(extra) = extra {
-            let message = format!("';' expected behind the address, not '{}'", extra.text);
-            self.diagnostics.error(extra.at, message);
+        let Some(first) = rest.first() else {
+            let at = words.first()?.at;
+            self.diagnostics.error(at, format!("an address expected behind '{family}'"));
+            return None;
+        };
+        if let Some(extra) = rest.windows(2).find(|pair| !continues(&pair[0].text, &pair[1].text)) {
+            let message = format!("';' expected behind the address, not '{}'", extra[1].text);
+            self.diagnostics.error(extra[1].at, message);
             return None;
         }
+        let text: String = rest.iter().map(|word| word.text.as_str()).collect();
         let parsed = match family {
-            Some("ipv6") => ipv6(&address.text),
-            Some("ipv4") | None => ipv4(&address.text),
-            Some(other) => Err(format!("there is no transport for '{other}', use ipv4 or ipv6")),
+            "ipv6" => ipv6(&text),
+            "ipv4" => ipv4(&text),
+            other => {
+                let message =
+                    format!("'{other}' is refused: tcp over ipv4 and ipv6 is all there is");
+                self.diagnostics.refuse(words[0].at, message);
+                ipv4(&text)
+            }
         };
         match parsed {
             Ok(found) if found.port() == 0 => {
-                self.diagnostics.error(address.at, "port 0 cannot be connected to");
+                self.diagnostics.error(first.at, "port 0 cannot be connected to");
                 None
             }
             Ok(found) => Some(found),
             Err(message) => {
-                self.diagnostics.error(address.at, message);
+                self.diagnostics.error(first.at, message);
                 None
             }
         }
     }
+}
+
+/// Whether an address may go on in the next word.
+fn continues(word: &str, next: &str) -> bool {
+    word.ends_with(['[', ':']) || next.starts_with([']', ':'])
 }
 
 fn is_family(word: &str) -> bool {

@@ -7,7 +7,7 @@ use crate::config::table::Section;
 use crate::config::tree::{Statement, Word};
 use crate::limits;
 
-const VOLUME: &[&str] = &["device", "disk", "meta-disk"];
+const VOLUME: &[&str] = &["device", "disk", "meta-disk", "flexible-meta-disk", "tiebreaker"];
 
 impl Reader<'_> {
     /// A section `volume N`.
@@ -69,7 +69,7 @@ impl Reader<'_> {
                     self.twice(keyword);
                 }
             }
-            "meta-disk" => {
+            "meta-disk" | "flexible-meta-disk" => {
                 let Some(meta_disk) = self.meta_disk(statement) else {
                     return;
                 };
@@ -77,6 +77,7 @@ impl Reader<'_> {
                     self.twice(keyword);
                 }
             }
+            "tiebreaker" => self.tiebreaker(statement, volume),
             "skip" => {}
             _ => self.unknown(keyword, "in 'volume'", VOLUME),
         }
@@ -123,14 +124,29 @@ impl Reader<'_> {
         Some(u32::try_from(minor).expect("the limit of minors fits"))
     }
 
-    fn disk(&mut self, statement: &Statement) -> Option<String> {
-        let word = self.one_value(statement, "a device or file")?;
-        if word.text == "none" {
-            let message = "'disk none' is refused: nodes without a disk are not there yet";
-            self.diagnostics.error(word.at, message);
-            return None;
+    /// `disk ( PATH | none )`.
+    fn disk(&mut self, statement: &Statement) -> Option<Option<String>> {
+        let word = self.one_value(statement, "a device or file, or 'none'")?;
+        if word.text == "none" { Some(None) } else { self.path(word).map(Some) }
+    }
+
+    fn tiebreaker(&mut self, statement: &Statement, volume: &mut RawVolume) {
+        let keyword = &statement.keyword;
+        let Some(word) = self.one_value(statement, "'yes' or 'no'") else {
+            return;
+        };
+        match word.text.as_str() {
+            "yes" => volume.tiebreaker = Some(true),
+            "no" => {
+                volume.tiebreaker = Some(false);
+                let message = "'tiebreaker no' has no effect: there is no quorum yet";
+                self.diagnostics.warn_once("tiebreaker", keyword.at, message);
+            }
+            other => {
+                let message = format!("'{other}' for 'tiebreaker': 'yes' or 'no' expected");
+                self.diagnostics.error(word.at, message);
+            }
         }
-        self.path(word)
     }
 
     fn path(&mut self, word: &Word) -> Option<String> {
@@ -142,16 +158,14 @@ impl Reader<'_> {
         Some(word.text.clone())
     }
 
-    /// `meta-disk ( internal | PATH | PATH[N] | PATH [N] )`.
+    /// `meta-disk ( internal | PATH | PATH[N] )`, with or without white space in it; a flexible one
+    /// is never a slot.
     fn meta_disk(&mut self, statement: &Statement) -> Option<MetaDisk> {
-        let (word, path, slot) = match self.values(statement, "'internal' or a device")? {
+        let (word, slot) = match self.values(statement, "'internal' or a device")? {
             [word] if word.text == "internal" => return Some(MetaDisk::Internal),
-            [word] => match word.text.split_once('[') {
-                Some((path, slot)) => (word, path, Some(slot)),
-                None => (word, word.text.as_str(), None),
-            },
-            [word, slot] if slot.text.starts_with('[') => {
-                (slot, word.text.as_str(), slot.text.strip_prefix('['))
+            [word] => (word, String::new()),
+            [word, slot, ..] if word.text.contains('[') || slot.text.starts_with('[') => {
+                (word, statement.values[1..].iter().map(|word| word.text.as_str()).collect())
             }
             [_, extra, ..] => {
                 self.diagnostics.error(extra.at, format!("';' expected, not '{}'", extra.text));
@@ -159,13 +173,20 @@ impl Reader<'_> {
             }
             [] => return None,
         };
+        let text = format!("{}{slot}", word.text);
+        let (path, slot) = match text.split_once('[') {
+            Some((path, slot)) => (path, Some(slot)),
+            None => (text.as_str(), None),
+        };
         let path = self.path(&Word { text: path.to_owned(), ..word.clone() })?;
         let Some(slot) = slot else {
             return Some(MetaDisk::External { path: path.into(), index: None });
         };
         let index = slot.strip_suffix(']').and_then(|digits| digits.parse::<u32>().ok());
         if index.is_none() {
-            let message = format!("'[{slot}' is no slot, expected is [N]");
+            self.diagnostics.error(word.at, format!("'[{slot}' is no slot, expected is [N]"));
+        } else if statement.keyword.text == "flexible-meta-disk" {
+            let message = "a 'flexible-meta-disk' has no slots; 'meta-disk' has";
             self.diagnostics.error(word.at, message);
         }
         index.map(|index| MetaDisk::External { path: path.into(), index: Some(index) })

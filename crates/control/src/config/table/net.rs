@@ -63,7 +63,7 @@ pub(super) const NET: &[Spec] = &[
     ),
     number("ping-timeout", (1, 300, 5), Tenths, Active),
     text("data-integrity-alg", ignored(&[""], "every frame is checksummed anyway")),
-    flag("tcp-cork", ignored(&["yes", "no"], "")),
+    flag("tcp-cork", ignored(&["yes", "no"], "what belongs together is sent in one go")),
     choice("on-congestion", &["block", "pull-ahead", "disconnect"], Active),
     number("congestion-fill", (0, 20_971_520, 0), Sectors, Active),
     number("congestion-extents", (67, 65_534, 1237), One, NOT_YET),

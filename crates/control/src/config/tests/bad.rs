@@ -47,7 +47,7 @@ fn limits_of_length_and_depth_hold() {
     let quoted = "x".repeat(limits::QUOTED_LEN_MAX + 1);
     let message = messages(&format!("resource r0 {{ net {{ csums-alg \"{quoted}\"; }} }}"));
     assert!(message.contains("this string has 256 bytes, at most 255 are allowed"), "{message}");
-    let deep = format!("{}{}", "skip {".repeat(100_000), "}".repeat(100_000));
+    let deep = format!("{}{}", "deep {".repeat(100_000), "}".repeat(100_000));
     let message = messages(&deep);
     assert!(message.contains("braces are nested more than 8 deep"), "{message}");
     let message = messages(&format!("a {};", "b ".repeat(1000)));
@@ -62,7 +62,7 @@ fn errors_in_plenty_are_cut() {
 
 #[test]
 fn a_long_line_is_shown_around_the_place() {
-    let text = format!("{}oops;", "global { } ".repeat(100));
+    let text = format!("{}oops;", "skip { } ".repeat(100));
     let message = messages(&text);
     let lines: Vec<&str> = message.lines().collect();
     assert!(lines.iter().all(|line| line.len() < 200), "{message}");
@@ -84,6 +84,7 @@ fn secrets_are_in_no_message() {
         ("shared-secret hush", "nett { PLACE; PLACE; }"),
         (&format!("shared-secret {}", "hush".repeat(20)), "net { PLACE; }"),
         ("shared-secret hush; shared-secret hush", "net { PLACE; }"),
+        ("shared-secret hush", MESHES),
     ] {
         let message = messages(&pair(&place.replace("PLACE", secret)));
         // An option of no such name is no secret, and shown for what it is.
@@ -92,6 +93,10 @@ fn secrets_are_in_no_message() {
         assert!(!message.contains("hush") || !known, "{secret}: {message}");
     }
 }
+
+/// Two sections that say different secrets of the same hosts.
+const MESHES: &str = "connection-mesh { hosts a b; net { PLACE; } }
+    connection-mesh { hosts a b; net { PLACEr; } }";
 
 proptest! {
     #[test]

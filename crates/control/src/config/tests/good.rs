@@ -358,3 +358,55 @@ fn the_handler_that_fences_is_also_known_by_its_old_name() {
     let handlers = seen_from_a(&pair("handlers { outdate-peer \"fence\"; }")).handlers;
     assert_eq!(handlers.get("fence-peer").map(String::as_str), Some("fence"));
 }
+
+#[test]
+fn a_pair_without_numbers_gets_drbds() {
+    // As drbdadm 9.22 gives them.
+    for (addresses, ids) in [
+        (["10.0.0.1", "10.0.0.2"], [0, 1]),
+        (["10.0.0.2", "10.0.0.1"], [1, 0]),
+        (["192.168.47.1", "192.168.47.2"], [0, 1]),
+        (["192.168.22.11", "192.168.22.12"], [1, 0]),
+    ] {
+        let [a, b] = addresses;
+        let text = pair("").replace("node-id 0; address 10.0.0.1", &format!("address {a}"));
+        let text = text.replace("node-id 1; address 10.0.0.2", &format!("address {b}"));
+        let config = parse(&text);
+        let id = |node: &str| config.seen_from(node)[0].node_id.0;
+        assert_eq!([id("a"), id("b")], ids, "{addresses:?}");
+    }
+}
+
+#[test]
+fn a_host_answers_to_each_of_its_names() {
+    let config = parse(&pair("").replace("on a {", "on a a.example.org {"));
+    assert_eq!(config.seen_from("a"), config.seen_from("a.example.org"));
+    assert_eq!(config.seen_from("a")[0].node_name, "a_a.example.org");
+    assert_eq!(config.seen_from("b")[0].peers[0].name, "a_a.example.org");
+    assert!(config.seen_from("a_b").is_empty());
+}
+
+#[test]
+fn a_floating_host_is_the_machine_with_its_address() {
+    let text = "resource r0 { device minor 1; disk /dev/sda;
+        floating 127.0.0.1:7000 { node-id 0; } floating 192.0.2.7:7000 { node-id 1; } }";
+    let config = parse(text);
+    let seen = |node: &str| config.seen_from(node).first().map(|seen| seen.node_id.0);
+    assert_eq!(seen("whatever"), Some(0), "this machine has 127.0.0.1");
+    assert_eq!(seen("192.0.2.7"), Some(1));
+    assert_eq!(seen("192.0.2.7_7000"), Some(1));
+    // Two of one machine are told apart by the node's name only.
+    let config = parse(&text.replace("192.0.2.7", "127.0.0.2"));
+    assert!(config.seen_from("whatever").is_empty());
+    assert_eq!(config.seen_from("127.0.0.2")[0].node_id, NodeId(1));
+}
+
+#[test]
+fn options_of_drbd_8_are_taken_to_where_they_belong() {
+    let old =
+        pair("syncer { rate 33M; al-extents 257; csums-alg md5; } disk { fencing resource-only; }");
+    let new = pair(
+        "disk { resync-rate 33M; al-extents 257; } net { csums-alg md5; fencing resource-only; }",
+    );
+    assert_eq!(parse(&old).seen_from("b"), parse(&new).seen_from("b"));
+}

@@ -95,3 +95,29 @@ fn includes_end_at_a_depth() {
     assert!(error.contains("10.res:1:1: includes are nested more than 10 deep"), "{error}");
     assert!(Config::load(&root.join("1.res")).is_ok());
 }
+
+#[test]
+fn a_template_stands_in_the_place_of_common() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    write(root, "t/quick", "common { net { protocol A; timeout 5; } }");
+    let own = "template-file \"t/quick\"; net { timeout 7; }";
+    let other = resource("other", 2);
+    let common = "common { net { ko-count 3; protocol B; } }";
+    write(root, "t.conf", &format!("{common} {} {other}", pair(own)));
+    let config = Config::load(&root.join("t.conf")).unwrap();
+    let net = |index: usize| config.seen_from("a")[index].peers[0].net.clone();
+    assert_eq!((net(0).protocol.name(), net(0).ko_count), ("A", 7));
+    assert_eq!(net(0).timeout.as_millis(), 700);
+    assert_eq!((net(1).protocol.name(), net(1).ko_count), ("B", 3));
+    for (text, words) in [
+        ("common { } common { }", "one section 'common' is expected in"),
+        ("net { }", "one section 'common' is expected in"),
+        ("common { on a { } }", "t/quick:1:13: no 'on' in section 'common'"),
+        ("common { template-file \"t/quick\"; }", "no 'template-file' in 'common', only in"),
+    ] {
+        write(root, "t/quick", text);
+        let error = Config::load(&root.join("t.conf")).unwrap_err().to_string();
+        assert!(error.contains(words), "{text}: {error}");
+    }
+}

@@ -38,6 +38,7 @@ fn value(spec: &Spec, seed: u64) -> String {
             let number = || (min + seed % (max - min + 1)).to_string();
             words.get(index).map_or_else(number, |word| (*word).to_owned())
         }
+        Kind::Names => "a b".to_owned(),
         Kind::Text { .. } | Kind::Secret { .. } => ["\"a b\"", "\"x\\\"y\\\\z\"", "crc32c", "\"\""]
             [usize::try_from(seed % 4).unwrap()]
         .to_owned(),
