@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::sh::Sh;
+
 /// Administers the replicated volumes of this node.
 #[derive(Debug, Parser)]
 #[command(name = "tandemadm", version, after_help = OBJECTS)]
@@ -12,7 +14,7 @@ pub(crate) struct Arguments {
     #[arg(long, global = true, env = "TANDEM_NODE", value_name = "NAME")]
     pub(crate) node: Option<String>,
 
-    /// The configuration
+    /// The configuration; '-' is standard input
     #[arg(short, long, global = true, value_name = "FILE", default_value = "/etc/tandem.conf")]
     pub(crate) config_file: PathBuf,
 
@@ -34,9 +36,10 @@ pub(crate) struct Arguments {
     pub(crate) command: Command,
 }
 
-const OBJECTS: &str = "Objects are RES, RES/VOL, RES:PEER or RES:PEER/VOL, as the command allows, \
-    or 'all'.\nExit codes are drbdadm's: 0 done, 1 usage, 5 timed out, 10 configuration invalid or \
-    refused,\n11 state change refused, 17 needs UpToDate data, 20 no daemon, 40 existing data.";
+const OBJECTS: &str = "Objects are RES, RES/VOL, RES:PEER, RES:PEER/VOL or minor-N, as the \
+    command allows, or 'all'.\nExit codes are drbdadm's: 0 done, 1 usage, 5 timed out, 10 \
+    configuration invalid or refused,\n11 state change refused, 17 needs UpToDate data, 20 no \
+    daemon, 40 existing data.";
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -164,6 +167,23 @@ pub(crate) enum Command {
         #[arg(value_name = "OBJECT")]
         objects: Vec<String>,
     },
+    /// Print the same as XML
+    DumpXml {
+        /// Also what is secret in it
+        #[arg(long)]
+        show_secrets: bool,
+        /// Resources
+        #[arg(value_name = "OBJECT")]
+        objects: Vec<String>,
+    },
+    /// Say whether a configuration could be used, and all that is wrong with it
+    Check {
+        /// The file (default: the configuration)
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+    #[command(flatten)]
+    Sh(Sh),
     /// Wait until peers are connected
     WaitConnect(Wait),
     /// Wait until no resync runs

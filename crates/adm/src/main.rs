@@ -13,6 +13,7 @@ mod object;
 mod output;
 mod plan;
 mod run;
+mod sh;
 mod show;
 mod watch;
 

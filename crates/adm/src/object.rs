@@ -1,7 +1,10 @@
-//! Objects of a command line, `RES[:PEER][/VOL]` or `all`, and what they are in the configuration.
+//! Objects of a command line, `RES[:PEER][/VOL]`, `minor-N` or `all`, and what they are in the
+//! configuration.
 
 use tandem_control::VolumeNumber;
-use tandem_control::config::{Config, Definition, PeerConfig, ResourceConfig, VolumeConfig};
+use tandem_control::config::{
+    Config, Definition, Host, HostVolume, PeerConfig, ResourceConfig, VolumeConfig,
+};
 use tandem_control::exit;
 
 use crate::output::Failure;
@@ -63,6 +66,8 @@ impl Object {
 #[derive(Debug)]
 pub(crate) struct Target<'a> {
     pub(crate) definition: &'a Definition,
+    /// What this node is in it.
+    pub(crate) host: &'a Host,
     /// As this node sees it.
     pub(crate) config: ResourceConfig,
     object: Object,
@@ -78,12 +83,16 @@ impl<'a> Target<'a> {
     ) -> Result<Vec<Self>, Failure> {
         let mut found = Vec::new();
         for text in texts {
-            let object = Object::parse(text, allowed)?;
+            let object = match of_minor(config, node, text) {
+                Some(object) if allowed.volume => object,
+                Some(_) | None => Object::parse(text, allowed)?,
+            };
             match &object.resource {
                 Some(name) => found.push(Self::one(config, node, name, object.clone())?),
                 None => found.extend(config.definitions.iter().filter_map(|definition| {
                     let config = definition.resource.seen_from(node)?;
-                    Some(Self { definition, config, object: object.clone() })
+                    let host = definition.resource.host_of(node)?;
+                    Some(Self { definition, host, config, object: object.clone() })
                 })),
             }
         }
@@ -103,7 +112,8 @@ impl<'a> Target<'a> {
             let message = format!("'{name}' not defined in your config {file} (it has: {known})");
             return Err(Failure::new(exit::USAGE, message));
         };
-        let Some(seen) = definition.resource.seen_from(node) else {
+        let resource = &definition.resource;
+        let (Some(host), Some(seen)) = (resource.host_of(node), resource.seen_from(node)) else {
             let hosts: Vec<&str> = definition.resource.hosts.iter().map(|h| &*h.name).collect();
             let hosts = hosts.join(", ");
             let message = format!(
@@ -112,14 +122,14 @@ impl<'a> Target<'a> {
             );
             return Err(Failure::new(exit::USAGE, message));
         };
-        let target = Self { definition, config: seen, object };
+        let target = Self { definition, host, config: seen, object };
         target.check()?;
         Ok(target)
     }
 
     fn check(&self) -> Result<(), Failure> {
         let name = &self.config.name;
-        if self.volumes().next().is_none()
+        if self.host_volumes().next().is_none()
             && let Some(volume) = self.object.volume
         {
             return Err(Failure::new(exit::USAGE, format!("'{name}' has no volume {volume}")));
@@ -138,6 +148,12 @@ impl<'a> Target<'a> {
         self.config.volumes.iter().filter(move |volume| meant.is_none_or(|n| n == volume.number))
     }
 
+    /// The same in the definition, with those that have no disk.
+    pub(crate) fn host_volumes(&self) -> impl Iterator<Item = &'a HostVolume> {
+        let meant = self.object.volume;
+        self.host.volumes.iter().filter(move |volume| meant.is_none_or(|n| n == volume.number))
+    }
+
     /// The peers meant.
     pub(crate) fn peers(&self) -> impl Iterator<Item = &PeerConfig> {
         let meant = self.object.peer.as_deref();
@@ -153,4 +169,19 @@ impl<'a> Target<'a> {
     pub(crate) fn named_volume(&self) -> Option<VolumeNumber> {
         self.object.volume
     }
+}
+
+/// `minor-N`: the volume of this node that has the minor, where no resource is called so.
+fn of_minor(config: &Config, node: &str, text: &str) -> Option<Object> {
+    let minor: u32 = text.strip_prefix("minor-")?.parse().ok()?;
+    if config.find(text).is_some() {
+        return None;
+    }
+    config.definitions.iter().find_map(|definition| {
+        let resource = &definition.resource;
+        let mut volumes = resource.host_of(node)?.volumes.iter();
+        let volume = volumes.find(|volume| volume.minor.0 == minor)?;
+        let (resource, volume) = (Some(resource.name.clone()), Some(volume.number));
+        Some(Object { resource, peer: None, volume })
+    })
 }

@@ -65,7 +65,10 @@ pub(crate) fn plan(
         | Command::Role(_)
         | Command::Cstate(_)
         | Command::Dstate(_)
-        | Command::Dump { .. } => return Ok(None),
+        | Command::Dump { .. }
+        | Command::DumpXml { .. }
+        | Command::Check { .. }
+        | Command::Sh(_) => return Ok(None),
     };
     let mut steps = Vec::new();
     for target in Target::find(config, node, &texts.objects, allowed)? {
@@ -120,7 +123,10 @@ fn add(command: &Command, target: &Target<'_>, steps: &mut Vec<Step>) {
         | Command::Role(_)
         | Command::Cstate(_)
         | Command::Dstate(_)
-        | Command::Dump { .. } => return,
+        | Command::Dump { .. }
+        | Command::DumpXml { .. }
+        | Command::Check { .. }
+        | Command::Sh(_) => return,
     };
     steps.push(Step::Ask(request));
 }

@@ -6,15 +6,17 @@ use tandem_control::admin::{Client, ClientError, Request, Response};
 use tandem_control::exit;
 
 use crate::cli::{Arguments, Command};
-use crate::configuration;
+use crate::configuration::{self, Form};
 use crate::create_md::create_md;
 use crate::output::{self, Failure};
 use crate::plan::{Step, plan};
+use crate::sh::sh;
 use crate::show::{Question, show};
 
 /// Does what the command line says.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let node = arguments.node.clone().unwrap_or_else(host_name);
+    let file = &arguments.config_file;
     match &arguments.command {
         Command::Status { json: true, objects, .. } => show(arguments, Question::Json, objects),
         Command::Status { watch: true, objects, .. } => show(arguments, Question::Watch, objects),
@@ -26,8 +28,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Command::Cstate(objects) => show(arguments, Question::Cstate, &objects.objects),
         Command::Dstate(objects) => show(arguments, Question::Dstate, &objects.objects),
         Command::Dump { show_secrets, objects } => {
-            configuration::dump(&arguments.config_file, &node, objects, *show_secrets)
+            configuration::dump(file, &node, objects, Form::Text, *show_secrets)
         }
+        Command::DumpXml { show_secrets, objects } => {
+            configuration::dump(file, &node, objects, Form::Xml, *show_secrets)
+        }
+        Command::Check { file: named } => configuration::check(named.as_ref().unwrap_or(file)),
+        Command::Sh(question) => sh(file, &node, question),
         Command::CreateMd { .. }
         | Command::Up(_)
         | Command::Down(_)
@@ -49,7 +56,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         | Command::WaitConnect(_)
         | Command::WaitSync(_)
         | Command::Verify { .. } => {
-            let config = configuration::load(&arguments.config_file)?;
+            let config = configuration::load(file)?;
             let steps = plan(&arguments.command, &config, &node)?.unwrap_or_default();
             if matches!(arguments.command, Command::Up(_) | Command::Adjust(_)) {
                 output::warnings(&config.warnings);

@@ -66,7 +66,10 @@ impl Setup {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tandemadm"));
         command.env_remove("TANDEM_NODE").env_remove("TANDEM_RUN_DIR");
         command.args(["--node", node, "--run-dir"]).arg(self.path());
-        command.arg("-c").arg(self.path().join("t.res")).args(line.split_whitespace());
+        if !line.split_whitespace().any(|word| word == "-c") {
+            command.arg("-c").arg(self.path().join("t.res"));
+        }
+        command.args(line.split_whitespace());
         Run::new(self, &command.output().unwrap())
     }
 }
