@@ -1,6 +1,7 @@
 //! The language: what is read, what is refused with which words, and that a dump reads back.
 
 mod bad;
+mod documented;
 mod good;
 mod include;
 mod round_trip;
