@@ -121,8 +121,7 @@ impl Loader<'_> {
             self.diagnostics.error(keyword.at, format!("includes are nested more than {max} deep"));
             return;
         }
-        let path = from.parent().unwrap_or_else(|| Path::new("")).join(&word.text);
-        for path in self.targets(&path, word) {
+        for path in self.targets(from, word) {
             if !self.first_time(&path) {
                 continue;
             }
@@ -135,11 +134,12 @@ impl Loader<'_> {
     }
 
     /// A pattern may match nothing; a file that is named must exist.
-    fn targets(&mut self, path: &Path, word: &Word) -> Vec<PathBuf> {
+    fn targets(&mut self, from: &Path, word: &Word) -> Vec<PathBuf> {
+        let folder = from.parent().unwrap_or_else(|| Path::new(""));
         if !glob::is_pattern(&word.text) {
-            return vec![path.to_owned()];
+            return vec![folder.join(&word.text)];
         }
-        match glob::expand(path, limits::CONFIG_FILES_MAX) {
+        match glob::expand(folder, &word.text, limits::CONFIG_FILES_MAX) {
             Ok(paths) => paths,
             Err(error) => {
                 self.diagnostics.error(word.at, format!("'{}': {error}", word.text));

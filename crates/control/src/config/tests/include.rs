@@ -121,3 +121,35 @@ fn a_template_stands_in_the_place_of_common() {
         assert!(error.contains(words), "{text}: {error}");
     }
 }
+
+#[test]
+fn patterns_match_as_in_a_shell() {
+    let directory = tempfile::tempdir().unwrap();
+    // The folder's own name is no pattern.
+    let root = directory.path().join("of[1]*");
+    for (number, name) in (1..).zip(["r0", "r1", "x2", "r10"]) {
+        write(&root, &format!("{name}.res"), &resource(name, number));
+    }
+    write(&root, ".r3.res", "nonsense");
+    write(&root, "deep/er/r4.res", "nonsense");
+    for (pattern, expected) in [
+        ("*.res", "r0 r1 r10 x2"),
+        ("**.res", "r0 r1 r10 x2"),
+        ("r?.res", "r0 r1"),
+        ("r[1-9]*.res", "r1 r10"),
+        ("[!r]*.res", "x2"),
+        ("*/r1.res", ""),
+        ("[", "'[': Pattern syntax error near position"),
+    ] {
+        write(&root, "t.conf", &format!("include \"{pattern}\";"));
+        let found = match Config::load(&root.join("t.conf")) {
+            Ok(config) => {
+                let names = config.definitions.into_iter().map(|it| it.resource.name);
+                names.collect::<Vec<_>>().join(" ")
+            }
+            Err(errors) => errors.to_string(),
+        };
+        let is_good = found == expected || (expected.len() > 20 && found.contains(expected));
+        assert!(is_good, "{pattern}: {found}");
+    }
+}
