@@ -1,7 +1,7 @@
 //! The configuration: read to be used, to be shown, or to be checked.
 //!
-//! What is used must be there. What is shown need only be understood: `dump` prints it, tells what is
-//! refused, and exits as for an error, so that nobody takes it for good.
+//! What is used must be there. What is shown need only be understood: `dump` prints it, tells what
+//! is refused, and exits as for an error, so that nobody takes it for good.
 
 use std::io::Read;
 use std::path::Path;

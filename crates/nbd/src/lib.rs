@@ -7,8 +7,8 @@
 //! runs the I/O and keeps the deadlines that [`limits`] names.
 //!
 //! Spoken here: fixed newstyle with EXPORT_NAME, ABORT, LIST, INFO and GO; simple and structured
-//! replies; READ, WRITE, FLUSH, TRIM, WRITE_ZEROES and DISC, any byte offset and length. Every other
-//! option or command is answered with an error and the connection stays usable.
+//! replies; READ, WRITE, FLUSH, TRIM, WRITE_ZEROES and DISC, any byte offset and length. Every
+//! other option or command is answered with an error and the connection stays usable.
 //!
 //! Three promises hold for any input whatsoever: no panic on what a client sends, no memory beyond
 //! [`limits`], and exactly one reply for each request that was received in full.
