@@ -327,6 +327,11 @@ impl World {
         if self.shown(target) != before[target] {
             self.owes[target].is_copied_over();
         }
+        // Also where the source has not heard of the end.
+        let is_whole = self.status(target).volumes[0].disk == DiskState::UpToDate;
+        if is_whole && self.shown(0) == self.shown(1) {
+            self.owes[1 - target].forked = false;
+        }
     }
 
     /// What both nodes have said of themselves, where both have.
