@@ -38,6 +38,8 @@ pub struct Operator {
     safe_alone: Option<usize>,
     /// Kept disconnected until then.
     apart_until: u64,
+    /// Nobody is promoted until then: a Primary was demoted, so that the nodes can meet.
+    meets_until: u64,
     /// Kept detached until then, by node.
     detached_until: [u64; 2],
     /// Disks that are given up by force, by node: which, and when.
@@ -299,7 +301,8 @@ impl World {
             && !(self.nodes[primaries[0]].view.is_connected()
                 && self.nodes[primaries[0]].answers())
             && self.prng.per_mille(30);
-        if (!primaries.is_empty() && !second) || !self.prng.per_mille(200) {
+        let waits = self.clock.now() < self.operator.meets_until;
+        if (!primaries.is_empty() && !second) || waits || !self.prng.per_mille(200) {
             return Ok(());
         }
         let first = self.operator.preferred.unwrap_or_else(|| self.prng.index(2));

@@ -99,6 +99,7 @@ impl World {
         let first = self.prng.index(2);
         for node in [first, 1 - first] {
             if self.nodes[node].view.role == Role::Primary {
+                self.operator.meets_until = now + patience / 2;
                 return self.command(node, Command::Secondary { force: true });
             }
         }
