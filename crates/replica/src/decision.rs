@@ -147,6 +147,8 @@ rules! {
     BitmapBoth = "bitmap-both",
     /// Row 24: somewhere the generations have met.
     HistoryBoth = "history-both",
+    /// Each side has the newer data of some volume, and went on alone as Primary.
+    VolumesCrossed = "volumes-crossed",
     /// Row 25.
     Unrelated = "unrelated-data",
 }

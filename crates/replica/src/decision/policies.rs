@@ -132,7 +132,37 @@ pub fn settle(mine: &[Side], peer: &[Side]) -> Settlement {
 }
 
 fn decide_each(mine: &[Side], peer: &[Side]) -> Vec<Verdict> {
-    mine.iter().zip(peer).map(|(mine, peer)| decide(mine, peer)).collect()
+    let mut verdicts: Vec<_> =
+        mine.iter().zip(peer).map(|(mine, peer)| decide(mine, peer)).collect();
+    find_crossed(mine, peer, &mut verdicts);
+    verdicts
+}
+
+/// Writes of all volumes have one order. Where each side went on alone as Primary and has the newer
+/// data of some volume, one wrote here and the other there: a split brain, though no volume shows
+/// it. A Secondary may have newer data of a volume whose disk its Primary has lost.
+fn find_crossed(mine: &[Side], peer: &[Side], verdicts: &mut [Verdict]) {
+    let both_went_on = [mine, peer].iter().all(|sides| sides.iter().any(went_on));
+    let by_generation = [Rule::BitmapSelf, Rule::BitmapPeer, Rule::HistorySelf, Rule::HistoryPeer];
+    let is_newer = |at: &usize| {
+        let Verdict { rule, reverted, .. } = verdicts[*at];
+        by_generation.contains(&rule) && !reverted && is_whole(&mine[*at]) && is_whole(&peer[*at])
+    };
+    let newer: Vec<usize> = (0..verdicts.len()).filter(is_newer).collect();
+    let decisions = || newer.iter().map(|at| verdicts[*at].decision);
+    let is_crossed = decisions().any(|it| matches!(it, Decision::Source(_)))
+        && decisions().any(|it| matches!(it, Decision::Target(_)));
+    if both_went_on && is_crossed {
+        let (decision, rule) = (Decision::SplitBrain, Rule::VolumesCrossed);
+        for at in newer {
+            verdicts[at] = Verdict { decision, rule, reverted: false };
+        }
+    }
+}
+
+/// Whether this side has been Primary without the other one, or may have been.
+fn went_on(side: &Side) -> bool {
+    side.role == Role::Primary || side.uuids.flags.was_primary || side.uuids.flags.went_on
 }
 
 /// Who gives its data up gives up all of them: where it has the only whole image of another volume,
@@ -162,12 +192,22 @@ fn refuse_parts(mine: &[Side], peer: &[Side], verdicts: &mut [Verdict]) {
 }
 
 fn is_split_rule(rule: Rule) -> bool {
-    matches!(rule, Rule::BitmapCrossed | Rule::BitmapBoth | Rule::HistoryBoth)
+    matches!(
+        rule,
+        Rule::BitmapCrossed | Rule::BitmapBoth | Rule::HistoryBoth | Rule::VolumesCrossed
+    )
 }
 
 /// Whether the bits of both sides tell what each has changed since they were equal.
 fn has_counts(rule: Rule) -> bool {
-    !matches!(rule, Rule::BitmapCrossed | Rule::HistoryBoth | Rule::HistoryPeer | Rule::HistorySelf)
+    !matches!(
+        rule,
+        Rule::BitmapCrossed
+            | Rule::HistoryBoth
+            | Rule::HistoryPeer
+            | Rule::HistorySelf
+            | Rule::VolumesCrossed
+    )
 }
 
 /// The two of them, and what the policies look at beside.

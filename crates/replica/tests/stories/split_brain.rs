@@ -113,6 +113,47 @@ fn nobody_gives_up_one_volume_for_a_node_without_the_other() {
     assert_in_sync(&pair);
 }
 
+/// 1. Apart, one node wrote the second volume, and the other one, promoted, the first.
+/// 2. No volume was written by both, and yet the resource has two histories: a split brain.
+#[test]
+fn each_wrote_another_volume() {
+    let mut pair = Pair::in_sync(2, Protocol::C);
+    pair.cut();
+    pair.request(0, 1, write_op(0, 1));
+    pair.nodes[0].resource.close_client(ClientId(8), pair.now);
+    demote(&mut pair, 0);
+    promote(&mut pair, 1);
+    pair.write(1, 4096, &[2; 4096]);
+    demote(&mut pair, 1);
+    let before = [0, 1].map(|node| pair.nodes[node].devices.clone());
+    pair.heal();
+    assert_split(&pair);
+    assert_eq!(before, [0, 1].map(|node| pair.nodes[node].devices.clone()), "data have changed");
+    pair.try_connect(1, true).unwrap();
+    pair.try_connect(0, false).unwrap();
+    pair.run(Duration::from_secs(60));
+    assert_in_sync(&pair);
+    assert_eq!((pair.nodes[0].devices[1][0], pair.nodes[0].devices[0][4096]), (1, 0));
+}
+
+/// A Primary went on with its peer's disk of one volume, and alone with its own of the other: both
+/// are of one history, and each goes where it is older.
+#[test]
+fn one_history_on_two_nodes_is_no_split_brain() {
+    let mut pair = Pair::in_sync(2, Protocol::C);
+    pair.command(0, Command::Detach { volume: VOLUME, force: false }).unwrap();
+    pair.write(0, 0, &[3; 4096]);
+    pair.cut();
+    pair.request(0, 1, write_op(0, 1));
+    pair.run(Duration::from_secs(1));
+    pair.nodes[0].resource.close_client(ClientId(8), pair.now);
+    demote(&mut pair, 0);
+    pair.command(0, Command::Attach { volume: VOLUME }).unwrap();
+    pair.heal();
+    assert_in_sync(&pair);
+    assert_eq!((pair.nodes[0].devices[0][0], pair.nodes[1].devices[1][0]), (3, 1));
+}
+
 /// A peer whose decision is another one, by whatever fault: nobody acts.
 #[test]
 fn verdicts_that_do_not_mirror_each_other_are_not_acted_on() {

@@ -165,6 +165,29 @@ fn a_winner_needs_a_whole_image() {
     assert_eq!(found.split_brain.unwrap().settled, Settled::No);
 }
 
+/// One has the newer data of the first volume, the other one of the second.
+#[test]
+fn newer_volumes_on_both_sides_are_a_split_brain() {
+    let (newer, older) = (side(0, B).bitmap(A).dirty(5), side(0, A));
+    let of_peer = |side: Side| Side { node_id: NodeId(1), ..side };
+    let mine = [newer, older].map(was_primary);
+    let peer = [older, newer].map(of_peer);
+    let decisions = |mine: &[Side], peer: &[Side]| -> Vec<Decision> {
+        settle(mine, peer).verdicts.iter().map(|it| it.decision).collect()
+    };
+    assert_eq!(decisions(&mine, &peer), [WIN, LOSE], "one was the other's disk for a while");
+    let peer = peer.map(|side| side.flags(|flags| flags.went_on = true));
+    for (mine, peer) in [(&mine, &peer), (&peer, &mine)] {
+        assert_eq!(decisions(mine, peer), [STAY; 2]);
+        let found = settle(mine, peer).split_brain.unwrap();
+        assert_eq!((found.rule, found.settled), (Rule::VolumesCrossed, Settled::No));
+    }
+    assert_eq!(decisions(&mine.map(Side::discards), &peer), [LOSE; 2]);
+    assert_eq!(decisions(&mine, &peer.map(Side::discards)), [WIN; 2]);
+    let half = peer.map(|side| side.disk(DiskState::Inconsistent));
+    assert_eq!(decisions(&mine, &[half[0], peer[1]]), [WIN, LOSE], "a resync is open");
+}
+
 /// Of one volume the loser has the only whole image, of another both have one: the peer's first is
 /// half a copy, or has no disk.
 #[test]

@@ -76,6 +76,7 @@ fn check_no_sync(rule: Rule, mine: &Side, peer: &Side) {
         | Rule::HistorySelf
         | Rule::BitmapBoth
         | Rule::HistoryBoth
+        | Rule::VolumesCrossed
         | Rule::Unrelated => panic!("{rule:?} means something to do"),
     }
 }
@@ -123,6 +124,7 @@ fn mirror_rule(verdict: Verdict, mine: &Side, peer: &Side) -> Rule {
         | Rule::BitmapCrossed
         | Rule::BitmapBoth
         | Rule::HistoryBoth
+        | Rule::VolumesCrossed
         | Rule::Unrelated) => rule,
     }
 }
