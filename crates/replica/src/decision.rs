@@ -286,11 +286,9 @@ fn is_better_crashed(mine: &Side, peer: &Side) -> bool {
 
 /// SEMANTICS rule 1: whether the crashed one of the two is source, and by which rule.
 fn after_crash(crashed: &Side, other: &Side) -> (bool, Rule) {
-    // It lost its disk and lived on its peer's, which so has everything; it may have been demoted
-    // since.
-    let lost_disk = crashed.disk == DiskState::Outdated && !other.uuids.flags.lost_power;
     match (is_primary(crashed), is_primary(other)) {
-        (_, false) if lost_disk => return (false, Rule::Survivor),
+        // It lost its disk and lived on its peer's, which so has everything.
+        (true, false) if crashed.disk == DiskState::Outdated => return (false, Rule::Survivor),
         (true, false) => return (true, Rule::CrashedPrimary),
         (false, true) => return (false, Rule::CrashedPrimary),
         (true, true) | (false, false) => {}

@@ -408,7 +408,6 @@ fn what_clients_have_seen_the_peer_must_have() {
     expect(gone.protocol_b(), side(1, A).reconnect(), Decision::NoSync, Rule::Diskless);
     let back = side(0, A).disk(DiskState::Outdated).crashed();
     for back in [back, back.protocol_a(), back.protocol_b()] {
-        expect(back, side(1, A), TARGET_BITS, Rule::Survivor);
         expect(back.exposed(A), side(1, A), TARGET_BITS, Rule::Survivor);
         expect(back.exposed(C), side(1, A), refused, Rule::Survivor);
     }

@@ -302,31 +302,6 @@ fn a_disk_that_comes_back_under_a_primary_is_older_than_the_one_that_served() {
     }
 }
 
-/// 1. a write hangs on the Primary's disk, its peer has it, durably; 2. the disk fails, the write
-///    is answered, and the peer is killed before it hears of that; 3. the disk comes back and the
-///    Primary is demoted: in A and B, too, it is not the source.
-#[test]
-fn nor_is_it_when_the_primary_is_demoted() {
-    for protocol in PROTOCOLS {
-        let mut pair = Pair::in_sync(1, protocol);
-        pair.hold[0] = data_writes;
-        let cookie = start_write(&mut pair, 0, 0, 7);
-        pair.run(Duration::from_secs(2));
-        pair.paused[1] = true;
-        pair.fail_once(0);
-        short(&mut pair);
-        assert_eq!(pair.reply(0, cookie), Some(Ok(None)), "{protocol:?}");
-        pair.kill(1);
-        pair.paused[1] = false;
-        pair.run(Duration::from_secs(5));
-        pair.attach(0);
-        demote(&mut pair, 0);
-        pair.restart(1);
-        assert_in_sync(&pair);
-        assert!(pair.nodes[0].devices[0][..4096] == [7; 4096], "{protocol:?}: a write is lost");
-    }
-}
-
 /// The disk of a Primary that is alone goes and comes back: nobody has newer data, and what waited
 /// goes on.
 #[test]
