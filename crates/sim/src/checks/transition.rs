@@ -193,7 +193,10 @@ fn direction(
         return Ok(());
     }
     // Writes of all volumes have one order: whoever wrote one of them has a history of its own.
-    let forked = |node: usize| model.volumes.iter().any(|volume| volume.nodes[node].forked);
+    let forked = |node: usize| {
+        let mut owes = model.volumes.iter().map(|volume| &volume.nodes[node]);
+        owes.any(|it| it.forked && !it.released && !it.discards)
+    };
     if forked(0) && forked(1) {
         let text = format!("volume {volume}: node {node} becomes target, both wrote apart");
         return Err(Violation::new("INV-11 split brain", text));
