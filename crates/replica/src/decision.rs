@@ -189,11 +189,13 @@ pub fn disk_after(decision: Decision, mine: &Side, peer: &Side) -> DiskState {
     }
 }
 
-/// Whether the source of a resync must give its target a generation that neither has had: where the
-/// target tracks changes since the source's, one that the target has would make both track each
-/// other if the resync were cut off before the target knows of it.
+/// Whether the source of a resync must give its target a generation that neither has had. A target
+/// that counts as told apart goes on writing in the generation that it has, if the resync is cut
+/// off before it hears of it; tracked from there, those writes would count as the source's to
+/// replace. One that tracks changes since the source's generation would be tracked by it as well.
 pub fn needs_fresh_sync_uuid(source: &Side, target: &Side) -> bool {
-    tracks(&target.uuids, source.uuids.current)
+    let is_apart = is_told_apart(target) && !tracks(&source.uuids, target.uuids.current);
+    is_apart || tracks(&target.uuids, source.uuids.current)
 }
 
 /// Steps 1 to 3.
@@ -223,7 +225,7 @@ fn compare_equal(mine: &Side, peer: &Side) -> (Decision, Rule) {
     }
     // Who is source was agreed on before, and its data were durable then, whatever happened
     // to either since; the target had not begun.
-    match (has_begun_as_source(mine), has_begun_as_source(peer)) {
+    match (is_told_apart(mine), is_told_apart(peer)) {
         (true, false) => return (by_bits(true), Rule::SyncBegun),
         (false, true) => return (by_bits(false), Rule::SyncBegun),
         (true, true) | (false, false) => {}
@@ -258,9 +260,10 @@ fn compare_equal(mine: &Side, peer: &Side) -> (Decision, Rule) {
     (Decision::NoSync, rule)
 }
 
-/// Whether a side that holds the same generation as its peer tracks it under another one: the mark
-/// of a source whose target has not heard of the resync.
-fn has_begun_as_source(side: &Side) -> bool {
+/// Whether a side tracks its peer's changes since another generation than its own: it counts as
+/// told apart. Where both hold one generation that is the mark of a source whose target has not
+/// heard of the resync.
+fn is_told_apart(side: &Side) -> bool {
     let bitmap = side.uuids.bitmap;
     bitmap.is_real() && bitmap != side.uuids.current
 }
@@ -336,7 +339,8 @@ fn compare_different(mine: &Side, peer: &Side) -> (Decision, Rule) {
     }
     // A target that was made Primary by force has its source's generation among its older ones
     // where both held the same before the resync. A source that is whole is not given up by that.
-    let has_parent = my_uuids.bitmap.is_real() && my_uuids.bitmap == peer_uuids.bitmap;
+    let has_parent = (my_uuids.bitmap.is_real() && tracks(peer_uuids, my_uuids.bitmap))
+        || (peer_uuids.bitmap.is_real() && tracks(my_uuids, peer_uuids.bitmap));
     if has_parent && is_whole(mine) && is_whole(peer) {
         return (resolve(mine, peer, Extent::Bits), Rule::BitmapBoth);
     }

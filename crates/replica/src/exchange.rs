@@ -68,13 +68,16 @@ impl Resource {
         let full = self.connections[peer].devices[volume].resync.is_full();
         let target_current = self.connections[peer].devices[volume].peer_current;
         let current = self.current_uuid(volume);
-        let chosen = if self.connections[peer].devices[volume].resync.wants_fresh_uuid() {
+        let fresh = self.connections[peer].devices[volume].resync.wants_fresh_uuid();
+        let chosen = if fresh {
             self.entropy.uuid()
         } else {
             self.choose_sync_uuid(current, target_current)
         };
         let attached = self.volumes[volume].attached_mut().expect("a source has a disk");
-        if attached.store.peer(peer).bitmap_uuid != chosen {
+        if fresh {
+            attached.store.track_from(peer, chosen);
+        } else if attached.store.peer(peer).bitmap_uuid != chosen {
             attached.store.forget_bitmap_uuid(peer);
             let slot = attached.store.peer_mut(peer);
             slot.bitmap_uuid = chosen;

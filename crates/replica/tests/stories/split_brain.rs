@@ -80,6 +80,35 @@ fn discarding_one_side_resolves_a_split_brain() {
     }
 }
 
+/// 1. One side is to lose, the link breaks before it hears of the resync, and it serves again.
+/// 2. What it has written since nobody has given up.
+#[test]
+fn a_loser_that_has_not_heard_has_not_lost() {
+    let mut pair = split_brain();
+    demote(&mut pair, 0);
+    demote(&mut pair, 1);
+    pair.heal();
+    pair.cut_at = Some((0, |packet| matches!(packet, Packet::SyncUuid(..))));
+    pair.try_connect(1, true).unwrap();
+    pair.try_connect(0, false).unwrap();
+    pair.run(Duration::from_secs(10));
+    assert!(pair.cut_at.is_none(), "the winner was about to begin");
+    pair.kill(1);
+    pair.restart(1);
+    promote(&mut pair, 1);
+    pair.write(1, 65536, &[9; 4096]);
+    demote(&mut pair, 1);
+    pair.heal();
+    assert_split(&pair);
+    assert_eq!(pair.nodes[1].devices[0][65536..69632], [9; 4096], "overwritten");
+    pair.data_bytes = 0;
+    pair.try_connect(1, true).unwrap();
+    pair.try_connect(0, false).unwrap();
+    pair.run(Duration::from_secs(60));
+    assert_in_sync(&pair);
+    assert!(pair.data_bytes < 16 * 4096, "bits say what differs");
+}
+
 /// 1. Both wrote apart, on two volumes. Then a disk of one node's is taken away.
 /// 2. The other node is to lose: only one volume would be the winner's, and the other of another
 ///    time. That is refused until the disk is back.

@@ -56,8 +56,8 @@ flags! {
         device_seen = 0x10,
         /// This node was target of a resync from it, which has not ended.
         resync_target = 0x20,
-        /// The first history UUID names the same data as its bitmap UUID: the peer may have either,
-        /// because a resync to it was cut off at its end.
+        /// Its bits say what changed since the first history UUID as well: a resync was cut off
+        /// where the peer may have heard of it or not.
         bitmap_alias = 0x40,
         /// Everything that the peer sent in the last session has been carried out.
         drained = 0x80,
