@@ -20,8 +20,10 @@ use rustix::fs::{FlockOperation, SeekFrom};
 use rustix::io::Errno;
 
 use crate::error::OpenError;
+use device::Device;
 use probe::Abilities;
 
+mod device;
 mod holder;
 mod probe;
 #[cfg(test)]
@@ -75,6 +77,10 @@ pub struct BackingDisk {
     /// flush, one of the ring does not), so only file systems known to keep it are trusted;
     /// elsewhere a write is durable only after an `Op::Fsync`.
     pub honours_dsync: bool,
+    /// Whether a range is made to read as zeroes without all of it being written.
+    pub zeroes_by_command: bool,
+    /// Whether the device says that it turns; of a file, that which its file system is on.
+    pub is_rotational: bool,
     /// How to register the file with the engine.
     pub access: Access,
 }
@@ -118,6 +124,9 @@ pub fn open(path: &Path, options: &OpenOptions) -> Result<BackingDisk, OpenError
     };
     let honours_dsync =
         is_block_device || probe::honours_dsync(file.as_fd()).map_err(io("probe"))?;
+    let device = Device::of(&file, is_block_device).map_err(io("probe"))?;
+    let zeroes_by_command = device.zeroes_by_command(&file, is_block_device, size_bytes);
+    let is_rotational = device.is_rotational();
     let file = file.into();
     let disk = BackingDisk {
         file,
@@ -128,6 +137,8 @@ pub fn open(path: &Path, options: &OpenOptions) -> Result<BackingDisk, OpenError
         is_direct,
         nowait,
         honours_dsync,
+        zeroes_by_command,
+        is_rotational,
         access,
     };
     assert!(disk.block_size.is_power_of_two() && disk.block_size >= 512, "{disk:?}");
