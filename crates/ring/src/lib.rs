@@ -16,6 +16,7 @@
 mod buffer;
 mod engine;
 mod error;
+mod inherit;
 pub mod limits;
 mod op;
 mod open;
@@ -28,6 +29,7 @@ mod waker;
 pub use buffer::Buffer;
 pub use engine::{Config, Engine, Features, Stats, Turn};
 pub use error::{EngineError, Full, OpenError, TableFull};
+pub use inherit::listen_fds;
 pub use op::{Completion, FallocateMode, FileId, Op, SocketId};
 pub use open::{Access, BackingDisk, OpenOptions, open, size_of};
 pub use pool::Pool;
