@@ -208,7 +208,7 @@ impl Resource {
     }
 
     /// Whether this disk may still show what was before a write that the peer has shown (INV-6).
-    fn would_go_back(&self, volume: VolumeIndex, range: ByteRange) -> bool {
+    pub(crate) fn would_go_back(&self, volume: VolumeIndex, range: ByteRange) -> bool {
         self.volumes[volume].shown_early.iter().any(|key| {
             let write = self.writes.get(*key).expect("in flight on the disk");
             write.range.overlaps(range)

@@ -80,6 +80,24 @@ impl Resource {
         bitmap.into_iter().flat_map(Bitmap::runs)
     }
 
+    /// The next such run at or behind `from_block`, no longer than `max_blocks`.
+    pub fn next_out_of_sync(
+        &self,
+        volume: VolumeNumber,
+        peer: NodeId,
+        from_block: u64,
+        max_blocks: u64,
+    ) -> Option<Range<u64>> {
+        let (volume, peer) = self.volume_by_number(volume).zip(self.peer_by_node(peer))?;
+        self.volumes[volume].attached()?.bitmaps[peer].next_run(from_block, max_blocks)
+    }
+
+    /// Whether a client that reads the range would be served from the disk of this node.
+    pub fn is_served_here(&self, volume: VolumeNumber, range: ByteRange) -> bool {
+        let volume = self.volume_by_number(volume);
+        volume.is_some_and(|it| self.local_is_good(it, range) && !self.would_go_back(it, range))
+    }
+
     fn volume_status(&self, index: VolumeIndex) -> VolumeStatus {
         let volume = &self.volumes[index];
         VolumeStatus {
