@@ -3,6 +3,7 @@
 //! Unknown keys are errors by name: a misspelt limit must not fall back to its default in silence.
 //! An empty file, and none, mean the defaults.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 
@@ -23,11 +24,32 @@ pub struct DaemonConfig {
 }
 
 /// Section `[nbd]`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct NbdConfig {
     /// TCP addresses to serve exports on, beside the socket in the run directory.
     pub listen: Vec<SocketAddr>,
+    /// Connections of clients that are served at once, from 1.
+    pub connections: u32,
+    /// What is particular to an export, by its name as in `r0/0`.
+    pub exports: BTreeMap<String, ExportConfig>,
+}
+
+impl Default for NbdConfig {
+    fn default() -> Self {
+        let connections = limits::NBD_CONNECTIONS_DEFAULT;
+        Self { listen: Vec::new(), connections, exports: BTreeMap::new() }
+    }
+}
+
+/// Section `[nbd.exports."RES/VOL"]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ExportConfig {
+    /// Whether clients may only read.
+    pub read_only: bool,
+    /// Connections that are served at once, from 1; `None` for as many as the daemon serves.
+    pub connections: Option<u32>,
 }
 
 /// Section `[limits]`.
@@ -126,6 +148,16 @@ impl DaemonConfig {
             let allowed = format!("a list of up to {}", limits::LISTENERS_MAX);
             return range("nbd.listen", format!("a list of {listeners}"), allowed);
         }
+        let of_exports = self.nbd.exports.values().filter_map(|export| export.connections);
+        for connections in of_exports.chain([self.nbd.connections]) {
+            if !(1..=limits::NBD_CONNECTIONS_MAX).contains(&connections) {
+                let allowed = format!("1 to {}", limits::NBD_CONNECTIONS_MAX);
+                return range("connections", connections.to_string(), allowed);
+            }
+        }
+        if let Some(name) = self.nbd.exports.keys().find(|name| !is_export_name(name)) {
+            return range("nbd.exports", format!("'{name}'"), "names like r0/0".to_owned());
+        }
         let pool_bytes = self.limits.pool_bytes;
         if pool_bytes < limits::POOL_BYTES_MIN {
             let allowed = format!("{} and more", limits::POOL_BYTES_MIN);
@@ -133,6 +165,12 @@ impl DaemonConfig {
         }
         Ok(())
     }
+}
+
+fn is_export_name(name: &str) -> bool {
+    name.split_once('/').is_some_and(|(resource, volume)| {
+        !resource.is_empty() && volume.parse::<u16>().is_ok_and(|it| it.to_string() == volume)
+    })
 }
 
 #[cfg(test)]
@@ -150,10 +188,13 @@ mod tests {
     #[test]
     fn every_key_is_read() {
         let text = "shards = 2\n[nbd]\nlisten = [\"127.0.0.1:10809\", \"[::1]:10809\"]\n\
-                    [limits]\npool_bytes = 134217728\n";
+                    connections = 7\n[nbd.exports.\"r0/0\"]\nread_only = true\n\
+                    connections = 2\n[limits]\npool_bytes = 134217728\n";
         let config = DaemonConfig::parse("t.toml", text).unwrap();
         assert_eq!(config.shards, Some(2));
-        assert_eq!(config.nbd.listen.len(), 2);
+        assert_eq!((config.nbd.listen.len(), config.nbd.connections), (2, 7));
+        let export = &config.nbd.exports["r0/0"];
+        assert_eq!((export.read_only, export.connections), (true, Some(2)));
         assert_eq!(config.limits.pool_bytes, 128 << 20);
     }
 
@@ -167,6 +208,10 @@ mod tests {
             ("shards = 0", "t.toml: shards is 0, allowed is 1 to 256"),
             ("shards = 257", "t.toml: shards is 257"),
             ("shards = -1", "invalid value"),
+            ("[nbd]\nconnections = 0", "connections is 0, allowed is 1 to 1000"),
+            ("[nbd.exports.\"r0/0\"]\nconnections = 1001", "connections is 1001"),
+            ("[nbd.exports.r0]\nread_only = true", "nbd.exports is 'r0', allowed is names like"),
+            ("[nbd.exports.\"r0/00\"]", "nbd.exports is 'r0/00'"),
             ("[limits]\npool_bytes = 1", "limits.pool_bytes is 1, allowed is 67108864 and more"),
             ("[nbd", "t.toml: TOML parse error at line 1"),
         ] {

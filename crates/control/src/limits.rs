@@ -50,3 +50,10 @@ pub const SHARDS_MAX: u32 = 256;
 
 /// Smallest buffer pool: one NBD request of the largest size (32 MiB) in each direction.
 pub const POOL_BYTES_MIN: u64 = 64 << 20;
+
+/// Connections of NBD clients that a daemon serves unless told otherwise: as many as the clients of
+/// some dozen volumes make, and few enough to leave descriptors for disks and peers.
+pub const NBD_CONNECTIONS_DEFAULT: u32 = 256;
+
+/// Connections of NBD clients that a daemon may be told to serve: what a data thread has room for.
+pub const NBD_CONNECTIONS_MAX: u32 = 1000;
