@@ -262,7 +262,8 @@ impl Node {
         &self.config
     }
 
-    pub(crate) fn daemon_config(&self) -> &Path {
+    /// Its `tandemd.toml`, which a restarted daemon reads.
+    pub fn daemon_config(&self) -> &Path {
         &self.daemon_config
     }
 

@@ -6,6 +6,7 @@
 //! part without a range. The pieces come in order of offset and together are the request, except
 //! for what TRIM rounds away.
 
+use crate::context::ContextSet;
 use crate::limits::{CUT_BYTES, PART_BYTES_MAX};
 use crate::transmission::PartOp;
 
@@ -27,28 +28,26 @@ pub(crate) enum Work {
         fua: bool,
     },
     Flush,
+    Cache,
+    /// With `one`, a single extent of each is wanted.
+    Status {
+        contexts: ContextSet,
+        one: bool,
+    },
 }
 
 impl Work {
-    /// Whether payload comes with the request or data goes with its reply.
-    pub(crate) fn moves_data(self) -> bool {
-        match self {
-            Self::Read { .. } | Self::Write { .. } => true,
-            Self::Zeroes { .. } | Self::Trim { .. } | Self::Flush => false,
-        }
-    }
-
     pub(crate) fn changes_data(self) -> bool {
         match self {
             Self::Write { .. } | Self::Zeroes { .. } | Self::Trim { .. } => true,
-            Self::Read { .. } | Self::Flush => false,
+            Self::Read { .. } | Self::Flush | Self::Cache | Self::Status { .. } => false,
         }
     }
 
     fn fua(self) -> bool {
         match self {
             Self::Write { fua } | Self::Zeroes { fua, .. } | Self::Trim { fua } => fua,
-            Self::Read { .. } | Self::Flush => false,
+            Self::Read { .. } | Self::Flush | Self::Cache | Self::Status { .. } => false,
         }
     }
 }
@@ -80,13 +79,16 @@ struct Span {
 
 impl Cut {
     /// `offset + len` must not wrap and `block_size` must be a power of two up to [`CUT_BYTES`].
-    pub(crate) fn new(work: Work, offset: u64, len: u32, block_size: u32) -> Self {
+    pub(crate) fn new(work: Work, offset: u64, len: u64, block_size: u32) -> Self {
         assert!(block_size.is_power_of_two() && block_size <= CUT_BYTES);
-        let span = Span { start: offset, end: offset + u64::from(len) };
+        let span = Span { start: offset, end: offset + len };
         let span = match work {
             Work::Flush => Some(span),
+            Work::Cache => None,
             Work::Trim { .. } => span.whole_blocks(CUT_BYTES),
-            Work::Read { .. } | Work::Write { .. } | Work::Zeroes { .. } => span.non_empty(),
+            Work::Read { .. } | Work::Write { .. } | Work::Zeroes { .. } | Work::Status { .. } => {
+                span.non_empty()
+            }
         };
         Self { work, block_size, span }
     }
@@ -101,12 +103,20 @@ impl Cut {
 
     pub(crate) fn next(&mut self) -> Option<Piece> {
         let span = self.span.take()?;
-        let (op, len) = match self.work {
+        let (op, len) = match &mut self.work {
+            Work::Status { contexts, one } => {
+                let (context, one) = (contexts.take_first()?, *one);
+                self.span = Some(span).filter(|_| !contexts.is_empty());
+                let len = u32::try_from(span.bulk_len(CUT_BYTES)).expect("cut to that");
+                let op = PartOp::Extents { context, one };
+                return Some(Piece { op, offset: span.start, len, fua: false });
+            }
             Work::Read { .. } => (PartOp::Read, span.data_len()),
             Work::Write { .. } => (PartOp::Write, span.data_len()),
-            Work::Zeroes { no_hole, .. } => span.zeroes(self.block_size, no_hole),
-            Work::Trim { .. } => (PartOp::Trim, span.len()),
+            Work::Zeroes { no_hole, .. } => span.zeroes(self.block_size, *no_hole),
+            Work::Trim { .. } => (PartOp::Trim, span.bulk_len(CUT_BYTES)),
             Work::Flush => (PartOp::Flush, 0),
+            Work::Cache => return None,
         };
         self.span = Span { start: span.start + len, end: span.end }.non_empty();
         let len = u32::try_from(len).expect("a piece is no longer than its request");
@@ -131,6 +141,12 @@ impl Span {
         Self { start, end }.non_empty()
     }
 
+    /// Length of the first piece that carries no data: what 32 bits can say in whole blocks.
+    fn bulk_len(self, block_size: u32) -> u64 {
+        let max = u32::MAX - u32::MAX % block_size;
+        self.len().min(u64::from(max))
+    }
+
     /// Length of the first READ or WRITE piece.
     fn data_len(self) -> u64 {
         let room = PART_BYTES_MAX - low_bits(self.start, CUT_BYTES);
@@ -144,7 +160,7 @@ impl Span {
             return (PartOp::ZeroesEdge, u64::from(block_size - head).min(self.len()));
         }
         match self.whole_blocks(block_size) {
-            Some(whole) => (PartOp::Zeroes { no_hole }, whole.len()),
+            Some(whole) => (PartOp::Zeroes { no_hole }, whole.bulk_len(block_size)),
             None => (PartOp::ZeroesEdge, self.len()),
         }
     }

@@ -24,6 +24,8 @@ pub enum ReplyError {
     Invalid,
     /// A write beyond the end of the export.
     NoSpace,
+    /// Zeroing by command alone was asked for, which the backing disk cannot do.
+    NotSupported,
     /// The server is going away.
     Shutdown,
 }
@@ -37,6 +39,7 @@ impl ReplyError {
             Self::Io => wire::error::EIO,
             Self::Invalid => wire::error::EINVAL,
             Self::NoSpace => wire::error::ENOSPC,
+            Self::NotSupported => wire::error::ENOTSUP,
             Self::Shutdown => wire::error::ESHUTDOWN,
         }
     }
@@ -49,6 +52,7 @@ impl ReplyError {
             Self::Io => "input/output error",
             Self::Invalid => "the request makes no sense here",
             Self::NoSpace => "behind the end of the export",
+            Self::NotSupported => "zeroing is not fast here",
             Self::Shutdown => "server is shutting down",
         }
     }
@@ -115,9 +119,9 @@ pub enum StopReason {
     /// The stream is out of step or this is no client: close.
     #[error("wrong request magic {0:#x}")]
     WrongMagic(u32),
-    /// A WRITE too long to be skipped: close.
-    #[error("write of {0} bytes is longer than {REQUEST_BYTES_MAX}")]
-    WriteTooLong(u32),
+    /// Payload too long to be skipped: close.
+    #[error("payload of {0} bytes is longer than {REQUEST_BYTES_MAX}")]
+    PayloadTooLong(u64),
     /// The shell called [`crate::Transmission::hang_up`].
     #[error("connection is gone")]
     HungUp,
@@ -129,7 +133,7 @@ impl StopReason {
     pub fn owes_replies(self) -> bool {
         match self {
             Self::Disconnected => true,
-            Self::WrongMagic(_) | Self::WriteTooLong(_) | Self::HungUp => false,
+            Self::WrongMagic(_) | Self::PayloadTooLong(_) | Self::HungUp => false,
         }
     }
 }

@@ -20,24 +20,35 @@ pub struct ExportInfo {
     /// Logical block of the volume in bytes, a power of two up to 4096: what the aligned middle of
     /// a WRITE_ZEROES is aligned to.
     pub block_size: u32,
+    /// Whether the backing disk zeroes by command, without writing zeroes.
+    pub fast_zero: bool,
+    /// Whether the backing disk turns.
+    pub rotational: bool,
+    /// Names of the resource's peers: each has a context of what it lacks.
+    pub peers: Vec<String>,
     /// The shell's own handle of the export; not looked at.
     pub key: ExportKey,
 }
 
 impl ExportInfo {
     /// The transmission flags to advertise: only what works, so no TRIM and WRITE_ZEROES when
-    /// read-only, and DF only where replies have chunks. CAN_MULTI_CONN promises that a FLUSH on
-    /// one connection covers all of them.
+    /// read-only, and DF only where replies have chunks. FAST_ZERO says that the flag is
+    /// understood, its answer may be ENOTSUP. CAN_MULTI_CONN promises that a FLUSH on one
+    /// connection covers all of them.
     #[must_use]
     pub fn transmission_flags(&self, terms: Terms) -> u16 {
-        let mut flags = flag::HAS_FLAGS | flag::SEND_FLUSH | flag::SEND_FUA | flag::CAN_MULTI_CONN;
+        let mut flags = flag::HAS_FLAGS | flag::SEND_FLUSH | flag::SEND_FUA;
+        flags |= flag::CAN_MULTI_CONN | flag::SEND_CACHE;
         if terms.replies.has_chunks() {
             flags |= flag::SEND_DF;
+        }
+        if self.rotational {
+            flags |= flag::ROTATIONAL;
         }
         if self.read_only {
             flags | flag::READ_ONLY
         } else {
-            flags | flag::SEND_TRIM | flag::SEND_WRITE_ZEROES
+            flags | flag::SEND_TRIM | flag::SEND_WRITE_ZEROES | flag::SEND_FAST_ZERO
         }
     }
 }

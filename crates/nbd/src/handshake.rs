@@ -12,11 +12,12 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
+use crate::context::ContextSet;
 use crate::error::CloseReason;
 use crate::export::{ExportEntry, ExportInfo, Refusal};
 use crate::limits::{
-    HANDSHAKE_BUFFER_BYTES_MAX, OPTION_BYTES_MAX, OPTION_PARSED_BYTES_MAX, OPTIONS_MAX,
-    STRING_BYTES_MAX,
+    CONTEXT_OPTION_BYTES_MAX, HANDSHAKE_BUFFER_BYTES_MAX, OPTION_BYTES_MAX,
+    OPTION_PARSED_BYTES_MAX, OPTIONS_MAX, STRING_BYTES_MAX,
 };
 use crate::terms::{Replies, Terms};
 use crate::wire::{
@@ -26,7 +27,7 @@ use crate::wire::{
 mod answer;
 mod query;
 
-use query::{InfoQuery, parse_info_query, parse_name};
+use query::{ContextQuery, InfoQuery, parse_context_query, parse_info_query, parse_name};
 
 /// The handshake. See the module for how to drive it.
 #[derive(Debug)]
@@ -38,6 +39,8 @@ pub struct Handshake {
     no_zeroes: bool,
     options: u32,
     terms: Terms,
+    /// The name of the export whose contexts were chosen, as the client wrote it.
+    contexts_of: String,
 }
 
 /// What the shell has to do next.
@@ -97,6 +100,7 @@ enum State {
         then: Then,
     },
     AwaitExport(InfoQuery),
+    AwaitContexts(ContextQuery),
     AwaitList,
     /// The last answer is on its way out.
     Chosen(ExportInfo),
@@ -120,7 +124,8 @@ impl Handshake {
         answer::greeting(&mut output);
         let input = BytesMut::new();
         let (state, terms) = (State::ClientFlags, Terms::default());
-        Self { state, input, output, no_zeroes: false, options: 0, terms }
+        let (no_zeroes, options, contexts_of) = (false, 0, String::new());
+        Self { state, input, output, no_zeroes, options, terms, contexts_of }
     }
 
     /// Takes bytes from the client, at most [`crate::limits::HANDSHAKE_FEED_BYTES_MAX`] at once and
@@ -161,6 +166,10 @@ impl Handshake {
                     let (name, purpose) = (query.name.clone(), query.purpose);
                     return HandshakeOutput::QueryExport { name, purpose };
                 }
+                State::AwaitContexts(query) => {
+                    let (name, purpose) = (query.name.clone(), Purpose::Info);
+                    return HandshakeOutput::QueryExport { name, purpose };
+                }
                 State::AwaitList => return HandshakeOutput::QueryList,
                 State::Chosen(export) => {
                     let (export, rest) = (export.clone(), self.input.split().freeze());
@@ -182,9 +191,21 @@ impl Handshake {
     /// # Panics
     /// If that was not asked.
     pub fn answer_export(&mut self, result: Result<ExportInfo, Refusal>) {
+        if let State::AwaitContexts(query) = &self.state {
+            let chosen = answer_contexts(&mut self.output, query, result);
+            if query.option == option::SET_META_CONTEXT {
+                self.terms.contexts = chosen;
+                self.contexts_of.clone_from(&query.name);
+            }
+            self.state = State::OptionHeader;
+            return;
+        }
         let State::AwaitExport(query) = &self.state else {
             panic!("no export was asked for");
         };
+        if query.purpose != Purpose::Info && query.name != self.contexts_of {
+            self.terms.contexts = ContextSet::default();
+        }
         let next = match (query.purpose, result) {
             (Purpose::ExportName, Err(refusal)) => {
                 State::Closed(CloseReason::Refused(refusal.reason))
@@ -234,7 +255,7 @@ impl Handshake {
         if magic != OPTION_MAGIC {
             return Some(State::Closed(CloseReason::WrongOptionMagic(magic)));
         }
-        if len > OPTION_BYTES_MAX {
+        if len > option_bytes_max(option) {
             return Some(State::Closed(CloseReason::OptionTooLong { option, len_bytes: len }));
         }
         self.options += 1;
@@ -242,23 +263,45 @@ impl Handshake {
             return Some(State::Closed(CloseReason::TooManyOptions));
         }
         Some(match option {
-            option::STRUCTURED_REPLY if len == 0 => self.structured_reply(),
+            option::STRUCTURED_REPLY | option::EXTENDED_HEADERS if len == 0 => {
+                self.agree_on_replies(option)
+            }
+            option::LIST_META_CONTEXT | option::SET_META_CONTEXT => {
+                if option == option::SET_META_CONTEXT {
+                    // Whatever comes of it, what was chosen before is not any more.
+                    self.terms.contexts = ContextSet::default();
+                }
+                begin_contexts(option, len, self.terms.replies)
+            }
             _ => begin_option(option, len),
         })
     }
 
-    fn structured_reply(&mut self) -> State {
-        let option = option::STRUCTURED_REPLY;
-        match self.terms.replies {
-            Replies::Simple => {
+    /// STRUCTURED_REPLY or EXTENDED_HEADERS; there is no way back from the one or the other.
+    fn agree_on_replies(&mut self, option: u32) -> State {
+        let is_structured = option == option::STRUCTURED_REPLY;
+        let (reply, text) = match (self.terms.replies, is_structured) {
+            (Replies::Simple, true) => {
                 self.terms.replies = Replies::Structured;
                 answer::ack(&mut self.output, option);
+                return State::OptionHeader;
             }
-            Replies::Structured => {
-                let text = "structured replies were agreed on before";
-                answer::error(&mut self.output, option, option_reply::ERR_INVALID, text);
+            (Replies::Simple | Replies::Structured, false) => {
+                self.terms.replies = Replies::Extended;
+                answer::ack(&mut self.output, option);
+                return State::OptionHeader;
             }
-        }
+            (Replies::Structured, true) => {
+                (option_reply::ERR_INVALID, "structured replies were agreed on before")
+            }
+            (Replies::Extended, true) => {
+                (option_reply::ERR_EXT_HEADER_REQD, "extended headers were agreed on before")
+            }
+            (Replies::Extended, false) => {
+                (option_reply::ERR_INVALID, "extended headers were agreed on before")
+            }
+        };
+        answer::error(&mut self.output, option, reply, text);
         State::OptionHeader
     }
 
@@ -270,15 +313,17 @@ impl Handshake {
                 Err(error) => State::Closed(CloseReason::Name(error)),
             });
         }
-        let purpose = if option == option::GO { Purpose::Go } else { Purpose::Info };
-        Some(match parse_info_query(purpose, &payload) {
-            Ok(query) => State::AwaitExport(query),
-            Err(error) => {
-                let reply = option_reply::ERR_INVALID;
-                answer::error(&mut self.output, option, reply, &error.to_string());
-                State::OptionHeader
+        let parsed = match option {
+            option::LIST_META_CONTEXT | option::SET_META_CONTEXT => {
+                parse_context_query(option, &payload).map(State::AwaitContexts)
             }
-        })
+            option::GO => parse_info_query(Purpose::Go, &payload).map(State::AwaitExport),
+            _ => parse_info_query(Purpose::Info, &payload).map(State::AwaitExport),
+        };
+        Some(parsed.unwrap_or_else(|error| {
+            answer::error(&mut self.output, option, error.reply(), &error.to_string());
+            State::OptionHeader
+        }))
     }
 
     fn skip(&mut self, option: u32, remaining: u32, then: Then) -> Option<State> {
@@ -312,13 +357,46 @@ impl Default for Handshake {
     }
 }
 
+/// Payload beyond which an option is not even skipped.
+fn option_bytes_max(option: u32) -> u32 {
+    match option {
+        option::LIST_META_CONTEXT | option::SET_META_CONTEXT => CONTEXT_OPTION_BYTES_MAX,
+        _ => OPTION_BYTES_MAX,
+    }
+}
+
+fn skip(option: u32, len: u32, reply: u32, text: &'static str) -> State {
+    State::Skipping { option, remaining: len, then: Then::Refuse { reply, text } }
+}
+
+fn begin_contexts(option: u32, len: u32, replies: Replies) -> State {
+    if !replies.has_chunks() {
+        let text = "agree on structured replies before";
+        return skip(option, len, option_reply::ERR_INVALID, text);
+    }
+    if len > OPTION_PARSED_BYTES_MAX {
+        return skip(option, len, option_reply::ERR_TOO_BIG, "too many queries");
+    }
+    State::Payload { option, len }
+}
+
+fn answer_contexts(
+    output: &mut BytesMut,
+    query: &ContextQuery,
+    result: Result<ExportInfo, Refusal>,
+) -> ContextSet {
+    match result {
+        Ok(export) => answer::contexts(output, query, &export),
+        Err(refusal) => {
+            answer::refusal(output, query.option, &refusal);
+            ContextSet::default()
+        }
+    }
+}
+
 /// Decides by an option's header what happens to its payload.
 fn begin_option(option: u32, len: u32) -> State {
-    let refuse = |reply, text| State::Skipping {
-        option,
-        remaining: len,
-        then: Then::Refuse { reply, text },
-    };
+    let refuse = |reply, text| skip(option, len, reply, text);
     match option {
         option::EXPORT_NAME if len as usize > STRING_BYTES_MAX => {
             State::Closed(CloseReason::Name(crate::NameError::TooLong))
@@ -330,7 +408,9 @@ fn begin_option(option: u32, len: u32) -> State {
         option::INFO | option::GO => State::Payload { option, len },
         option::ABORT => State::Skipping { option, remaining: len, then: Then::Abort },
         option::LIST if len == 0 => State::AwaitList,
-        option::LIST | option::STARTTLS | option::STRUCTURED_REPLY if len > 0 => {
+        option::LIST | option::STARTTLS | option::STRUCTURED_REPLY | option::EXTENDED_HEADERS
+            if len > 0 =>
+        {
             refuse(option_reply::ERR_INVALID, "option takes no data")
         }
         option::STARTTLS => refuse(option_reply::ERR_POLICY, "TLS is not configured"),

@@ -7,8 +7,9 @@
 //! runs the I/O and keeps the deadlines that [`limits`] names.
 //!
 //! Spoken here: fixed newstyle with EXPORT_NAME, ABORT, LIST, INFO and GO; simple and structured
-//! replies; READ, WRITE, FLUSH, TRIM, WRITE_ZEROES and DISC, any byte offset and length. Every
-//! other option or command is answered with an error and the connection stays usable.
+//! replies and extended headers; contexts; READ, WRITE, FLUSH, TRIM, CACHE, WRITE_ZEROES,
+//! BLOCK_STATUS and DISC, any byte offset and length. Every other option or command is answered
+//! with an error and the connection stays usable.
 //!
 //! Three promises hold for any input whatsoever: no panic on what a client sends, no memory beyond
 //! [`limits`], and exactly one reply for each request that was received in full.
@@ -18,7 +19,8 @@
 //! ```
 //! use bytes::Bytes;
 //! use tandem_nbd::{
-//!     ExportInfo, ExportKey, Handshake, HandshakeOutput, Limits, PartOp, Step, Transmission, wire,
+//!     ExportInfo, ExportKey, Handshake, HandshakeOutput, Limits, Outcome, PartOp, Step,
+//!     Transmission, wire,
 //! };
 //!
 //! let export = ExportInfo {
@@ -27,6 +29,9 @@
 //!     size_bytes: 1 << 20,
 //!     read_only: false,
 //!     block_size: 4096,
+//!     fast_zero: true,
+//!     rotational: false,
+//!     peers: vec!["bob".into()],
 //!     key: ExportKey(0),
 //! };
 //!
@@ -61,7 +66,7 @@
 //! assert_eq!(consumed, rest.len());
 //! let Step::Part(part) = step else { panic!("{step:?}") };
 //! assert_eq!((part.op, part.offset, part.len), (PartOp::Read, 3, 8));
-//! transmission.complete(part.id, Ok(Some(Bytes::from_static(b"contents"))));
+//! transmission.complete(part.id, Ok(Outcome::Data(Bytes::from_static(b"contents"))));
 //!
 //! let reply = transmission.poll_reply().unwrap();
 //! let piece = reply.into_iter().next().unwrap();
@@ -69,6 +74,7 @@
 //! assert_eq!(piece.body.as_slice(), b"contents");
 //! ```
 
+mod context;
 mod cut;
 mod error;
 mod export;
@@ -80,9 +86,12 @@ mod terms;
 mod transmission;
 pub mod wire;
 
+pub use context::{Context, ContextKind, ContextSet, Extent};
 pub use error::{CloseReason, NameError, ReplyError, StopReason};
 pub use export::{ExportEntry, ExportInfo, ExportKey, Refusal, RefusalKind};
 pub use handshake::{Handshake, HandshakeOutput, Purpose};
 pub use limits::Limits;
 pub use terms::{Replies, Terms};
-pub use transmission::{Body, Part, PartId, PartOp, Pieces, Reply, ReplyPiece, Step, Transmission};
+pub use transmission::{
+    Body, Outcome, Part, PartId, PartOp, Pieces, Reply, ReplyPiece, Step, Transmission,
+};

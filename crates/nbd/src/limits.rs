@@ -18,6 +18,27 @@ pub const OPTIONS_MAX: u32 = 64;
 /// hostile, and reading on would only serve it.
 pub const OPTION_BYTES_MAX: u32 = 1 << 20;
 
+/// Payload of an option about contexts, in bytes: what is longer than a valid one is skipped and
+/// refused by name, up to a hundred thousand queries; beyond, it is as any other option too long.
+pub const CONTEXT_OPTION_BYTES_MAX: u32 = 4 << 20;
+
+/// Queries in one option about contexts: clients ask for one or two, and no export has more.
+pub const CONTEXT_QUERIES_MAX: u32 = 64;
+
+/// Peers of a resource whose out-of-sync blocks are told: a resource has 32 nodes at most.
+pub const PEERS_MAX: usize = 31;
+
+/// Extents that one BLOCK_STATUS tells of one context. Clients ask on behind the last; the protocol
+/// forbids more than 2^20.
+pub const EXTENTS_MAX: u32 = 1024;
+
+/// Bytes of one extent in a reply, at most.
+pub const EXTENT_BYTES: u32 = 16;
+
+/// Parts without data (TRIM, WRITE_ZEROES, FLUSH) that a connection has handed out and that are not
+/// completed. Only lengths of more than 32 bits come near: 2 TiB of them go on at once.
+pub const BULK_PARTS_MAX: usize = 1024;
+
 /// Longest string of the protocol (export name, description, error text), in bytes.
 pub const STRING_BYTES_MAX: usize = 4096;
 

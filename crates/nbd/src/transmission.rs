@@ -17,12 +17,11 @@
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
-
+use crate::context;
 use crate::cut::Piece;
 use crate::error::{ReplyError, StopReason};
 use crate::export::ExportInfo;
-use crate::limits::{HOLE_BYTES_MIN, Limits};
+use crate::limits::{EXTENTS_MAX, HOLE_BYTES_MIN, Limits};
 use crate::slab::{Key, Slab};
 use crate::terms::Terms;
 
@@ -30,7 +29,7 @@ mod intake;
 mod part;
 mod reply;
 
-pub use part::{Part, PartId, PartOp};
+pub use part::{Outcome, Part, PartId, PartOp};
 pub use reply::{Body, Pieces, Reply, ReplyPiece};
 
 use intake::Intake;
@@ -49,6 +48,8 @@ pub struct Transmission {
     /// Requests whose reply is ready, oldest first.
     finished: VecDeque<Key>,
     bytes_in_flight: u64,
+    /// Parts without data that are being executed.
+    bulk_parts: usize,
     hung_up: bool,
 }
 
@@ -83,6 +84,7 @@ pub enum Step {
 #[derive(Debug)]
 struct Request {
     cookie: u64,
+    offset: u64,
     /// Bytes that a READ wants in one chunk.
     whole: Option<u32>,
     /// Parts not completed, plus one while the intake is still at this request.
@@ -118,6 +120,7 @@ impl Transmission {
             parts: Slab::new(),
             finished: VecDeque::new(),
             bytes_in_flight: 0,
+            bulk_parts: 0,
             hung_up: false,
         }
     }
@@ -148,24 +151,22 @@ impl Transmission {
         self.intake = self.fill(request, cut, part, at, n);
     }
 
-    /// Ends a part that came as [`Step::Part`]: the data of a READ, nothing for any other, or the
-    /// error. When the last part of a request ends, its one reply becomes ready; the request fails
-    /// with the first error among its parts. Returns whether the data are kept for the reply: of
-    /// zeroes only that they are some.
+    /// Ends a part that came as [`Step::Part`], with an [`Outcome`] that fits it or an error. When
+    /// the last part of a request ends, its one reply becomes ready; the request fails with the
+    /// first error among its parts. Returns whether data are kept for the reply: of zeroes only
+    /// that they are some.
     ///
     /// # Panics
-    /// If the part is not being executed, or its data have not the length of the part.
-    pub fn complete(&mut self, id: PartId, result: Result<Option<Bytes>, ReplyError>) -> bool {
+    /// If the part is not being executed, or its outcome does not fit it.
+    pub fn complete(&mut self, id: PartId, result: Result<Outcome, ReplyError>) -> bool {
         let slot = &mut self.parts[id.0];
         assert!(matches!(slot.stage, Stage::Executing), "part {id:?} is not being executed");
         let (piece, key) = (slot.piece, slot.request);
         let request = &mut self.requests[key];
         let kept = match result {
-            Ok(data) => {
-                let expected = matches!(piece.op, PartOp::Read).then_some(piece.len as usize);
-                assert_eq!(data.as_ref().map(Bytes::len), expected, "data of {piece:?}");
+            Ok(outcome) => {
                 let may_be_hole = self.terms.replies.has_chunks() && request.whole.is_none();
-                kept(data, may_be_hole)
+                kept(piece, outcome, may_be_hole)
             }
             Err(error) => {
                 request.error.get_or_insert(error);
@@ -175,14 +176,13 @@ impl Transmission {
         let is_kept = matches!(kept, Kept::Data(_));
         slot.stage = Stage::Done(kept);
         // The buffer is free again; that of data is not before their reply is polled.
-        let is_freed = match piece.op {
-            PartOp::Write => true,
-            PartOp::Read => !is_kept,
-            PartOp::Zeroes { .. } | PartOp::ZeroesEdge | PartOp::Trim | PartOp::Flush => false,
-        };
-        if is_freed {
+        if matches!(piece.op, PartOp::Write) || (matches!(piece.op, PartOp::Read) && !is_kept) {
             request.charge_bytes -= piece.len;
             self.bytes_in_flight -= u64::from(piece.len);
+        }
+        if !piece.op.is_linked() {
+            self.parts.remove(id.0);
+            self.bulk_parts -= 1;
         }
         self.settle(key);
         is_kept
@@ -191,8 +191,8 @@ impl Transmission {
     /// The oldest reply that is ready. Send what you poll, in the order of polling.
     pub fn poll_reply(&mut self) -> Option<Reply> {
         let key = self.finished.pop_front()?;
-        let Request { cookie, whole, error, .. } = self.requests[key];
-        let mut reply = Builder::new(self.terms.replies, cookie, whole);
+        let Request { cookie, offset, whole, error, .. } = self.requests[key];
+        let mut reply = Builder::new(self.terms.replies, cookie, offset, whole);
         self.remove(key, |piece, kept| reply.push(piece, kept));
         Some(reply.finish(error))
     }
@@ -222,11 +222,22 @@ impl Transmission {
         match &self.intake {
             Intake::Header(_) => self.has_slot(),
             Intake::Held { charge_bytes, .. } => self.fits(*charge_bytes),
-            Intake::Cutting { .. }
-            | Intake::Filling { .. }
-            | Intake::Releasing { .. }
-            | Intake::Skipping { .. } => true,
+            Intake::Cutting { .. } => self.may_cut(),
+            Intake::Filling { .. } | Intake::Releasing { .. } | Intake::Skipping { .. } => true,
             Intake::Stopped(_) => false,
+        }
+    }
+
+    /// Whether a request has arrived in part: the client owes the rest of it.
+    #[must_use]
+    pub fn is_mid_request(&self) -> bool {
+        match &self.intake {
+            Intake::Header(header) => header.has_begun(),
+            Intake::Filling { .. } | Intake::Skipping { .. } => true,
+            Intake::Held { .. }
+            | Intake::Cutting { .. }
+            | Intake::Releasing { .. }
+            | Intake::Stopped(_) => false,
         }
     }
 
@@ -288,12 +299,30 @@ impl Transmission {
     }
 }
 
-/// What to keep of the data of a part.
-fn kept(data: Option<Bytes>, may_be_hole: bool) -> Kept {
-    match data {
-        Some(data) if may_be_hole && data.len() >= HOLE_BYTES_MIN && is_zero(&data) => Kept::Hole,
-        Some(data) => Kept::Data(data),
-        None => Kept::Nothing,
+/// What to keep of a part.
+fn kept(piece: Piece, outcome: Outcome, may_be_hole: bool) -> Kept {
+    match (piece.op, outcome) {
+        (PartOp::Read, Outcome::Data(data)) => {
+            assert_eq!(data.len(), piece.len as usize, "data of {piece:?}");
+            let is_hole = may_be_hole && data.len() >= HOLE_BYTES_MIN && is_zero(&data);
+            if is_hole { Kept::Hole } else { Kept::Data(data) }
+        }
+        (PartOp::Extents { one, .. }, Outcome::Extents(extents)) => {
+            let count_max = if one { 1 } else { EXTENTS_MAX as usize };
+            Kept::Extents(context::tidied(extents, u64::from(piece.len), count_max))
+        }
+        (PartOp::Read | PartOp::Extents { .. }, outcome) => panic!("{outcome:?} of {piece:?}"),
+        (
+            PartOp::Write
+            | PartOp::Zeroes { .. }
+            | PartOp::ZeroesEdge
+            | PartOp::Trim
+            | PartOp::Flush,
+            outcome,
+        ) => {
+            assert_eq!(outcome, Outcome::Done, "data of {piece:?}");
+            Kept::Nothing
+        }
     }
 }
 

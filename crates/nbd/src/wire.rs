@@ -14,10 +14,14 @@ pub const OPTION_MAGIC: u64 = u64::from_be_bytes(*b"IHAVEOPT");
 pub const OPTION_REPLY_MAGIC: u64 = 0x0003_e889_0455_65a9;
 /// First four bytes of each request.
 pub const REQUEST_MAGIC: u32 = 0x2560_9513;
+/// First four bytes of each request with an extended header.
+pub const EXTENDED_REQUEST_MAGIC: u32 = 0x21e4_1c71;
 /// First four bytes of each simple reply.
 pub const SIMPLE_REPLY_MAGIC: u32 = 0x6744_6698;
 /// First four bytes of each chunk of a structured reply.
 pub const STRUCTURED_REPLY_MAGIC: u32 = 0x668e_33ef;
+/// First four bytes of each chunk of a reply with extended headers.
+pub const EXTENDED_REPLY_MAGIC: u32 = 0x6e8a_278c;
 
 /// Bytes of the server's greeting: two magics and the handshake flags.
 pub const GREETING_BYTES: usize = 18;
@@ -31,6 +35,8 @@ pub const OPTION_REPLY_HEADER_BYTES: usize = 20;
 pub const EXPORT_NAME_PADDING_BYTES: usize = 124;
 /// Bytes of a request before its payload.
 pub const REQUEST_HEADER_BYTES: usize = 28;
+/// Bytes of a request with an extended header before its payload.
+pub const EXTENDED_REQUEST_HEADER_BYTES: usize = 32;
 /// Bytes of a simple reply before its payload.
 pub const SIMPLE_REPLY_BYTES: usize = 16;
 /// Bytes of a chunk of a structured reply before its content.
@@ -146,6 +152,8 @@ pub mod chunk {
     pub const NONE: u16 = 0;
     pub const OFFSET_DATA: u16 = 1;
     pub const OFFSET_HOLE: u16 = 2;
+    pub const BLOCK_STATUS: u16 = 5;
+    pub const BLOCK_STATUS_EXT: u16 = 6;
     pub const ERROR: u16 = 0x8001;
     pub const ERROR_OFFSET: u16 = 0x8002;
 }
@@ -154,6 +162,20 @@ pub mod chunk {
 pub mod chunk_flag {
     /// The last chunk of its reply.
     pub const DONE: u16 = 1 << 0;
+}
+
+/// What `base:allocation` says of an extent.
+pub mod allocation {
+    /// No space is taken.
+    pub const HOLE: u32 = 1 << 0;
+    /// Reads as zeroes.
+    pub const ZERO: u32 = 1 << 1;
+}
+
+/// What `x-tandem:out-of-sync/PEER` and `qemu:dirty-bitmap:PEER` say of an extent.
+pub mod bitmap {
+    /// Out of sync with the peer.
+    pub const DIRTY: u32 = 1 << 0;
 }
 
 /// The errors that may stand in a reply: a subset of errno, with fixed numbers.
@@ -169,7 +191,8 @@ pub mod error {
     pub const ESHUTDOWN: u32 = 108;
 }
 
-/// The fixed part of a request: magic 4, flags 2, command 2, cookie 8, offset 8, length 4.
+/// The fixed part of a request: magic 4, flags 2, command 2, cookie 8, offset 8, length 4, or 8 in
+/// an extended header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestHeader {
     /// [`command_flag`] bits.
@@ -181,7 +204,7 @@ pub struct RequestHeader {
     /// First byte of the range.
     pub offset: u64,
     /// Length of the range in bytes, and of the payload of a WRITE.
-    pub len: u32,
+    pub len: u64,
 }
 
 impl RequestHeader {
@@ -189,8 +212,46 @@ impl RequestHeader {
     /// The four bytes that stand where [`REQUEST_MAGIC`] should.
     pub fn decode(bytes: &[u8; REQUEST_HEADER_BYTES]) -> Result<Self, u32> {
         let mut bytes = &bytes[..];
+        Self::decode_fields(&mut bytes, REQUEST_MAGIC, |bytes| u64::from(bytes.get_u32()))
+    }
+
+    /// # Errors
+    /// The four bytes that stand where [`EXTENDED_REQUEST_MAGIC`] should.
+    pub fn decode_extended(bytes: &[u8; EXTENDED_REQUEST_HEADER_BYTES]) -> Result<Self, u32> {
+        let mut bytes = &bytes[..];
+        Self::decode_fields(&mut bytes, EXTENDED_REQUEST_MAGIC, |bytes| bytes.get_u64())
+    }
+
+    /// The bytes as a client sends them; the payload of a WRITE follows.
+    ///
+    /// # Panics
+    /// If the length needs more than 32 bits.
+    #[must_use]
+    pub fn encode(&self) -> [u8; REQUEST_HEADER_BYTES] {
+        let mut header = [0; REQUEST_HEADER_BYTES];
+        let mut bytes = &mut header[..];
+        self.encode_fields(&mut bytes, REQUEST_MAGIC);
+        bytes.put_u32(u32::try_from(self.len).expect("longer ones need an extended header"));
+        header
+    }
+
+    /// The same as an extended header.
+    #[must_use]
+    pub fn encode_extended(&self) -> [u8; EXTENDED_REQUEST_HEADER_BYTES] {
+        let mut header = [0; EXTENDED_REQUEST_HEADER_BYTES];
+        let mut bytes = &mut header[..];
+        self.encode_fields(&mut bytes, EXTENDED_REQUEST_MAGIC);
+        bytes.put_u64(self.len);
+        header
+    }
+
+    fn decode_fields(
+        bytes: &mut &[u8],
+        expected: u32,
+        len: impl FnOnce(&mut &[u8]) -> u64,
+    ) -> Result<Self, u32> {
         let magic = bytes.get_u32();
-        if magic != REQUEST_MAGIC {
+        if magic != expected {
             return Err(magic);
         }
         Ok(Self {
@@ -198,22 +259,16 @@ impl RequestHeader {
             command: bytes.get_u16(),
             cookie: bytes.get_u64(),
             offset: bytes.get_u64(),
-            len: bytes.get_u32(),
+            len: len(bytes),
         })
     }
 
-    /// The bytes as a client sends them; the payload of a WRITE follows.
-    #[must_use]
-    pub fn encode(&self) -> [u8; REQUEST_HEADER_BYTES] {
-        let mut header = [0; REQUEST_HEADER_BYTES];
-        let mut bytes = &mut header[..];
-        bytes.put_u32(REQUEST_MAGIC);
+    fn encode_fields(&self, bytes: &mut &mut [u8], magic: u32) {
+        bytes.put_u32(magic);
         bytes.put_u16(self.flags);
         bytes.put_u16(self.command);
         bytes.put_u64(self.cookie);
         bytes.put_u64(self.offset);
-        bytes.put_u32(self.len);
-        header
     }
 }
 
@@ -255,6 +310,24 @@ pub fn encode_info_payload(name: &[u8], infos: &[u16]) -> Vec<u8> {
     bytes.put_u16(u16::try_from(infos.len()).expect("the count of requests is 16 bits"));
     for info in infos {
         bytes.put_u16(*info);
+    }
+    bytes
+}
+
+/// The payload of LIST_META_CONTEXT and SET_META_CONTEXT: the export's name and the queries.
+///
+/// # Panics
+/// If a length or the count is longer than a `u32` can say.
+#[must_use]
+pub fn encode_context_payload(name: &[u8], queries: &[&[u8]]) -> Vec<u8> {
+    let len = |bytes: &[u8]| u32::try_from(bytes.len()).expect("lengths are 32 bits");
+    let mut bytes = Vec::new();
+    bytes.put_u32(len(name));
+    bytes.put_slice(name);
+    bytes.put_u32(u32::try_from(queries.len()).expect("the count is 32 bits"));
+    for query in queries {
+        bytes.put_u32(len(query));
+        bytes.put_slice(query);
     }
     bytes
 }

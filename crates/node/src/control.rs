@@ -19,6 +19,7 @@ pub(crate) mod admin;
 pub(crate) mod commands;
 pub(crate) mod convert;
 pub(crate) mod dependencies;
+pub(crate) mod exports;
 pub(crate) mod handlers;
 pub(crate) mod lifecycle;
 pub(crate) mod nbd;
@@ -27,9 +28,11 @@ pub(crate) mod refusal;
 pub(crate) mod registry;
 pub(crate) mod socket;
 pub(crate) mod status;
+pub(crate) mod stdio;
 pub(crate) mod waiting;
 
 use dependencies::Dependencies;
+use exports::Exports;
 use registry::{Registry, Running};
 
 /// What all tasks of the control thread share.
@@ -44,6 +47,7 @@ pub(crate) struct Control {
     pub(crate) dependencies: Dependencies,
     /// Handlers that run at once.
     pub(crate) handlers: Semaphore,
+    pub(crate) exports: Exports,
     boot_id: [u8; 16],
 }
 
@@ -53,6 +57,7 @@ impl Control {
         run_dir: PathBuf,
         config_file: PathBuf,
         shards: Vec<Mailbox>,
+        exports: Exports,
         boot_id: [u8; 16],
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -63,6 +68,7 @@ impl Control {
             registry: Registry::default(),
             dependencies: Dependencies::default(),
             handlers: Semaphore::new(limits::HANDLERS_MAX),
+            exports,
             boot_id,
         })
     }

@@ -38,11 +38,15 @@ impl Disk {
     }
 }
 
-/// A file of the ring, and whether its writes can be made durable by a flag.
+/// A file of the ring, and what it can do.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BackingFile {
     pub(crate) id: FileId,
+    /// Whether its writes can be made durable by a flag.
     pub(crate) honours_dsync: bool,
+    /// Whether it zeroes a range without writing all of it.
+    pub(crate) zeroes_by_command: bool,
+    pub(crate) is_rotational: bool,
 }
 
 /// The operations in flight.

@@ -7,7 +7,9 @@
 //! When it is gone, what it sent in full goes on, and replies to it go nowhere.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use tandem_nbd::{Body, Part, PartId, PartOp, ReplyError, Step, Transmission};
+use tandem_nbd::{
+    Body, ContextKind, Extent, Outcome, Part, PartId, PartOp, ReplyError, Step, Transmission,
+};
 use tandem_replica::wire::{ByteRange, VolumeNumber};
 use tandem_replica::{ClientId, Cookie, Instant, Request, RequestError, RequestOp};
 use tandem_ring::{Buffer, Completion};
@@ -31,6 +33,8 @@ pub(crate) struct Client {
     transmission: Transmission,
     /// What is known of a part beside the machine, by its number.
     parts: Vec<PartEntry>,
+    /// What is asked of extents and was not handed out.
+    questions: Vec<Question>,
     /// The part whose buffer is away with a receive.
     receiving: Option<usize>,
     /// Bytes of the shard's budget that it holds.
@@ -40,6 +44,17 @@ pub(crate) struct Client {
     is_leaving: bool,
     /// When the client last took a reply or sent something, or was first expected to.
     progress_at: Instant,
+}
+
+/// What a client wants to know of a range.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Question {
+    pub(crate) client: ClientId,
+    pub(crate) cookie: Cookie,
+    pub(crate) kind: ContextKind,
+    pub(crate) range: ByteRange,
+    /// Only of the first extent.
+    pub(crate) one: bool,
 }
 
 /// What became of a client.
@@ -79,6 +94,7 @@ impl Client {
             stream,
             transmission,
             parts: Vec::new(),
+            questions: Vec::new(),
             receiving: None,
             charged: 0,
             headers: BytesMut::new(),
@@ -125,10 +141,7 @@ impl Client {
             match step {
                 Step::NeedBytes => self.stream.receive(io),
                 Step::Full => return Progress::Waiting,
-                Step::Part(part) => {
-                    let request = self.request(budget, part);
-                    requests.push(request);
-                }
+                Step::Part(part) => requests.extend(self.request(budget, part)),
                 Step::Fill { part, at, len } => {
                     if !self.fill(io, budget, part, at, len) {
                         return Progress::Stalled;
@@ -152,12 +165,37 @@ impl Client {
         cookie: Cookie,
         result: Result<Option<Bytes>, RequestError>,
     ) {
+        let outcome = result.map(|data| data.map_or(Outcome::Done, Outcome::Data));
+        self.complete(budget, cookie, outcome.map_err(reply_error));
+    }
+
+    /// Answers a question. The caller flushes when its turn is over.
+    pub(crate) fn tell(&mut self, budget: &mut Budget, cookie: Cookie, extents: Vec<Extent>) {
+        self.complete(budget, cookie, Ok(Outcome::Extents(extents)));
+    }
+
+    /// What was asked since the last call.
+    pub(crate) fn take_questions(&mut self) -> Vec<Question> {
+        std::mem::take(&mut self.questions)
+    }
+
+    /// The name of a peer that a context is about.
+    pub(crate) fn peer_name(&self, peer: usize) -> &str {
+        &self.transmission.export().peers[peer]
+    }
+
+    fn complete(
+        &mut self,
+        budget: &mut Budget,
+        cookie: Cookie,
+        result: Result<Outcome, ReplyError>,
+    ) {
         let part = usize::try_from(cookie.0).expect("a cookie is the number of a part");
         let entry = &mut self.parts[part];
         let id = entry.id.take().expect("a request is answered once");
         let charge = std::mem::take(&mut entry.charge);
         // The data of a read are held until its reply is sent, see `flush`.
-        let is_kept = self.transmission.complete(id, result.map_err(reply_error));
+        let is_kept = self.transmission.complete(id, result);
         if !is_kept {
             self.release(budget, charge);
         }
@@ -177,7 +215,9 @@ impl Client {
                 self.headers.put_slice(piece.head());
                 match piece.body {
                     Body::Empty => {}
-                    Body::Text(text) => self.headers.put_slice(text.as_bytes()),
+                    Body::Text(_) | Body::Extents(_) => {
+                        self.headers.put_slice(piece.body.as_slice());
+                    }
                     Body::Data(data) => {
                         self.release(budget, charge_of(data.len()));
                         self.stream.push(self.headers.split().freeze());
@@ -209,9 +249,10 @@ impl Client {
         while let (_, Step::Part(part)) = self.transmission.next(&[]) {
             let request = self.request(budget, part);
             if let Some(requests) = requests.as_deref_mut() {
-                requests.push(request);
+                requests.extend(request);
             }
         }
+        self.questions.clear();
         let charged = self.charged;
         self.release(budget, charged);
         budget.end_favour(self.key);
@@ -233,6 +274,12 @@ impl Client {
         self.is_awaited() && now.since(self.progress_at) >= limits::CLIENT_STALL_MAX
     }
 
+    /// Whether it has left a request in the middle for so long that it will not go on.
+    pub(crate) fn is_abandoned(&self, now: Instant) -> bool {
+        let owes = self.transmission.is_mid_request() && self.stream.is_receiving();
+        owes && now.since(self.progress_at) >= limits::CLIENT_REQUEST_PATIENCE
+    }
+
     /// Whether it was closed.
     pub(crate) fn is_closed(&self) -> bool {
         self.stream.is_shut()
@@ -243,13 +290,19 @@ impl Client {
         self.stream.is_idle()
     }
 
-    /// Makes a part a request of the core.
-    fn request(&mut self, budget: &mut Budget, part: Part) -> Request {
+    /// Makes a part a request of the core, or a question.
+    fn request(&mut self, budget: &mut Budget, part: Part) -> Option<Request> {
         let Part { id, op, offset, len, fua } = part;
         let range = ByteRange::new(offset, len);
+        let cookie = Cookie(u64::try_from(id.index()).expect("a usize fits"));
         let entry = entry(&mut self.parts, id.index());
         entry.id = Some(id);
         let op = match op {
+            PartOp::Extents { context, one } => {
+                let (client, kind) = (self.id, context.kind());
+                self.questions.push(Question { client, cookie, kind, range, one });
+                return None;
+            }
             PartOp::Read => {
                 entry.charge = charge_of(index(len));
                 self.charged += entry.charge;
@@ -268,8 +321,7 @@ impl Client {
             PartOp::Trim => RequestOp::Trim { range, fua },
             PartOp::Flush => RequestOp::Flush,
         };
-        let cookie = Cookie(u64::try_from(id.index()).expect("a usize fits"));
-        Request { client: self.id, cookie, volume: self.volume, op }
+        Some(Request { client: self.id, cookie, volume: self.volume, op })
     }
 
     /// Moves payload into the part's buffer, or receives it there; `false` if there is no buffer

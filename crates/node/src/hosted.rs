@@ -4,11 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tandem_replica::wire::{NodeId, VolumeNumber};
-use tandem_replica::{AttachGeneration, CommandError, CommandId, Event, Resource, Severity};
+use tandem_replica::{
+    AttachGeneration, CommandError, CommandId, Event, Export, Resource, Severity,
+};
 use tokio::sync::oneshot;
 
 use crate::disk::Disk;
+use crate::export::Question;
+use crate::mail::{ExportFacts, Mailbox};
 use crate::opener::{DiskPaths, SizedFiles};
+use crate::survey::Surveyor;
 
 /// The resource.
 #[derive(Debug)]
@@ -18,6 +23,8 @@ pub(crate) struct Hosted {
     disks: Vec<(VolumeNumber, Disk)>,
     /// Of the open disks.
     files: Vec<(VolumeNumber, Arc<SizedFiles>)>,
+    /// Of those that were asked about.
+    surveyors: Vec<(VolumeNumber, Surveyor)>,
     /// The present link to each peer, as a place in the shard's table.
     links: Vec<(NodeId, usize)>,
     commands: BTreeMap<CommandId, oneshot::Sender<Result<(), CommandError>>>,
@@ -31,6 +38,7 @@ impl Hosted {
             paths,
             disks: Vec::new(),
             files: Vec::new(),
+            surveyors: Vec::new(),
             links: Vec::new(),
             commands: BTreeMap::new(),
             commands_begun: 0,
@@ -82,6 +90,7 @@ impl Hosted {
         };
         let position = self.disks.iter().position(is_it)?;
         self.files.retain(|(other, _)| *other != volume);
+        self.surveyors.retain(|(other, _)| *other != volume);
         Some(self.disks.swap_remove(position).1)
     }
 
@@ -102,6 +111,39 @@ impl Hosted {
     pub(crate) fn files(&self, volume: VolumeNumber) -> Arc<SizedFiles> {
         let found = self.files.iter().find(|(other, _)| *other == volume);
         Arc::clone(&found.expect("the core measures what is open").1)
+    }
+
+    /// What clients are told of an export beside its size.
+    pub(crate) fn facts(&self, volume: VolumeNumber, export: Export) -> ExportFacts {
+        let file = self.disk(volume).map(|disk| disk.data);
+        let fast_zero = file.is_some_and(|file| file.zeroes_by_command);
+        let rotational = file.is_some_and(|file| file.is_rotational);
+        ExportFacts { export, fast_zero, rotational }
+    }
+
+    /// What clients are told of an export, or why it cannot be used.
+    pub(crate) fn export(&self, volume: VolumeNumber) -> Result<ExportFacts, CommandError> {
+        self.core.export(volume).map(|export| self.facts(volume, export))
+    }
+
+    /// Has the file system asked about a range; `false` where that would say nothing of what a
+    /// client reads there.
+    pub(crate) fn survey(
+        &mut self,
+        mailbox: &Mailbox,
+        volume: VolumeNumber,
+        question: &Question,
+    ) -> bool {
+        let file = self.files.iter().find(|(other, _)| *other == volume).map(|(_, files)| files);
+        let Some(files) = file.filter(|_| self.core.is_served_here(volume, question.range)) else {
+            return false;
+        };
+        if !self.surveyors.iter().any(|(other, _)| *other == volume) {
+            let started = Surveyor::start(mailbox.clone(), files);
+            self.surveyors.extend(started.map(|surveyor| (volume, surveyor)));
+        }
+        let surveyor = self.surveyors.iter().find(|(other, _)| *other == volume);
+        surveyor.is_some_and(|(_, surveyor)| surveyor.ask(*question))
     }
 
     pub(crate) fn paths(&self, volume: VolumeNumber) -> Option<&DiskPaths> {

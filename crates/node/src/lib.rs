@@ -23,6 +23,7 @@ mod shard;
 mod slab;
 mod start;
 mod stream;
+mod survey;
 mod token;
 mod transform;
 mod worklist;

@@ -45,11 +45,18 @@ pub const CLIENT_STALL_MAX: Duration = Duration::from_secs(10);
 /// How often it is looked for such clients, while others wait.
 pub const STALL_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How long a client may leave a request in the middle, with nobody waiting for what it holds; then
+/// it is closed. As long as TCP waits for it.
+pub const CLIENT_REQUEST_PATIENCE: Duration = CLIENT_USER_TIMEOUT;
+
+/// How often it is looked for such clients.
+pub const ABANDONED_CHECK_INTERVAL: Duration = Duration::from_secs(5);
+
 /// Requests that a client may have in flight.
 pub const CLIENT_REQUESTS_MAX: usize = 256;
 
-/// NBD handshakes under way at once: a client needs milliseconds, a stranger may take the whole
-/// deadline.
+/// NBD handshakes under way at once on each listener: a client needs milliseconds, a stranger may
+/// take the whole deadline.
 pub const HANDSHAKES_MAX: usize = 64;
 
 /// Greetings of incoming peer links under way at once.

@@ -8,14 +8,14 @@ use std::os::fd::OwnedFd;
 use std::sync::mpsc;
 
 use bytes::Bytes;
-use tandem_nbd::{ExportInfo, Terms};
+use tandem_nbd::{ExportInfo, Extent, Terms};
 use tandem_replica::wire::{Link, NodeId, VolumeNumber};
 use tandem_replica::{
-    AttachGeneration, CallId, ClientId, Command, CommandError, Config, Export, OpenedDisk,
+    AttachGeneration, CallId, ClientId, Command, CommandError, Config, Cookie, Export, OpenedDisk,
     PeerConfig, ResourceStatus, VolumeConfig,
 };
 use tandem_ring::Waker;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::control::handlers::Occasion;
 use crate::opener::{DiskPaths, OpenedFiles};
@@ -49,16 +49,18 @@ pub(crate) enum Mail {
     Export {
         resource: ResourceKey,
         volume: VolumeNumber,
-        reply: oneshot::Sender<Result<Export, CommandError>>,
+        reply: oneshot::Sender<Result<ExportFacts, CommandError>>,
     },
     /// A client wants to use a volume.
     OpenClient {
         resource: ResourceKey,
         volume: VolumeNumber,
-        reply: oneshot::Sender<Result<(ClientId, Export), CommandError>>,
+        reply: oneshot::Sender<Result<(ClientId, ExportFacts), CommandError>>,
     },
     /// The client's handshake is over: serve it.
-    Serve { client: ClientId, socket: OwnedFd, rest: Bytes, export: ExportInfo, terms: Terms },
+    Serve { client: ClientId, admitted: Box<Admitted> },
+    /// What the file system says of a range that a client asked about.
+    Surveyed { client: ClientId, answer: (Cookie, Vec<Extent>) },
     /// The client went away before it was served.
     CloseClient { client: ClientId },
     /// Whether a link that the peer dialled may come up, and if so what our greeting says.
@@ -98,6 +100,29 @@ pub(crate) enum Mail {
     Called { resource: ResourceKey, call: CallId, exit_code: Option<i32> },
     /// Leave the loop.
     Stop,
+}
+
+/// A client whose handshake is over.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    pub(crate) socket: OwnedFd,
+    /// What it has sent behind its handshake.
+    pub(crate) rest: Bytes,
+    pub(crate) export: ExportInfo,
+    pub(crate) terms: Terms,
+    pub(crate) permits: Permits,
+}
+
+/// A client's share in the limits of connections: those of the daemon and of its export.
+pub(crate) type Permits = Vec<OwnedSemaphorePermit>;
+
+/// What clients are told of an export.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ExportFacts {
+    pub(crate) export: Export,
+    /// Its disk zeroes by command.
+    pub(crate) fast_zero: bool,
+    pub(crate) rotational: bool,
 }
 
 /// What this node says of itself when it greets a peer.

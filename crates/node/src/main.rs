@@ -32,6 +32,10 @@ struct Arguments {
     /// Listeners, data threads and limits of this daemon; /etc/tandem/tandemd.toml if it exists
     #[arg(long, value_name = "FILE.toml")]
     tandemd_config: Option<PathBuf>,
+
+    /// Serve one NBD client on standard input and output too, and stop when it is gone
+    #[arg(long)]
+    stdio: bool,
 }
 
 /// Where the daemon's own configuration is unless the command line says.
@@ -52,6 +56,7 @@ fn main() -> ExitCode {
         config: arguments.config,
         daemon_config: arguments.tandemd_config.or_else(|| default.exists().then_some(default)),
         run_dir: arguments.run_dir,
+        stdio: arguments.stdio,
     };
     match run(&settings) {
         Ok(()) => ExitCode::SUCCESS,

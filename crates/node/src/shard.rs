@@ -22,14 +22,17 @@ use crate::hosted::Hosted;
 use crate::io::Io;
 use crate::limits;
 use crate::link::Link;
-use crate::mail::{Errand, Mail, Mailbox, OwnGreeting, ResourceKey};
+use crate::mail::{Errand, Mail, Mailbox, OwnGreeting, Permits, ResourceKey};
 use crate::opener::{OpenedFiles, SizedFiles};
 use crate::slab::Slab;
 use crate::token::Token;
 use crate::worklist::Worklist;
 
 mod clients;
+mod extents;
 mod links;
+
+pub(crate) use extents::EXTENTS_MAX;
 
 /// One data thread's state.
 #[derive(Debug)]
@@ -54,7 +57,7 @@ pub(crate) struct Shard {
     /// Shut down, or to be shut down at the time given at the latest.
     parting_links: Vec<(usize, Instant)>,
     parting_clients: Vec<usize>,
-    /// When to look for clients that keep buffers others wait for.
+    /// When to look for clients that keep buffers others wait for, or do not go on.
     stall_check: Option<Instant>,
     /// Kept for its memory.
     requests: Vec<Request>,
@@ -72,6 +75,8 @@ struct ClientEntry {
     volume: VolumeNumber,
     /// `None` until its handshake is over.
     client: Option<Client>,
+    /// Its share in limits of connections, given back when it is gone.
+    permits: Option<Permits>,
 }
 
 /// A shard that runs.
@@ -298,14 +303,13 @@ impl Shard {
             }
             Mail::Export { resource, volume, reply } => {
                 let Some(hosted) = self.resource_mut(resource.0) else { return };
-                let _ = reply.send(hosted.core.export(volume));
+                let _ = reply.send(hosted.export(volume));
             }
             Mail::OpenClient { resource, volume, reply } => {
                 self.open_client(resource.0, volume, reply, now);
             }
-            Mail::Serve { client, socket, rest, export, terms } => {
-                self.serve(client, socket, &rest, export, terms, now);
-            }
+            Mail::Serve { client, admitted } => self.serve(client, *admitted, now),
+            Mail::Surveyed { client, answer } => self.tell_extents(client, answer),
             Mail::CloseClient { client } => self.close_client_unanswered(client, now),
             Mail::Accepts { resource, peer, peer_discards, reply } => {
                 let Some(hosted) = self.resource_mut(resource.0) else { return };
@@ -379,25 +383,22 @@ impl Shard {
         generation: AttachGeneration,
         files: OpenedFiles,
     ) -> Result<OpenedDisk, String> {
-        let full = |_| "too many disks and connections are open".to_owned();
         let hosted = self.resources.get_mut(resource).and_then(Option::as_deref_mut);
         let hosted = hosted.ok_or("the resource is gone")?;
         let sized = SizedFiles::of(&files)?;
         let OpenedFiles { data, meta } = files;
-        let BackingDisk { size_bytes, block_size, access, file, honours_dsync, .. } = data;
-        let id = self.io.register_file(file, access).map_err(full)?;
-        let data = BackingFile { id, honours_dsync };
+        let (size_bytes, block_size) = (data.size_bytes, data.block_size);
+        let data = register(&mut self.io, data)?;
         let mut opened = OpenedDisk { data_bytes: size_bytes, meta_bytes: size_bytes, block_size };
         let mut disk = Disk { generation, data, meta: data };
         if let Some(meta) = meta {
-            let registered = self.io.register_file(meta.file, meta.access);
+            opened.meta_bytes = meta.size_bytes;
+            opened.block_size = opened.block_size.max(meta.block_size);
+            let registered = register(&mut self.io, meta);
             if registered.is_err() {
                 self.io.unregister_file(data.id);
             }
-            let (id, honours_dsync) = (registered.map_err(full)?, meta.honours_dsync);
-            disk.meta = BackingFile { id, honours_dsync };
-            opened.meta_bytes = meta.size_bytes;
-            opened.block_size = opened.block_size.max(meta.block_size);
+            disk.meta = registered?;
         }
         hosted.add_disk(volume, disk, sized);
         Ok(opened)
@@ -434,4 +435,12 @@ impl Shard {
             disk.unregister(&mut self.io);
         }
     }
+}
+
+/// Gives a file to the ring.
+fn register(io: &mut Io, disk: BackingDisk) -> Result<BackingFile, String> {
+    let BackingDisk { file, access, honours_dsync, zeroes_by_command, is_rotational, .. } = disk;
+    let id = io.register_file(file, access);
+    let id = id.map_err(|_| "too many disks and connections are open".to_owned())?;
+    Ok(BackingFile { id, honours_dsync, zeroes_by_command, is_rotational })
 }

@@ -12,15 +12,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tandem_control::admin::SOCKET_NAME;
 use tandem_control::config::{Config, ConfigErrors, ResourceConfig};
 use tandem_control::daemon_config::{DaemonConfig, DaemonConfigError};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::control::{Control, admin, nbd, socket};
+use crate::control::exports::Exports;
+use crate::control::socket::Inherited;
+use crate::control::{Control, admin, nbd, socket, stdio};
 use crate::limits;
 use crate::shard::{Running, StartError};
 
@@ -35,6 +38,8 @@ pub struct Settings {
     pub daemon_config: Option<PathBuf>,
     /// Where sockets and the pid file go; made if it is not there.
     pub run_dir: PathBuf,
+    /// Whether to serve one client on standard input and output, and to end with it.
+    pub stdio: bool,
 }
 
 /// Why the daemon does not run.
@@ -81,6 +86,7 @@ pub fn run(settings: &Settings) -> Result<(), DaemonError> {
         tracing::warn!("{warning}");
     }
     let _lock = lock_run_dir(&settings.run_dir)?;
+    raise_descriptor_limit();
     let boot_id = boot_id().map_err(system("/proc/sys/kernel/random/boot_id"))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(system("the control thread"))?;
@@ -92,7 +98,9 @@ pub fn run(settings: &Settings) -> Result<(), DaemonError> {
     let shards = shards.map_err(|error| DaemonError::Shard(error.to_string()))?;
     let mailboxes = shards.iter().map(|shard| shard.mailbox.clone()).collect();
     let (node, run_dir) = (settings.node.clone(), settings.run_dir.clone());
-    let control = Control::new(node, run_dir, settings.config.clone(), mailboxes, boot_id);
+    let exports = Exports::new(&daemon_config.nbd);
+    let config_file = settings.config.clone();
+    let control = Control::new(node, run_dir, config_file, mailboxes, exports, boot_id);
     let resources = config.seen_from(&settings.node);
     if resources.is_empty() {
         let file = settings.config.display();
@@ -100,7 +108,7 @@ pub fn run(settings: &Settings) -> Result<(), DaemonError> {
     }
     let served = runtime.block_on(async {
         tokio::spawn(Arc::clone(&control).run_errands(errands_to_run));
-        serve(&control, &daemon_config, resources).await
+        serve(&control, &daemon_config, resources, settings.stdio).await
     });
     drop(runtime);
     for shard in shards {
@@ -114,17 +122,23 @@ async fn serve(
     control: &Arc<Control>,
     daemon_config: &DaemonConfig,
     resources: Vec<ResourceConfig>,
+    stdio: bool,
 ) -> Result<(), DaemonError> {
     let mut signals = Signals::new().map_err(system("signal handlers"))?;
     let run_dir = control.run_dir().to_owned();
     let (nbd_socket, admin_socket) = (run_dir.join(NBD_SOCKET), run_dir.join(SOCKET_NAME));
     let ready = run_dir.join(READY_FILE);
-    let handshakes = Arc::new(Semaphore::new(limits::HANDSHAKES_MAX));
     let listener = socket::listen_unix(&nbd_socket).map_err(system(nbd_socket.display()))?;
-    tokio::spawn(nbd::serve_unix(Arc::clone(control), listener, Arc::clone(&handshakes)));
+    tokio::spawn(nbd::serve_unix(Arc::clone(control), listener));
     for address in &daemon_config.nbd.listen {
         let listener = socket::listen(*address).map_err(system(format!("listen on {address}")))?;
-        tokio::spawn(nbd::serve_tcp(Arc::clone(control), listener, Arc::clone(&handshakes)));
+        tokio::spawn(nbd::serve_tcp(Arc::clone(control), listener));
+    }
+    for (number, socket) in tandem_ring::listen_fds().into_iter().enumerate() {
+        match socket::inherited(socket).map_err(system(format!("inherited socket {number}")))? {
+            Inherited::Unix(it) => drop(tokio::spawn(nbd::serve_unix(Arc::clone(control), it))),
+            Inherited::Tcp(it) => drop(tokio::spawn(nbd::serve_tcp(Arc::clone(control), it))),
+        }
     }
     let listener = socket::listen_unix(&admin_socket).map_err(system(admin_socket.display()))?;
     tokio::spawn(admin::serve(Arc::clone(control), listener));
@@ -139,7 +153,10 @@ async fn serve(
     if !signals.is_over {
         std::fs::write(&ready, "").map_err(system(ready.display()))?;
         tracing::info!(node = control.node, run_dir = %run_dir.display(), "ready");
-        signals.next().await;
+        tokio::select! {
+            () = signals.next() => {}
+            () = stdio::serve(control), if stdio => tracing::info!("the only client is gone"),
+        }
     }
     tracing::info!("stopping");
     tokio::select! {
@@ -234,6 +251,16 @@ fn lock_run_dir(run_dir: &Path) -> Result<File, DaemonError> {
 fn remove_ready(run_dir: &Path) -> Result<(), DaemonError> {
     let ready = run_dir.join(READY_FILE);
     socket::remove_file(&ready).map_err(system(ready.display()))
+}
+
+/// Takes all descriptors that the system lets this process have. What is left to chance is only how
+/// many that is: a lack of them is lived with.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    if let Err(error) = raised {
+        tracing::debug!(?limit, "the limit of descriptors cannot be raised: {error}");
+    }
 }
 
 /// The kernel's name of this boot, as 16 bytes.

@@ -5,7 +5,8 @@
 
 use bytes::{BufMut, BytesMut};
 
-use super::query::InfoQuery;
+use super::query::{ContextQuery, InfoQuery};
+use crate::context::{Context, ContextSet};
 use crate::export::{ExportEntry, ExportInfo, Refusal, RefusalKind};
 use crate::limits::{BLOCK_BYTES_MAX, BLOCK_BYTES_MIN, BLOCK_BYTES_PREFERRED, STRING_BYTES_MAX};
 use crate::terms::Terms;
@@ -68,6 +69,30 @@ pub(super) fn info(output: &mut BytesMut, query: &InfoQuery, export: &ExportInfo
         send(info::BLOCK_SIZE, [&min, &preferred, &BLOCK_BYTES_MAX.to_be_bytes()]);
     }
     ack(output, option);
+}
+
+/// The contexts of an export that a query means: id 4, or 0 in a list, and name each; then an ACK.
+/// Returns those that were chosen.
+pub(super) fn contexts(
+    output: &mut BytesMut,
+    query: &ContextQuery,
+    export: &ExportInfo,
+) -> ContextSet {
+    let mut chosen = ContextSet::default();
+    for context in Context::all(&export.peers) {
+        let name = context.name(&export.peers);
+        if !query.matches(&name) {
+            continue;
+        }
+        let is_chosen = query.option == option::SET_META_CONTEXT;
+        if is_chosen {
+            chosen.insert(context);
+        }
+        let id = if is_chosen { context.id() } else { 0 };
+        reply(output, query.option, option_reply::META_CONTEXT, &[&id.to_be_bytes(), clip(&name)]);
+    }
+    ack(output, query.option);
+    chosen
 }
 
 /// The answer to EXPORT_NAME, which is none of the replies: size 8, flags 2, maybe zeroes.

@@ -7,8 +7,12 @@ use proptest::prelude::*;
 use super::*;
 use crate::error::NameError;
 use crate::export::{ExportKey, RefusalKind};
-use crate::wire::{GREETING_BYTES, OPTION_REPLY_MAGIC, encode_info_payload, encode_option, info};
+use crate::wire::{
+    GREETING_BYTES, OPTION_REPLY_MAGIC, encode_context_payload, encode_info_payload, encode_option,
+    info,
+};
 
+mod contexts;
 mod golden;
 mod table;
 
@@ -27,6 +31,9 @@ fn export() -> ExportInfo {
         size_bytes: 0x0123_4567_8000,
         read_only: false,
         block_size: 4096,
+        fast_zero: true,
+        rotational: false,
+        peers: vec!["bob".into(), "eve".into()],
         key: ExportKey(42),
     }
 }
@@ -153,8 +160,10 @@ fn any_script() -> impl Strategy<Value = Vec<u8>> {
         prop::collection::vec(any::<u8>(), 0..40),
         prop::sample::select(vec!["r0/0", "", "secondary", "nope"])
             .prop_map(|name| encode_info_payload(name.as_bytes(), &[1, 2, 3, 9])),
+        prop::sample::select(vec!["base:allocation", "qemu:", "x-tandem:out-of-sync/eve"])
+            .prop_map(|query| encode_context_payload(b"r0/0", &[query.as_bytes(), b"else"])),
     ];
-    let option = (0..12_u32, payload).prop_map(|(option, payload)| encode_option(option, &payload));
+    let option = (0..13_u32, payload).prop_map(|(option, payload)| encode_option(option, &payload));
     let broken = (0..12_u32, any::<u32>(), prop::collection::vec(any::<u8>(), 0..40)).prop_map(
         |(option, len, payload)| {
             let mut bytes = encode_option(option, &payload);

@@ -8,9 +8,11 @@ use super::part::{PartSlot, Stage};
 use super::{Chain, Request, Step, Transmission};
 use crate::cut::{Cut, Piece, Work};
 use crate::error::StopReason;
+use crate::limits::BULK_PARTS_MAX;
 use crate::request::{Verdict, judge};
 use crate::slab::Key;
-use crate::wire::{REQUEST_HEADER_BYTES, RequestHeader};
+use crate::terms::Replies;
+use crate::wire::{EXTENDED_REQUEST_HEADER_BYTES, REQUEST_HEADER_BYTES, RequestHeader};
 
 /// What comes next in the stream, and what is half done there.
 #[derive(Debug, Clone, Copy)]
@@ -19,6 +21,7 @@ pub(super) enum Intake {
     /// A valid request that waits until its bytes fit.
     Held {
         cookie: u64,
+        offset: u64,
         cut: Cut,
         charge_bytes: u32,
     },
@@ -50,21 +53,27 @@ pub(super) enum Intake {
 /// The first bytes of a request header; the receive buffer they came in can be gone.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PartialHeader {
-    bytes: [u8; REQUEST_HEADER_BYTES],
+    bytes: [u8; EXTENDED_REQUEST_HEADER_BYTES],
     len: usize,
 }
 
 impl Intake {
     pub(super) const START: Self =
-        Self::Header(PartialHeader { bytes: [0; REQUEST_HEADER_BYTES], len: 0 });
+        Self::Header(PartialHeader { bytes: [0; EXTENDED_REQUEST_HEADER_BYTES], len: 0 });
+}
+
+impl PartialHeader {
+    pub(super) fn has_begun(&self) -> bool {
+        self.len > 0
+    }
 }
 
 impl Transmission {
     pub(super) fn take_step(&mut self, stream: &[u8]) -> (usize, Option<Step>) {
         match self.intake {
             Intake::Header(header) => self.take_header(header, stream),
-            Intake::Held { cookie, cut, charge_bytes } => {
-                (0, self.admit(cookie, cut, charge_bytes))
+            Intake::Held { cookie, offset, cut, charge_bytes } => {
+                (0, self.admit(cookie, offset, cut, charge_bytes))
             }
             Intake::Cutting { request, cut } => (0, self.cut(request, cut)),
             Intake::Filling { part, at, .. } => {
@@ -81,15 +90,23 @@ impl Transmission {
         if !self.has_slot() {
             return (0, Some(Step::Full));
         }
-        let taken = stream.len().min(REQUEST_HEADER_BYTES - header.len);
+        let is_extended = self.terms.replies == Replies::Extended;
+        let len = if is_extended { EXTENDED_REQUEST_HEADER_BYTES } else { REQUEST_HEADER_BYTES };
+        let taken = stream.len().min(len - header.len);
         let end = header.len + taken;
         header.bytes[header.len..end].copy_from_slice(&stream[..taken]);
         header.len = end;
-        if end < REQUEST_HEADER_BYTES {
+        if end < len {
             self.intake = Intake::Header(header);
             return (taken, Some(Step::NeedBytes));
         }
-        self.intake = match RequestHeader::decode(&header.bytes) {
+        let decoded = if is_extended {
+            RequestHeader::decode_extended(&header.bytes)
+        } else {
+            let (bytes, _) = header.bytes.split_first_chunk().expect("it is the shorter one");
+            RequestHeader::decode(bytes)
+        };
+        self.intake = match decoded {
             Ok(header) => self.begin(&header),
             Err(magic) => Intake::Stopped(StopReason::WrongMagic(magic)),
         };
@@ -97,11 +114,13 @@ impl Transmission {
     }
 
     fn begin(&mut self, header: &RequestHeader) -> Intake {
-        let cookie = header.cookie;
+        let (cookie, offset) = (header.cookie, header.offset);
         match judge(header, &self.export, self.terms) {
-            Verdict::Serve { cut, charge_bytes } => Intake::Held { cookie, cut, charge_bytes },
+            Verdict::Serve { cut, charge_bytes } => {
+                Intake::Held { cookie, offset, cut, charge_bytes }
+            }
             Verdict::Refuse { error, skip_bytes } => {
-                let request = self.add_request(cookie, None, 0);
+                let request = self.add_request(cookie, offset, None, 0);
                 self.requests[request].error = Some(error);
                 Intake::Skipping { request, remaining: skip_bytes }
             }
@@ -109,7 +128,7 @@ impl Transmission {
         }
     }
 
-    fn admit(&mut self, cookie: u64, mut cut: Cut, charge_bytes: u32) -> Option<Step> {
+    fn admit(&mut self, cookie: u64, offset: u64, mut cut: Cut, charge_bytes: u32) -> Option<Step> {
         if !self.fits(charge_bytes) {
             return Some(Step::Full);
         }
@@ -119,9 +138,11 @@ impl Transmission {
             | Work::Write { .. }
             | Work::Zeroes { .. }
             | Work::Trim { .. }
-            | Work::Flush => None,
+            | Work::Flush
+            | Work::Cache
+            | Work::Status { .. } => None,
         };
-        let request = self.add_request(cookie, whole, charge_bytes);
+        let request = self.add_request(cookie, offset, whole, charge_bytes);
         let has_payload = matches!(cut.work(), Work::Write { .. });
         let first_with_payload = if has_payload { cut.next() } else { None };
         self.intake = match first_with_payload {
@@ -135,6 +156,9 @@ impl Transmission {
     }
 
     fn cut(&mut self, request: Key, mut cut: Cut) -> Option<Step> {
+        if !self.may_cut() {
+            return Some(Step::Full);
+        }
         let Some(piece) = cut.next() else {
             self.leave(request);
             return None;
@@ -201,16 +225,27 @@ impl Transmission {
         self.settle(request);
     }
 
-    fn add_request(&mut self, cookie: u64, whole: Option<u32>, charge_bytes: u32) -> Key {
+    fn add_request(
+        &mut self,
+        cookie: u64,
+        offset: u64,
+        whole: Option<u32>,
+        charge_bytes: u32,
+    ) -> Key {
         self.bytes_in_flight += u64::from(charge_bytes);
-        let (error, parts) = (None, None);
-        self.requests.insert(Request { cookie, whole, pending: 1, error, charge_bytes, parts })
+        let (pending, error, parts) = (1, None, None);
+        let request = Request { cookie, offset, whole, pending, error, charge_bytes, parts };
+        self.requests.insert(request)
     }
 
     fn add_part(&mut self, key: Key, piece: Piece, stage: Stage) -> Key {
         let part = self.parts.insert(PartSlot { request: key, piece, next: None, stage });
         let request = &mut self.requests[key];
         request.pending += 1;
+        if !piece.op.is_linked() {
+            self.bulk_parts += 1;
+            return part;
+        }
         request.parts = match request.parts {
             Some(Chain { first, last }) => {
                 self.parts[last].next = Some(part);
@@ -219,6 +254,12 @@ impl Transmission {
             None => Some(Chain { first: part, last: part }),
         };
         part
+    }
+
+    /// Whether another part without payload may be handed out. When there is nobody any more whom a
+    /// limit would hold back, what has arrived is handed out at once.
+    pub(super) fn may_cut(&self) -> bool {
+        self.hung_up || self.bulk_parts < BULK_PARTS_MAX
     }
 
     pub(super) fn has_slot(&self) -> bool {

@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 
+use crate::context::{Context, Extent};
 use crate::cut::Piece;
 use crate::slab::Key;
 
@@ -55,6 +56,24 @@ pub enum PartOp {
     Trim,
     /// Make durable every change that was replied to on any connection of the export.
     Flush,
+    /// Find out what this context says of the range, at least of its first byte.
+    Extents {
+        /// Which.
+        context: Context,
+        /// Only the first extent will be told.
+        one: bool,
+    },
+}
+
+/// What a part has come to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is done, and there is nothing to tell.
+    Done,
+    /// The data of a READ.
+    Data(Bytes),
+    /// Extents from the first byte of the range on, in order; what is behind the range is cut.
+    Extents(Vec<Extent>),
 }
 
 /// A part as this machine keeps it.
@@ -84,6 +103,17 @@ pub(super) enum Kept {
     Data(Bytes),
     /// There were only zeroes, which are told and not sent.
     Hole,
+    Extents(Vec<Extent>),
+}
+
+impl PartOp {
+    /// Whether the reply, or the rest of the request, needs the part when it is done.
+    pub(super) fn is_linked(self) -> bool {
+        match self {
+            Self::Read | Self::Write | Self::Extents { .. } => true,
+            Self::Zeroes { .. } | Self::ZeroesEdge | Self::Trim | Self::Flush => false,
+        }
+    }
 }
 
 impl PartSlot {

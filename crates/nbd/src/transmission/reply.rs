@@ -4,21 +4,26 @@
 //! holes, or nothing but success or an error; the last says that it is the last. Both are built as
 //! the parts of the request are gone through in order.
 
-use bytes::{BufMut, Bytes};
+use bytes::{BufMut, Bytes, BytesMut};
 
-use super::part::Kept;
+use super::part::{Kept, PartOp};
+use crate::context::Extent;
 use crate::cut::Piece;
 use crate::error::ReplyError;
+use crate::limits::EXTENT_BYTES;
 use crate::terms::Replies;
-use crate::wire::{STRUCTURED_REPLY_MAGIC, chunk, chunk_flag, encode_simple_reply};
+use crate::wire::{
+    EXTENDED_REPLY_MAGIC, STRUCTURED_REPLY_MAGIC, chunk, chunk_flag, encode_simple_reply,
+};
 
 /// One reply: its pieces in the order of sending.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
     /// All but the longest.
     One(ReplyPiece),
-    /// A READ of several parts. The vector is the only allocation of the transmission phase; it is
-    /// one for more than [`PART_BYTES_MAX`](crate::limits::PART_BYTES_MAX) of data.
+    /// A READ or a BLOCK_STATUS of several parts. Beside extents the vector is the only allocation
+    /// of the transmission phase; it is one for more than
+    /// [`PART_BYTES_MAX`](crate::limits::PART_BYTES_MAX) of data.
     Many(Vec<ReplyPiece>),
 }
 
@@ -39,10 +44,12 @@ pub enum Body {
     Data(Bytes),
     /// Words about an error.
     Text(&'static str),
+    /// Extents.
+    Extents(Bytes),
 }
 
-/// Bytes of the longest header: that of a chunk and of what it says of a hole.
-const HEAD_BYTES_MAX: usize = 32;
+/// Bytes of the longest header: an extended one, and what it says of a hole.
+const HEAD_BYTES_MAX: usize = 44;
 
 /// Where the flags of a chunk are.
 const FLAGS_AT: usize = 4;
@@ -67,7 +74,7 @@ impl Body {
     pub fn as_slice(&self) -> &[u8] {
         match self {
             Self::Empty => &[],
-            Self::Data(data) => data,
+            Self::Data(bytes) | Self::Extents(bytes) => bytes,
             Self::Text(text) => text.as_bytes(),
         }
     }
@@ -123,7 +130,7 @@ impl Iterator for Pieces {
 #[derive(Debug)]
 pub(super) struct Builder {
     style: Style,
-    cookie: u64,
+    headers: Headers,
     reply: Option<Reply>,
 }
 
@@ -139,32 +146,36 @@ enum Style {
 }
 
 impl Builder {
-    /// For a request that wants `whole` bytes in one chunk, if it does.
-    pub(super) fn new(replies: Replies, cookie: u64, whole: Option<u32>) -> Self {
+    /// For a request at `offset` that wants `whole` bytes in one chunk, if it does.
+    pub(super) fn new(replies: Replies, cookie: u64, offset: u64, whole: Option<u32>) -> Self {
         let style = match (replies, whole) {
             (Replies::Simple, _) => Style::Simple,
-            (Replies::Structured, Some(len)) => Style::Whole { len },
-            (Replies::Structured, None) => Style::Chunks,
+            (Replies::Structured | Replies::Extended, Some(len)) => Style::Whole { len },
+            (Replies::Structured | Replies::Extended, None) => Style::Chunks,
         };
-        Self { style, cookie, reply: None }
+        let extended = (replies == Replies::Extended).then_some(offset);
+        Self { style, headers: Headers { cookie, extended }, reply: None }
     }
 
     /// The next part of the request, in order of offset.
     pub(super) fn push(&mut self, piece: Piece, kept: Kept) {
+        let Piece { op, offset, len, .. } = piece;
         let (content, body) = match kept {
             Kept::Nothing => return,
-            Kept::Data(data) => {
-                (Content::Data { offset: piece.offset, len: piece.len }, Body::Data(data))
+            Kept::Data(data) => (Content::Data { offset, len }, Body::Data(data)),
+            Kept::Hole => (Content::Hole { offset, len }, Body::Empty),
+            Kept::Extents(extents) => {
+                let PartOp::Extents { context, .. } = op else { panic!("extents of {piece:?}") };
+                let count = u32::try_from(extents.len()).expect("a limit keeps them few");
+                let extents = self.headers.extents(&extents);
+                (Content::Extents { id: context.id(), count }, Body::Extents(extents))
             }
-            Kept::Hole => (Content::Hole { offset: piece.offset, len: piece.len }, Body::Empty),
         };
         let head = match (self.style, &self.reply) {
-            (Style::Simple, None) => Head::simple(0, self.cookie),
+            (Style::Simple, None) => Head::simple(0, self.headers.cookie),
             (Style::Simple | Style::Whole { .. }, Some(_)) => Head::EMPTY,
-            (Style::Whole { len }, None) => {
-                Head::chunk(self.cookie, Content::Data { offset: piece.offset, len })
-            }
-            (Style::Chunks, _) => Head::chunk(self.cookie, content),
+            (Style::Whole { len }, None) => self.headers.chunk(Content::Data { offset, len }),
+            (Style::Chunks, _) => self.headers.chunk(content),
         };
         self.add(ReplyPiece { head, body });
     }
@@ -172,20 +183,7 @@ impl Builder {
     /// The reply to a request that has failed, or not.
     pub(super) fn finish(mut self, error: Option<ReplyError>) -> Reply {
         if self.reply.is_none() {
-            let (content, body) = match error {
-                None => (Content::None, Body::Empty),
-                Some(error) => (Content::Error(error), Body::Text(error.text())),
-            };
-            let piece = match self.style {
-                Style::Simple => {
-                    let code = error.map_or(0, ReplyError::code);
-                    ReplyPiece { head: Head::simple(code, self.cookie), body: Body::Empty }
-                }
-                Style::Whole { .. } | Style::Chunks => {
-                    ReplyPiece { head: Head::chunk(self.cookie, content), body }
-                }
-            };
-            self.add(piece);
+            self.add(self.empty(error));
         }
         let mut reply = self.reply.expect("a piece was added");
         if self.style != Style::Simple {
@@ -193,6 +191,20 @@ impl Builder {
             last.expect("the first piece has a header").head.set_done();
         }
         reply
+    }
+
+    /// A reply that has nothing to tell but how it went.
+    fn empty(&self, error: Option<ReplyError>) -> ReplyPiece {
+        if self.style == Style::Simple {
+            let code = error.map_or(0, ReplyError::code);
+            let head = Head::simple(code, self.headers.cookie);
+            return ReplyPiece { head, body: Body::Empty };
+        }
+        let (content, body) = match error {
+            None => (Content::None, Body::Empty),
+            Some(error) => (Content::Error(error), Body::Text(error.text())),
+        };
+        ReplyPiece { head: self.headers.chunk(content), body }
     }
 
     fn add(&mut self, piece: ReplyPiece) {
@@ -209,27 +221,85 @@ enum Content {
     None,
     Data { offset: u64, len: u32 },
     Hole { offset: u64, len: u32 },
+    Extents { id: u32, count: u32 },
     Error(ReplyError),
 }
 
-impl Content {
-    fn kind(self) -> u16 {
-        match self {
-            Self::None => chunk::NONE,
-            Self::Data { .. } => chunk::OFFSET_DATA,
-            Self::Hole { .. } => chunk::OFFSET_HOLE,
-            Self::Error(_) => chunk::ERROR,
+/// What the headers of a reply have in common.
+#[derive(Debug, Clone, Copy)]
+struct Headers {
+    cookie: u64,
+    /// The offset of the request, where headers are extended.
+    extended: Option<u64>,
+}
+
+impl Headers {
+    /// Magic 4, flags 2, type 2, cookie 8, length 4, and what the type has before its data; in an
+    /// extended header the offset of the request 8 and the length 8.
+    fn chunk(self, content: Content) -> Head {
+        let Self { cookie, extended } = self;
+        let (kind, len) = self.kind_and_len(content);
+        let mut head = Head::EMPTY;
+        head.put(|bytes| {
+            let is_extended = extended.is_some();
+            bytes.put_u32(if is_extended { EXTENDED_REPLY_MAGIC } else { STRUCTURED_REPLY_MAGIC });
+            bytes.put_u16(0);
+            bytes.put_u16(kind);
+            bytes.put_u64(cookie);
+            match extended {
+                None => bytes.put_u32(len),
+                Some(offset) => {
+                    bytes.put_u64(offset);
+                    bytes.put_u64(u64::from(len));
+                }
+            }
+            match content {
+                Content::None => {}
+                Content::Data { offset, .. } => bytes.put_u64(offset),
+                Content::Hole { offset, len } => {
+                    bytes.put_u64(offset);
+                    bytes.put_u32(len);
+                }
+                Content::Extents { id, count } => {
+                    bytes.put_u32(id);
+                    if is_extended {
+                        bytes.put_u32(count);
+                    }
+                }
+                Content::Error(error) => {
+                    bytes.put_u32(error.code());
+                    bytes.put_u16(error.text_len());
+                }
+            }
+        });
+        head
+    }
+
+    /// The type, and the bytes behind the fields that all chunks have.
+    fn kind_and_len(self, content: Content) -> (u16, u32) {
+        match (content, self.extended) {
+            (Content::None, _) => (chunk::NONE, 0),
+            (Content::Data { len, .. }, _) => (chunk::OFFSET_DATA, 8 + len),
+            (Content::Hole { .. }, _) => (chunk::OFFSET_HOLE, 12),
+            (Content::Extents { count, .. }, None) => (chunk::BLOCK_STATUS, 4 + 8 * count),
+            (Content::Extents { count, .. }, Some(_)) => (chunk::BLOCK_STATUS_EXT, 8 + 16 * count),
+            (Content::Error(error), _) => (chunk::ERROR, 6 + u32::from(error.text_len())),
         }
     }
 
-    /// Bytes of the chunk behind the fields that all chunks have.
-    fn len(self) -> u32 {
-        match self {
-            Self::None => 0,
-            Self::Data { len, .. } => 8 + len,
-            Self::Hole { .. } => 12,
-            Self::Error(error) => 6 + u32::from(error.text_len()),
+    /// Length 4, flags 4 of each; in an extended reply both have 8.
+    fn extents(self, extents: &[Extent]) -> Bytes {
+        let mut bytes = BytesMut::with_capacity(EXTENT_BYTES as usize * extents.len());
+        for Extent { len, flags } in extents {
+            if self.extended.is_some() {
+                bytes.put_u64(*len);
+                bytes.put_u64(u64::from(*flags));
+            } else {
+                bytes.put_u32(u32::try_from(*len).expect("not longer than its request"));
+                bytes.put_u32(*flags);
+            }
         }
+        bytes.freeze()
     }
 }
 
@@ -239,31 +309,6 @@ impl Head {
     fn simple(error: u32, cookie: u64) -> Self {
         let mut head = Self::EMPTY;
         head.put(|bytes| bytes.put_slice(&encode_simple_reply(error, cookie)));
-        head
-    }
-
-    /// Magic 4, flags 2, type 2, cookie 8, length 4, and what the type has before its data.
-    fn chunk(cookie: u64, content: Content) -> Self {
-        let mut head = Self::EMPTY;
-        head.put(|bytes| {
-            bytes.put_u32(STRUCTURED_REPLY_MAGIC);
-            bytes.put_u16(0);
-            bytes.put_u16(content.kind());
-            bytes.put_u64(cookie);
-            bytes.put_u32(content.len());
-            match content {
-                Content::None => {}
-                Content::Data { offset, .. } => bytes.put_u64(offset),
-                Content::Hole { offset, len } => {
-                    bytes.put_u64(offset);
-                    bytes.put_u32(len);
-                }
-                Content::Error(error) => {
-                    bytes.put_u32(error.code());
-                    bytes.put_u16(error.text_len());
-                }
-            }
-        });
         head
     }
 

@@ -1,12 +1,16 @@
 //! What shell and client see of the transmission phase.
 
+use bytes::Bytes;
+
 use super::*;
 use crate::export::ExportKey;
 use crate::limits::{PART_BYTES_MAX, REQUEST_BYTES_MAX};
 use crate::wire::{RequestHeader, command, error};
 
 mod bad_input;
+mod block_status;
 mod driver;
+mod extended;
 mod in_flight;
 mod random;
 mod structured;
@@ -23,6 +27,9 @@ fn export(read_only: bool) -> ExportInfo {
         size_bytes: SIZE_BYTES,
         read_only,
         block_size: 512,
+        fast_zero: true,
+        rotational: false,
+        peers: vec!["bob".into()],
         key: ExportKey(1),
     }
 }
@@ -59,7 +66,7 @@ fn golden_read() {
     let id = part.id;
     assert_eq!(part, Part { id, op: PartOp::Read, offset: 0x1001, len: 4, fua: false });
     assert_eq!(machine.poll_reply(), None);
-    machine.complete(id, Ok(Some(Bytes::from_static(b"data"))));
+    machine.complete(id, Ok(Outcome::Data(Bytes::from_static(b"data"))));
     assert_eq!(reply_bytes(&mut machine).unwrap(), b"\x67\x44\x66\x98\0\0\0\0cookie!!data");
     assert_eq!(machine.poll_reply(), None);
 }
@@ -77,8 +84,8 @@ fn golden_error() {
 #[test]
 fn errors_have_the_numbers_of_the_protocol() {
     use ReplyError::*;
-    let codes = [NotPermitted, Io, Invalid, NoSpace, Shutdown].map(ReplyError::code);
-    assert_eq!(codes, [1, 5, 22, 28, 108]);
+    let codes = [NotPermitted, Io, Invalid, NoSpace, NotSupported, Shutdown];
+    assert_eq!(codes.map(ReplyError::code), [1, 5, 22, 28, 95, 108]);
 }
 
 #[test]
@@ -184,7 +191,7 @@ fn the_largest_requests_are_served() {
     let mut shell = shell();
     let read = header(command::READ, SIZE_BYTES - u64::from(REQUEST_BYTES_MAX), REQUEST_BYTES_MAX);
     let answers = shell.run(&request(read));
-    assert!(answers == [answer(1, 0, pattern(read.offset, read.len as usize))]);
+    assert!(answers == [answer(1, 0, pattern(read.offset, usize::try_from(read.len).unwrap()))]);
     let write = RequestHeader { command: command::WRITE, ..read };
     shell.receive(&request(write));
     assert_eq!(shell.executing.len(), (REQUEST_BYTES_MAX / PART_BYTES_MAX) as usize);
@@ -214,5 +221,5 @@ fn completing_twice_is_our_bug() {
 fn data_of_another_length_are_our_bug() {
     let mut shell = shell();
     shell.receive(&request(header(command::READ, 0, 8)));
-    shell.machine.complete(shell.executing[0].id, Ok(Some(Bytes::from_static(b"short"))));
+    shell.machine.complete(shell.executing[0].id, Ok(Outcome::Data(Bytes::from_static(b"short"))));
 }

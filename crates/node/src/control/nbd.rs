@@ -12,7 +12,7 @@ use tandem_nbd::{
     RefusalKind, Terms,
 };
 use tandem_replica::wire::VolumeNumber;
-use tandem_replica::{ClientId, CommandError, Export};
+use tandem_replica::{ClientId, CommandError};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -20,7 +20,8 @@ use tokio::time::timeout;
 
 use super::registry::Running;
 use super::{Control, export_name, socket, status};
-use crate::mail::{Mail, Mailbox};
+use crate::limits;
+use crate::mail::{Admitted, ExportFacts, Mail, Mailbox, Permits};
 
 /// Pause after an error of accept, which is mostly a lack of descriptors.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -28,12 +29,10 @@ pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Bytes of one read in a handshake: what came too much fits a stream buffer.
 const READ_BYTES: usize = 16 << 10;
 
-/// Serves clients of the socket in the run directory, for ever.
-pub(crate) async fn serve_unix(
-    control: Arc<Control>,
-    listener: UnixListener,
-    handshakes: Arc<Semaphore>,
-) {
+/// Serves clients of a unix socket, for ever. Each listener has handshakes of its own: strangers on
+/// a network do not keep those out who are on this machine.
+pub(crate) async fn serve_unix(control: Arc<Control>, listener: UnixListener) {
+    let handshakes = Arc::new(Semaphore::new(limits::HANDSHAKES_MAX));
     loop {
         let permit = acquire(&handshakes).await;
         match listener.accept().await {
@@ -46,19 +45,15 @@ pub(crate) async fn serve_unix(
                 });
             }
             Err(error) => {
-                tracing::warn!("accepting a client: {error}");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+                pause(&error).await;
             }
         }
     }
 }
 
 /// Serves clients of a TCP address, for ever.
-pub(crate) async fn serve_tcp(
-    control: Arc<Control>,
-    listener: TcpListener,
-    handshakes: Arc<Semaphore>,
-) {
+pub(crate) async fn serve_tcp(control: Arc<Control>, listener: TcpListener) {
+    let handshakes = Arc::new(Semaphore::new(limits::HANDSHAKES_MAX));
     loop {
         let permit = acquire(&handshakes).await;
         match listener.accept().await {
@@ -75,15 +70,14 @@ pub(crate) async fn serve_tcp(
                 });
             }
             Err(error) => {
-                tracing::warn!("accepting a client: {error}");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+                pause(&error).await;
             }
         }
     }
 }
 
 /// A client whose handshake is over. Dropped, it tells the shard that the client went away.
-struct Chosen {
+pub(crate) struct Chosen {
     client: OpenedClient,
     export: ExportInfo,
     terms: Terms,
@@ -91,11 +85,17 @@ struct Chosen {
 }
 
 impl Chosen {
-    fn hand_over(mut self, socket: io::Result<OwnedFd>) {
-        if let (Ok(socket), Some(client)) = (socket, self.client.id.take()) {
-            let (rest, export, terms) = (self.rest.clone(), self.export.clone(), self.terms);
-            self.client.shard.post(Mail::Serve { client, socket, rest, export, terms });
-        }
+    pub(crate) fn hand_over(mut self, socket: io::Result<OwnedFd>) {
+        let id = self.client.id.take();
+        let (Ok(socket), Some(client)) = (socket, id) else {
+            self.client.id = id;
+            return;
+        };
+        let permits = std::mem::take(&mut self.client.permits);
+        let Self { client: OpenedClient { shard, .. }, export, terms, rest } = &self;
+        let (rest, export, terms) = (rest.clone(), export.clone(), *terms);
+        let admitted = Box::new(Admitted { socket, rest, export, terms, permits });
+        shard.post(Mail::Serve { client, admitted });
     }
 }
 
@@ -104,6 +104,7 @@ struct OpenedClient {
     shard: Mailbox,
     /// `None` once the shard has it.
     id: Option<ClientId>,
+    permits: Permits,
 }
 
 impl Drop for OpenedClient {
@@ -125,12 +126,18 @@ enum HandshakeFailure {
     End,
 }
 
-async fn acquire(handshakes: &Arc<Semaphore>) -> OwnedSemaphorePermit {
+/// What accept says is mostly that there are no descriptors: some may come back.
+async fn pause(error: &io::Error) {
+    tracing::warn!("accepting a client: {error}");
+    tokio::time::sleep(ACCEPT_PAUSE).await;
+}
+
+pub(crate) async fn acquire(handshakes: &Arc<Semaphore>) -> OwnedSemaphorePermit {
     let permit = Arc::clone(handshakes).acquire_owned().await;
     permit.expect("the semaphore is never closed")
 }
 
-async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
+pub(crate) async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
     control: &Control,
     stream: &mut S,
     permit: OwnedSemaphorePermit,
@@ -197,13 +204,15 @@ async fn info(control: &Control, name: &str) -> Result<ExportInfo, Refusal> {
 
 async fn open(control: &Control, name: &str) -> Result<(OpenedClient, ExportInfo), Refusal> {
     let (running, volume) = resolve(control, name)?;
+    let permits = control.exports.admit(&export_name(&running.config, volume));
+    let permits = permits.map_err(|reason| Refusal { kind: RefusalKind::Policy, reason })?;
     let opened =
         control.ask(&running, |resource, reply| Mail::OpenClient { resource, volume, reply });
     let opened = opened.await.map_err(|_| going_away())?;
-    let (id, export) = opened.map_err(|error| refusal(&running, &error))?;
+    let (id, facts) = opened.map_err(|error| refusal(&running, &error))?;
     let shard = control.shard(running.shard).clone();
-    let client = OpenedClient { shard, id: Some(id) };
-    Ok((client, export_info(control, &running, volume, export).await))
+    let client = OpenedClient { shard, id: Some(id), permits };
+    Ok((client, export_info(control, &running, volume, facts).await))
 }
 
 async fn list(control: &Control) -> Vec<ExportEntry> {
@@ -254,14 +263,18 @@ async fn export_info(
     control: &Control,
     running: &Running,
     volume: VolumeNumber,
-    export: Export,
+    facts: ExportFacts,
 ) -> ExportInfo {
+    let name = export_name(&running.config, volume);
     ExportInfo {
-        name: export_name(&running.config, volume),
         description: status::describe(control, running, volume).await,
-        size_bytes: export.size_bytes,
-        read_only: false,
-        block_size: export.block_size,
+        size_bytes: facts.export.size_bytes,
+        read_only: control.exports.is_read_only(&name),
+        name,
+        block_size: facts.export.block_size,
+        fast_zero: facts.fast_zero,
+        rotational: facts.rotational,
+        peers: running.config.peers.iter().map(|peer| peer.name.clone()).collect(),
         key: ExportKey(0),
     }
 }

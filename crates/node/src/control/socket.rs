@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use socket2::{SockRef, TcpKeepalive};
+use socket2::{Domain, SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener};
 
 use crate::limits;
@@ -34,6 +34,26 @@ pub(crate) fn listen_unix(path: &Path) -> io::Result<UnixListener> {
     let listener = UnixListener::bind(path)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
     Ok(listener)
+}
+
+/// A listener that this process was started with.
+#[derive(Debug)]
+pub(crate) enum Inherited {
+    Unix(UnixListener),
+    Tcp(TcpListener),
+}
+
+/// Finds out what a socket is that a service manager has passed on.
+pub(crate) fn inherited(socket: OwnedFd) -> io::Result<Inherited> {
+    let about = SockRef::from(&socket);
+    let (domain, listens) = (about.domain()?, about.is_listener()?);
+    about.set_nonblocking(true)?;
+    match domain {
+        _ if !listens => Err(io::Error::other("it does not listen")),
+        Domain::UNIX => UnixListener::from_std(socket.into()).map(Inherited::Unix),
+        Domain::IPV4 | Domain::IPV6 => TcpListener::from_std(socket.into()).map(Inherited::Tcp),
+        other => Err(io::Error::other(format!("neither a unix nor a TCP socket: {other:?}"))),
+    }
 }
 
 /// Removes a file, if it is there.

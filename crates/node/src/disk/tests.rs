@@ -30,7 +30,12 @@ impl Bench {
         let opened = tandem_ring::open(&path, &options).unwrap();
         let mut io = Io::new(0).unwrap();
         let id = io.register_file(opened.file, opened.access).unwrap();
-        let data = BackingFile { id, honours_dsync: opened.honours_dsync };
+        let data = BackingFile {
+            id,
+            honours_dsync: opened.honours_dsync,
+            zeroes_by_command: opened.zeroes_by_command,
+            is_rotational: opened.is_rotational,
+        };
         let disk = Disk { generation: AttachGeneration(3), data, meta: data };
         Self { io, operations: Operations::new(), disk, dir, tokens: 0 }
     }

@@ -37,6 +37,9 @@ impl Bench {
             size_bytes: 64 << 20,
             read_only: false,
             block_size: 512,
+            fast_zero: true,
+            rotational: false,
+            peers: vec!["b".into()],
             key: ExportKey(0),
         };
         let transmission = Transmission::new(export, Terms::default(), Limits::default());
@@ -45,6 +48,7 @@ impl Bench {
     }
 
     fn ask(&mut self, command: u16, cookie: u64, offset: u64, len: u32) {
+        let len = u64::from(len);
         let header = wire::RequestHeader { flags: 0, command, cookie, offset, len };
         self.socket.write_all(&header.encode()).unwrap();
     }
@@ -113,7 +117,7 @@ fn writes_of_any_size_come_with_their_data_in_aligned_buffers() {
             command: wire::command::WRITE,
             cookie: 77,
             offset: 4096,
-            len: u32::try_from(len).unwrap(),
+            len: len as u64,
         }
         .encode()
         .to_vec();

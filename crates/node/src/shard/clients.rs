@@ -1,17 +1,16 @@
 //! A shard's NBD clients.
 
-use std::os::fd::OwnedFd;
-
 use bytes::Bytes;
-use tandem_nbd::{ExportInfo, Limits, Terms, Transmission};
+use tandem_nbd::{Limits, Transmission};
 use tandem_replica::wire::VolumeNumber;
-use tandem_replica::{ClientId, CommandError, Cookie, Export, Instant, Request, RequestError};
+use tandem_replica::{ClientId, CommandError, Cookie, Instant, Request, RequestError};
 use tokio::sync::oneshot;
 
 use super::{ClientEntry, Shard};
 use crate::drain::drain;
 use crate::export::{Client, Progress};
 use crate::limits;
+use crate::mail::{Admitted, ExportFacts};
 use crate::stream::Stream;
 use crate::token::Token;
 
@@ -42,7 +41,7 @@ impl Shard {
         &mut self,
         resource: usize,
         volume: VolumeNumber,
-        reply: oneshot::Sender<Result<(ClientId, Export), CommandError>>,
+        reply: oneshot::Sender<Result<(ClientId, ExportFacts), CommandError>>,
         now: Instant,
     ) {
         if self.clients.len() >= limits::CONNECTIONS_MAX {
@@ -53,31 +52,25 @@ impl Shard {
         let id = ClientId(self.name_for(self.clients.next_key()));
         let Some(hosted) = self.resource_mut(resource) else { return };
         let opened = hosted.core.open_client(id, volume, now);
+        let opened = opened.map(|export| hosted.facts(volume, export));
         if opened.is_ok() {
-            self.clients.insert(ClientEntry { id, resource, volume, client: None });
+            self.clients.insert(ClientEntry { id, resource, volume, client: None, permits: None });
         }
         drain(self, resource, now);
-        let unheard = reply.send(opened.map(|export| (id, export)));
+        let unheard = reply.send(opened.map(|facts| (id, facts)));
         if let Err(Ok(_)) = unheard {
             self.close_client_unanswered(id, now);
         }
     }
 
-    pub(super) fn serve(
-        &mut self,
-        id: ClientId,
-        socket: OwnedFd,
-        rest: &[u8],
-        export: ExportInfo,
-        terms: Terms,
-        now: Instant,
-    ) {
+    pub(super) fn serve(&mut self, id: ClientId, admitted: Admitted, now: Instant) {
+        let Admitted { socket, rest, export, terms, permits } = admitted;
         // The client may have been closed during its handshake; the socket then closes here.
         let Some(key) = self.client_key(id) else { return };
         let (receive, send) = (Token::ClientReceive(key), Token::ClientSend(key));
         let entry = self.clients.get_mut(key).expect("its key was just found");
         assert!(entry.client.is_none(), "a client is served once");
-        match Stream::new(&mut self.io, socket, rest, receive, send) {
+        match Stream::new(&mut self.io, socket, &rest, receive, send) {
             Ok(stream) => {
                 let limits = Limits {
                     requests_in_flight_max: limits::CLIENT_REQUESTS_MAX,
@@ -87,6 +80,7 @@ impl Shard {
                 let (resource, volume) = (entry.resource, entry.volume);
                 let client = Client::new(id, key, resource, volume, stream, transmission);
                 entry.client = Some(client);
+                entry.permits = Some(permits);
                 self.clients_to_serve.push(key);
             }
             Err(error) => {
@@ -130,7 +124,9 @@ impl Shard {
         if !was_awaited {
             client.note_progress(now);
         }
+        let questions = client.take_questions();
         self.feed_requests(resource, &mut requests, now);
+        self.answer_questions(key, &questions);
         match progress {
             Progress::Waiting => {}
             Progress::Stalled => self.stalled_clients.push(key),
@@ -138,22 +134,34 @@ impl Shard {
         }
     }
 
-    /// While clients wait for buffers, closes those that keep theirs for nothing.
+    /// While clients wait for buffers, closes those that keep theirs for nothing; and at any time
+    /// those that have left a request in the middle.
     pub(super) fn close_stuck_clients(&mut self, now: Instant) {
-        if self.stalled_clients.is_empty() {
+        if self.clients.len() == 0 {
             self.stall_check = None;
             return;
         }
-        let due = *self.stall_check.get_or_insert(now + limits::STALL_CHECK_INTERVAL);
+        let is_stalled = !self.stalled_clients.is_empty();
+        let interval = if is_stalled {
+            limits::STALL_CHECK_INTERVAL
+        } else {
+            limits::ABANDONED_CHECK_INTERVAL
+        };
+        let due = self.stall_check.map_or(now + interval, |due| due.min(now + interval));
+        self.stall_check = Some(due);
         if due > now {
             return;
         }
-        self.stall_check = Some(now + limits::STALL_CHECK_INTERVAL);
+        self.stall_check = Some(now + interval);
         for key in 0..self.clients.key_end() {
             let client = self.clients.get(key).and_then(|entry| entry.client.as_ref());
-            if client.is_some_and(|client| !client.is_closed() && client.is_stuck(now)) {
+            let Some(client) = client.filter(|client| !client.is_closed()) else { continue };
+            if is_stalled && client.is_stuck(now) {
                 tracing::warn!("a client is closed: it reads no replies while others wait");
                 self.close_client(key, true, "it keeps buffers that others wait for", now);
+            } else if client.is_abandoned(now) {
+                tracing::warn!("a client is closed: it does not go on with a request");
+                self.close_client(key, true, "it does not go on with a request", now);
             }
         }
     }
@@ -204,7 +212,7 @@ impl Shard {
     }
 
     /// Where the client of this name is, if it still exists.
-    fn client_key(&self, id: ClientId) -> Option<usize> {
+    pub(super) fn client_key(&self, id: ClientId) -> Option<usize> {
         let key = usize::try_from(id.0 & NAME_KEY_MASK).expect("16 bits fit");
         self.clients.get(key).filter(|entry| entry.id == id).map(|_| key)
     }

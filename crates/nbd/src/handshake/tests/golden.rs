@@ -22,7 +22,7 @@ fn hex(text: &str) -> Vec<u8> {
 fn export_name_without_no_zeroes() {
     let client = hex("00000001  'IHAVEOPT' 00000001 00000004 'r0/0'  'first request'");
     let (sent, end) = run_all_ways(&client);
-    let mut expected = hex("'NBDMAGIC' 'IHAVEOPT' 0003  0000012345678000 016d");
+    let mut expected = hex("'NBDMAGIC' 'IHAVEOPT' 0003  0000012345678000 0d6d");
     expected.extend([0; 124]);
     assert_eq!(sent, expected);
     assert_eq!(end, ready(b"first request"));
@@ -32,7 +32,7 @@ fn export_name_without_no_zeroes() {
 fn export_name_with_no_zeroes() {
     let client = hex("00000003  'IHAVEOPT' 00000001 00000000");
     let (sent, end) = run_all_ways(&client);
-    assert_eq!(sent, hex("'NBDMAGIC' 'IHAVEOPT' 0003  0000012345678000 016d"));
+    assert_eq!(sent, hex("'NBDMAGIC' 'IHAVEOPT' 0003  0000012345678000 0d6d"));
     assert_eq!(end, ready(b""));
 }
 
@@ -43,7 +43,7 @@ fn go_with_all_information() {
         'first request'");
     let (sent, end) = run_all_ways(&client);
     let expected = hex("'NBDMAGIC' 'IHAVEOPT' 0003
-        0003e889045565a9 00000007 00000003 0000000c  0000 0000012345678000 016d
+        0003e889045565a9 00000007 00000003 0000000c  0000 0000012345678000 0d6d
         0003e889045565a9 00000007 00000003 00000006  0001 'r0/0'
         0003e889045565a9 00000007 00000003 00000017  0002 'r0, Primary, UpToDate'
         0003e889045565a9 00000007 00000003 0000000e  0003 00000001 00001000 02000000
@@ -75,9 +75,32 @@ fn structured_replies() {
     let (sent, end) = run_all_ways(&client);
     let expected = hex("'NBDMAGIC' 'IHAVEOPT' 0003
         0003e889045565a9 00000008 00000001 00000000
-        0003e889045565a9 00000007 00000003 0000000c  0000 0000012345678000 01ed
+        0003e889045565a9 00000007 00000003 0000000c  0000 0000012345678000 0ded
         0003e889045565a9 00000007 00000001 00000000");
     assert_eq!(sent, expected);
-    let terms = Terms { replies: Replies::Structured };
+    let terms = Terms { replies: Replies::Structured, ..Terms::default() };
     assert_eq!(end, End::Ready { export: export(), terms, rest: vec![] });
+}
+
+#[test]
+fn contexts_and_extended_headers() {
+    let client = hex("00000003
+        'IHAVEOPT' 0000000b 00000000
+        'IHAVEOPT' 0000000a 0000003a  00000004 'r0/0' 00000002
+            0000000f 'base:allocation' 00000017 'x-tandem:out-of-sync/ev'
+        'IHAVEOPT' 00000009 00000022  00000004 'r0/0' 00000001 00000012 'qemu:dirty-bitmap:'
+        'IHAVEOPT' 00000007 0000000a  00000004 'r0/0' 0000");
+    let (sent, end) = run_all_ways(&client);
+    let expected = hex("'NBDMAGIC' 'IHAVEOPT' 0003
+        0003e889045565a9 0000000b 00000001 00000000
+        0003e889045565a9 0000000a 00000004 00000013  00000001 'base:allocation'
+        0003e889045565a9 0000000a 00000001 00000000
+        0003e889045565a9 00000009 00000004 00000019  00000000 'qemu:dirty-bitmap:bob'
+        0003e889045565a9 00000009 00000004 00000019  00000000 'qemu:dirty-bitmap:eve'
+        0003e889045565a9 00000009 00000001 00000000
+        0003e889045565a9 00000007 00000003 0000000c  0000 0000012345678000 0ded
+        0003e889045565a9 00000007 00000001 00000000");
+    assert_eq!(sent, expected);
+    let End::Ready { terms, .. } = end else { panic!("{end:?}") };
+    assert_eq!((terms.replies, terms.contexts.len()), (Replies::Extended, 1));
 }

@@ -11,7 +11,7 @@ fn stays_usable(case: &str, options: &[Vec<u8>], expected: &[(u32, u32)]) {
     let mut options = options.to_vec();
     options.extend([go(b"r0/0", &[]), b"rest".to_vec()]);
     let (sent, end) = run_all_ways(&script(client_flag::ALL, &options));
-    let terms = Terms { replies: replies_after(&options) };
+    let terms = Terms { replies: replies_after(&options), ..Terms::default() };
     assert_eq!(end, End::Ready { export: export(), terms, rest: b"rest".to_vec() }, "{case}");
     let got: Vec<_> = replies(&sent).iter().map(|reply| (reply.0, reply.1)).collect();
     let expected = [expected, &[(option::GO, INFO), (option::GO, ACK)]].concat();
@@ -55,10 +55,7 @@ fn client_flags() {
 #[test]
 fn options_that_are_not_served() {
     use option::*;
-    for option in [0, PEEK_EXPORT, LIST_META_CONTEXT, SET_META_CONTEXT, EXTENDED_HEADERS]
-        .into_iter()
-        .chain([12, 99, 0x8000_0000, u32::MAX])
-    {
+    for option in [0, PEEK_EXPORT, 12, 99, 0x8000_0000, u32::MAX] {
         for len in [0, 1, 5000, OPTION_BYTES_MAX as usize] {
             let case = format!("option {option} of {len} bytes");
             stays_usable(&case, &[encode_option(option, &vec![1; len])], &[(option, ERR_UNSUP)]);
@@ -79,7 +76,7 @@ fn structured_replies() {
     // Also for who chooses the export in the oldest way.
     let name = encode_option(option::EXPORT_NAME, b"r0/0");
     let (_, end) = run_all_ways(&script(client_flag::ALL, &[structured, name]));
-    let terms = Terms { replies: Replies::Structured };
+    let terms = Terms { replies: Replies::Structured, ..Terms::default() };
     assert_eq!(end, End::Ready { export: export(), terms, rest: vec![] });
 }
 
@@ -148,11 +145,13 @@ fn info_leaves_the_client_in_the_handshake() {
 #[test]
 fn flags_tell_what_works() {
     use crate::wire::transmission_flag::*;
-    let always = HAS_FLAGS | SEND_FLUSH | SEND_FUA | CAN_MULTI_CONN;
-    let writable = always | SEND_TRIM | SEND_WRITE_ZEROES;
+    let always = HAS_FLAGS | SEND_FLUSH | SEND_FUA | CAN_MULTI_CONN | SEND_CACHE;
+    let writable = always | SEND_TRIM | SEND_WRITE_ZEROES | SEND_FAST_ZERO;
     assert_eq!(export().transmission_flags(Terms::default()), writable);
-    let structured = Terms { replies: Replies::Structured };
+    let structured = Terms { replies: Replies::Structured, ..Terms::default() };
     assert_eq!(export().transmission_flags(structured), writable | SEND_DF);
+    let turning = ExportInfo { rotational: true, ..export() };
+    assert_eq!(turning.transmission_flags(Terms::default()), writable | ROTATIONAL);
     let (sent, _) = run_all_ways(&script(client_flag::ALL, &[go(b"read-only", &[])]));
     let export_info = &replies(&sent)[0].2;
     assert_eq!(export_info[10..], (always | READ_ONLY).to_be_bytes());

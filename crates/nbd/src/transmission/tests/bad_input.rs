@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::wire::command_flag::{DF, FAST_ZERO, FUA, NO_HOLE, PAYLOAD_LEN, REQ_ONE};
-use crate::wire::error::{EINVAL, ENOSPC, EPERM};
+use crate::wire::error::{EINVAL, ENOSPC, ENOTSUP, EPERM};
 
 const OK: u32 = 0;
 const END: u64 = SIZE_BYTES;
@@ -98,9 +98,14 @@ fn flags_and_commands() {
             (TRIM, FUA, 0, 4096, OK),
             (TRIM, NO_HOLE, 0, 4096, EINVAL),
             (WRITE_ZEROES, FUA | NO_HOLE, 0, 4096, OK),
-            (WRITE_ZEROES, FAST_ZERO, 0, 4096, EINVAL),
-            (WRITE_ZEROES, FAST_ZERO | NO_HOLE, 0, 4096, EINVAL),
-            (CACHE, 0, 0, 4096, EINVAL),
+            (WRITE_ZEROES, FAST_ZERO, 0, 4096, OK),
+            (WRITE_ZEROES, FAST_ZERO | NO_HOLE, 0, 4096, OK),
+            (WRITE_ZEROES, FAST_ZERO, END, 4096, ENOSPC),
+            (CACHE, 0, 0, 4096, OK),
+            (CACHE, FUA, 0, u32::MAX, OK),
+            (CACHE, 0, 7, 0, OK),
+            (CACHE, 0, END - 4095, 4096, EINVAL),
+            (CACHE, NO_HOLE, 0, 4096, EINVAL),
             (BLOCK_STATUS, REQ_ONE, 0, 4096, EINVAL),
             (RESIZE, 0, 1 << 20, 0, EINVAL),
             (99, 0, 0, 0, EINVAL),
@@ -128,14 +133,25 @@ fn a_read_only_export_does_not_change() {
 }
 
 #[test]
+fn zeroing_that_would_not_be_fast_is_not_begun() {
+    let slow = ExportInfo { fast_zero: false, ..export(false) };
+    let mut shell = Shell::new(slow, Terms::default(), Limits::default());
+    for (flags, error) in [(0, OK), (FAST_ZERO, ENOTSUP), (FAST_ZERO | NO_HOLE, ENOTSUP)] {
+        shell.receive(&request(RequestHeader { flags, ..header(command::WRITE_ZEROES, 0, 4096) }));
+        assert_eq!(shell.executing.len(), usize::from(error == OK));
+        assert_eq!(shell.run(&[]), [answer(1, error, vec![])]);
+    }
+}
+
+#[test]
 fn what_cannot_be_skipped_stops() {
     let mut wrong_magic = request(header(command::READ, 0, 8));
     wrong_magic[0] = 0x67;
     let long = |len| header(command::WRITE, 0, len).encode().to_vec();
     for (bytes, reason) in [
         (wrong_magic, StopReason::WrongMagic(0x6760_9513)),
-        (long(u32::MAX), StopReason::WriteTooLong(u32::MAX)),
-        (long(REQUEST_BYTES_MAX + 1), StopReason::WriteTooLong(REQUEST_BYTES_MAX + 1)),
+        (long(u32::MAX), StopReason::PayloadTooLong(u64::from(u32::MAX))),
+        (long(REQUEST_BYTES_MAX + 1), StopReason::PayloadTooLong(u64::from(REQUEST_BYTES_MAX) + 1)),
     ] {
         for piece_len in [1, 100] {
             let mut shell = shell();

@@ -3,9 +3,11 @@
 
 use std::collections::BTreeMap;
 
+use crate::context::Extent;
 use crate::terms::Replies;
 use crate::wire::{
-    REQUEST_HEADER_BYTES, RequestHeader, SIMPLE_REPLY_MAGIC, STRUCTURED_REPLY_MAGIC, chunk, command,
+    EXTENDED_REPLY_MAGIC, REQUEST_HEADER_BYTES, RequestHeader, SIMPLE_REPLY_MAGIC,
+    STRUCTURED_REPLY_MAGIC, chunk, command,
 };
 use bytes::Buf;
 
@@ -116,9 +118,18 @@ impl Shell {
     pub(super) fn complete(&mut self, index: usize, error: Option<ReplyError>) {
         let part = self.executing.remove(index);
         self.buffers.remove(&part.id.index());
-        let data =
-            (part.op == PartOp::Read).then(|| Bytes::from(pattern(part.offset, part.len as usize)));
-        self.machine.complete(part.id, error.map_or(Ok(data), Err));
+        let outcome = match part.op {
+            PartOp::Read => Outcome::Data(pattern(part.offset, part.len as usize).into()),
+            PartOp::Extents { .. } => {
+                Outcome::Extents(vec![Extent { len: u64::from(part.len), flags: 0 }])
+            }
+            PartOp::Write
+            | PartOp::Zeroes { .. }
+            | PartOp::ZeroesEdge
+            | PartOp::Trim
+            | PartOp::Flush => Outcome::Done,
+        };
+        self.machine.complete(part.id, error.map_or(Ok(outcome), Err));
     }
 
     /// Completes all parts that there are, the last first.
@@ -133,7 +144,8 @@ impl Shell {
         let bytes = super::reply_bytes(&mut self.machine)?;
         Some(match replies {
             Replies::Simple => decode_simple(&bytes),
-            Replies::Structured => decode_chunks(&bytes),
+            Replies::Structured => decode_chunks(&bytes, false),
+            Replies::Extended => decode_chunks(&bytes, true),
         })
     }
 
@@ -171,14 +183,20 @@ fn decode_simple(mut bytes: &[u8]) -> Answer {
 }
 
 /// Takes chunks apart as a client does; data must come without a gap.
-fn decode_chunks(mut bytes: &[u8]) -> Answer {
+fn decode_chunks(mut bytes: &[u8], is_extended: bool) -> Answer {
     let mut answer = Answer { cookie: 0, error: 0, data: vec![] };
     let mut next = None;
     loop {
-        assert_eq!(bytes.get_u32(), STRUCTURED_REPLY_MAGIC);
+        let magic = if is_extended { EXTENDED_REPLY_MAGIC } else { STRUCTURED_REPLY_MAGIC };
+        assert_eq!(bytes.get_u32(), magic);
         let (flags, kind) = (bytes.get_u16(), bytes.get_u16());
         answer.cookie = bytes.get_u64();
-        let len = bytes.get_u32() as usize;
+        let len = if is_extended {
+            bytes.advance(8);
+            usize::try_from(bytes.get_u64()).unwrap()
+        } else {
+            bytes.get_u32() as usize
+        };
         let (mut content, rest) = bytes.split_at(len);
         bytes = rest;
         match kind {
@@ -210,7 +228,7 @@ fn decode_chunks(mut bytes: &[u8]) -> Answer {
 
 /// A request header without flags, cookie 1.
 pub(super) fn header(command: u16, offset: u64, len: u32) -> RequestHeader {
-    RequestHeader { flags: 0, command, cookie: 1, offset, len }
+    RequestHeader { flags: 0, command, cookie: 1, offset, len: u64::from(len) }
 }
 
 /// A request as bytes; a WRITE brings as many bytes of 0xAA as it says.
@@ -218,7 +236,7 @@ pub(super) fn request(header: RequestHeader) -> Vec<u8> {
     let mut bytes = header.encode().to_vec();
     assert_eq!(bytes.len(), REQUEST_HEADER_BYTES);
     if header.command == command::WRITE {
-        bytes.resize(bytes.len() + header.len as usize, 0xaa);
+        bytes.resize(bytes.len() + usize::try_from(header.len).unwrap(), 0xaa);
     }
     bytes
 }

@@ -181,3 +181,17 @@ fn a_steady_load_reuses_its_slots() {
     }
     assert_eq!((sizes(&shell.machine), warm.0, warm.1), (warm, 24, 40));
 }
+
+#[test]
+fn what_the_client_owes_is_known() {
+    let mut shell = shell();
+    let write = request(header(command::WRITE, 0, 5000));
+    assert!(!shell.machine.is_mid_request());
+    for (bytes, is_mid_request) in [(1, true), (27, true), (4999, true), (1, false)] {
+        let at = shell.consumed;
+        shell.receive(&write[at..at + bytes]);
+        assert_eq!(shell.machine.is_mid_request(), is_mid_request, "{at}");
+    }
+    shell.receive(&request(header(command::WRITE, SIZE_BYTES, 5000))[..100]);
+    assert!(shell.machine.is_mid_request(), "what is skipped is owed too");
+}

@@ -35,6 +35,7 @@ fn any_request() -> impl Strategy<Value = Expected> {
         1 => Just(command::TRIM),
         2 => Just(command::WRITE_ZEROES),
         1 => Just(command::CACHE),
+        1 => Just(command::RESIZE),
     ];
     let len = prop_oneof![8 => 0..9000_u32, 1 => 0..3 * MIB];
     let offset = prop_oneof![8 => 0..1_000_000_u64, 1 => SIZE_BYTES - 5000..SIZE_BYTES + 5];
@@ -42,15 +43,15 @@ fn any_request() -> impl Strategy<Value = Expected> {
         let (offset, len) = if command == command::FLUSH { (0, 0) } else { (offset, len) };
         let inside = offset + u64::from(len) <= SIZE_BYTES;
         let error = match command {
-            command::CACHE => code::EINVAL,
-            command::READ | command::TRIM if !inside => code::EINVAL,
+            command::RESIZE => code::EINVAL,
+            command::READ | command::TRIM | command::CACHE if !inside => code::EINVAL,
             command::WRITE | command::WRITE_ZEROES if !inside => code::ENOSPC,
             _ => 0,
         };
         let payload_len = if command == command::WRITE { len as usize } else { 0 };
         let payload = pattern(u64::from(!len), payload_len);
         Expected {
-            header: RequestHeader { flags, cookie: 0, command, offset, len },
+            header: RequestHeader { flags, cookie: 0, command, offset, len: u64::from(len) },
             error,
             payload,
         }
@@ -78,8 +79,8 @@ fn any_limits() -> impl Strategy<Value = Limits> {
 }
 
 fn any_terms() -> impl Strategy<Value = Terms> {
-    prop_oneof![Just(Replies::Simple), Just(Replies::Structured)]
-        .prop_map(|replies| Terms { replies })
+    prop_oneof![Just(Replies::Simple), Just(Replies::Structured), Just(Replies::Extended)]
+        .prop_map(|replies| Terms { replies, ..Terms::default() })
 }
 
 /// The environment of one run: moves the shell and keeps what it has seen.
@@ -165,7 +166,10 @@ fn check_answer(expected: &Expected, answer: &Answer, failed: bool) {
     let error = if failed { code::EIO } else { expected.error };
     assert_eq!(answer.error, error, "{header:?}");
     if header.command == command::READ && error == 0 {
-        assert!(answer.data == pattern(header.offset, header.len as usize), "{header:?}");
+        assert!(
+            answer.data == pattern(header.offset, usize::try_from(header.len).unwrap()),
+            "{header:?}"
+        );
     } else {
         assert_eq!(answer.data, [], "{header:?}");
     }
@@ -185,7 +189,11 @@ proptest! {
         let mut ends = Vec::new();
         for (cookie, request) in (0..).zip(&mut requests) {
             request.header.cookie = cookie;
-            stream.extend(request.header.encode());
+            if terms.replies == Replies::Extended {
+                stream.extend(request.header.encode_extended());
+            } else {
+                stream.extend(request.header.encode());
+            }
             stream.extend(&request.payload);
             ends.push(stream.len());
         }
@@ -228,6 +236,7 @@ fn any_bytes() -> impl Strategy<Value = Vec<u8>> {
     let almost = (0..12_u16, 0..64_u16, any::<u64>(), any::<u32>(), 0..40_u32).prop_map(
         |(command, flags, offset, len, shift)| {
             let (offset, len) = (offset >> (shift * 63 / 40), len >> (shift * 31 / 40));
+            let len = u64::from(len);
             RequestHeader { flags, command, cookie: 3, offset, len }.encode().to_vec()
         },
     );

@@ -1,18 +1,19 @@
 //! Structured replies, to the byte.
 
 use super::*;
+use crate::context::ContextSet;
 use crate::limits::HOLE_BYTES_MIN;
 use crate::terms::Replies;
 use crate::wire::command_flag::DF;
 
-const STRUCTURED: Terms = Terms { replies: Replies::Structured };
+const STRUCTURED: Terms = Terms { replies: Replies::Structured, contexts: ContextSet::NONE };
 
 fn structured() -> Transmission {
     Transmission::new(export(false), STRUCTURED, Limits::default())
 }
 
 /// Sends one request whose parts are completed with `data` each, and returns the reply.
-fn ask(header: RequestHeader, data: impl Fn(Part) -> Result<Option<Bytes>, ReplyError>) -> Vec<u8> {
+fn ask(header: RequestHeader, data: impl Fn(Part) -> Result<Outcome, ReplyError>) -> Vec<u8> {
     let mut machine = structured();
     let stream = RequestHeader { cookie: u64::from_be_bytes(*b"cookie!!"), ..header }.encode();
     let (_, mut step) = machine.next(&stream);
@@ -25,13 +26,14 @@ fn ask(header: RequestHeader, data: impl Fn(Part) -> Result<Option<Bytes>, Reply
     reply
 }
 
-fn filled(byte: u8) -> impl Fn(Part) -> Result<Option<Bytes>, ReplyError> {
-    move |part| Ok(Some(Bytes::from(vec![byte; part.len as usize])))
+fn filled(byte: u8) -> impl Fn(Part) -> Result<Outcome, ReplyError> {
+    move |part| Ok(Outcome::Data(Bytes::from(vec![byte; part.len as usize])))
 }
 
 #[test]
 fn golden_data() {
-    let reply = ask(header(command::READ, 0x1001, 4), |_| Ok(Some(Bytes::from_static(b"data"))));
+    let reply =
+        ask(header(command::READ, 0x1001, 4), |_| Ok(Outcome::Data(Bytes::from_static(b"data"))));
     let expected = b"\x66\x8e\x33\xef\0\x01\0\x01cookie!!\0\0\0\x0c\0\0\0\0\0\0\x10\x01data";
     assert_eq!(reply, expected);
 }
@@ -46,7 +48,7 @@ fn golden_hole() {
 #[test]
 fn golden_success_without_data() {
     let done = b"\x66\x8e\x33\xef\0\x01\0\0cookie!!\0\0\0\0";
-    assert_eq!(ask(header(command::FLUSH, 0, 0), |_| Ok(None)), done);
+    assert_eq!(ask(header(command::FLUSH, 0, 0), |_| Ok(Outcome::Done)), done);
     assert_eq!(ask(header(command::READ, 77, 0), |_| panic!("no part")), done);
     let whole = RequestHeader { flags: DF, ..header(command::READ, 77, 0) };
     assert_eq!(ask(whole, |_| panic!("no part")), done);
@@ -93,7 +95,10 @@ fn only_what_is_long_enough_is_told_as_a_hole() {
     let mut almost = vec![0; 4096];
     *almost.last_mut().unwrap() = 1;
     let data = Bytes::from(almost);
-    assert_eq!(ask(header(command::READ, 0, 4096), |_| Ok(Some(data.clone()))).len(), 28 + 4096);
+    assert_eq!(
+        ask(header(command::READ, 0, 4096), |_| Ok(Outcome::Data(data.clone()))).len(),
+        28 + 4096
+    );
 }
 
 #[test]
@@ -102,7 +107,7 @@ fn a_hole_holds_no_bytes_and_simple_replies_have_none() {
         let mut machine = Transmission::new(export(false), terms, Limits::default());
         let (_, step) = machine.next(&header(command::READ, 0, 4096).encode());
         let Step::Part(part) = step else { panic!("{step:?}") };
-        let is_kept = machine.complete(part.id, Ok(Some(Bytes::from(vec![0; 4096]))));
+        let is_kept = machine.complete(part.id, Ok(Outcome::Data(Bytes::from(vec![0; 4096]))));
         assert_eq!((is_kept, machine.bytes_in_flight()), (in_flight > 0, in_flight));
         assert!(machine.poll_reply().is_some());
         assert_eq!(machine.bytes_in_flight(), 0);
