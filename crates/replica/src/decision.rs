@@ -189,7 +189,7 @@ pub fn disk_after(decision: Decision, mine: &Side, peer: &Side) -> DiskState {
     }
 }
 
-/// Whether the source of a resync must give its target a generation that neither has had. A target
+/// Whether the source of a resync must give its target another generation than it has. A target
 /// that counts as told apart goes on writing in the generation that it has, if the resync is cut
 /// off before it hears of it; tracked from there, those writes would count as the source's to
 /// replace. One that tracks changes since the source's generation would be tracked by it as well.
@@ -339,8 +339,7 @@ fn compare_different(mine: &Side, peer: &Side) -> (Decision, Rule) {
     }
     // A target that was made Primary by force has its source's generation among its older ones
     // where both held the same before the resync. A source that is whole is not given up by that.
-    let has_parent = (my_uuids.bitmap.is_real() && tracks(peer_uuids, my_uuids.bitmap))
-        || (peer_uuids.bitmap.is_real() && tracks(my_uuids, peer_uuids.bitmap));
+    let has_parent = my_uuids.bitmap.is_real() && my_uuids.bitmap == peer_uuids.bitmap;
     if has_parent && is_whole(mine) && is_whole(peer) {
         return (resolve(mine, peer, Extent::Bits), Rule::BitmapBoth);
     }

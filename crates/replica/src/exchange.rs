@@ -70,7 +70,7 @@ impl Resource {
         let current = self.current_uuid(volume);
         let fresh = self.connections[peer].devices[volume].resync.wants_fresh_uuid();
         let chosen = if fresh {
-            self.entropy.uuid()
+            self.choose_other_uuid(current, target_current, self.bitmap_uuid(peer, volume))
         } else {
             self.choose_sync_uuid(current, target_current)
         };

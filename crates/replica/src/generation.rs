@@ -169,6 +169,15 @@ impl Resource {
         }
     }
 
+    /// The same for a target that is to have another one than it has: the one that the source
+    /// tracks it from already, so that the two are what they were until the target hears of it.
+    pub(crate) fn choose_other_uuid(&mut self, own: Uuid, target: Uuid, tracked: Uuid) -> Uuid {
+        if tracked.is_real() && tracked != own && tracked != target {
+            return tracked;
+        }
+        self.entropy.uuid()
+    }
+
     /// The generation that the target of a resync gets for as long as it runs: one that the source
     /// holds as its bitmap UUID, so that an interrupted resync goes on in the same direction.
     pub(crate) fn choose_sync_uuid(&mut self, source_current: Uuid, target_current: Uuid) -> Uuid {
