@@ -116,7 +116,10 @@ fn metadata(device: &Device, bytes: u64, placement: Placement) -> Result<Option<
     let [copy_a, copy_b] = offsets.map(|offset| device.read(offset, META_BLOCK));
     let what = match probe(&copy_a?, &copy_b?) {
         Probe::Nothing => return Ok(None),
-        Probe::Found(superblock) => format!("tandem metadata of {}", superblock.identity),
+        Probe::Found(superblock) => match &superblock.identity {
+            Some(identity) => format!("tandem metadata of {identity}"),
+            None => "tandem metadata that are nobody's yet".to_owned(),
+        },
         Probe::Unusable(error) => format!("tandem metadata ({error})"),
     };
     Ok(Some(Found::new(device, what, offsets[0])))

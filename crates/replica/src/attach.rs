@@ -176,8 +176,8 @@ impl Resource {
         let placement = self.placement(volume, opened);
         let number = self.volumes[volume].number;
         let identity = Identity::new(&self.config.name, number, self.config.node_id);
-        let checked = identity.and_then(|identity| superblock.check_identity(&identity));
-        if let Err(error) = checked {
+        let claimed = identity.and_then(|identity| superblock.claim(&identity, opened.data_bytes));
+        if let Err(error) = claimed {
             return self.attach_failed(volume, &error.to_string());
         }
         if !self.may_attach(volume, &superblock) {
@@ -329,7 +329,9 @@ impl Resource {
             if std::mem::take(&mut slot.flags.full_sync) {
                 bitmap.set_all();
             }
-            set_hot(bitmap, hot.as_ref(), superblock.al_extent_bytes);
+            if let Some(hot) = &hot {
+                hot.mark(bitmap, superblock.al_extent_bytes);
+            }
         }
         superblock.flags.crashed_primary |= crashed;
         superblock.flags.primary_indicator = false;
@@ -460,22 +462,6 @@ fn note_absent(superblock: &mut Superblock, configured: &List<SlotIndex>) {
             && !configured.iter().any(|known| known.index() == index)
         {
             slot.flags.full_sync = true;
-        }
-    }
-}
-
-/// What a crash may have left different.
-fn set_hot(bitmap: &mut Bitmap, hot: Option<&Hot>, extent_bytes: u32) {
-    let len = u64::from(extent_bytes);
-    match hot {
-        None => {}
-        Some(Hot::All) => {
-            bitmap.set_all();
-        }
-        Some(Hot::Extents(extents)) => {
-            for extent in extents {
-                bitmap.set(u64::from(*extent) * len, len);
-            }
         }
     }
 }

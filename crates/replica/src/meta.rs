@@ -18,6 +18,7 @@ mod activity_log;
 mod bitmap_index;
 mod format;
 mod layout;
+mod outgrown;
 mod region;
 mod superblock;
 #[cfg(test)]
@@ -30,6 +31,7 @@ pub use activity_log::{
 pub use bitmap_index::{BitmapArea, BitmapIndex, INDEX_ENTRIES, READ_BYTES_MAX};
 pub use format::{FormatPlan, Probe, format, probe, wipe};
 pub use layout::{AL_BYTES, ANCHOR_BYTES, Layout, LayoutError, Placement, superblock_offsets};
+pub use outgrown::end_told;
 pub use region::{Area, REGIONS_MAX, Region, RegionKind};
 pub use superblock::{
     Chosen, CopyIndex, HISTORY_SLOTS, PeerFlags, PeerSlot, Superblock, VolumeFlags, choose,
@@ -163,6 +165,9 @@ pub enum MetaError {
         /// Whose it was to be.
         wanted: Box<Identity>,
     },
+    /// It belongs to nobody yet.
+    #[error("metadata belongs to nobody yet")]
+    NotClaimed,
     /// All slots belong to peers.
     #[error("metadata has no free slot for another peer: it was made for {max_peers}")]
     NoFreeSlot {

@@ -11,8 +11,7 @@ use crate::action::{DiskOpKind, Severity};
 use crate::error::DiskError;
 use crate::limits::SEARCH_BYTES_MAX;
 use crate::meta::{
-    ANCHOR_BYTES, CopyIndex, Identity, META_BLOCK, META_BLOCK_BYTES, MetaError, Placement,
-    READ_BYTES_MAX, Superblock, superblock_offsets,
+    Identity, META_BLOCK, MetaError, Placement, READ_BYTES_MAX, end_told, superblock_offsets,
 };
 use crate::peers::VolumeIndex;
 use crate::resource::Resource;
@@ -86,7 +85,8 @@ impl Resource {
         let search = read.search.as_ref().expect("it goes on");
         let offset = search.offset;
         let found = result.as_ref().ok().zip(identity.ok());
-        let end = found.and_then(|(bytes, identity)| find_end(bytes, offset, &identity));
+        let end =
+            found.and_then(|(bytes, identity)| end_told(bytes, offset, |it| it == Some(&identity)));
         let Some(end) = end else { return self.search_piece(volume, offset) };
         read.end = end;
         read.copies = [None, None];
@@ -95,21 +95,4 @@ impl Resource {
         let offsets = superblock_offsets(end, Placement::Internal).expect("a copy was found");
         self.read_superblocks(volume, offsets);
     }
-}
-
-/// Where the disk ended, by a superblock that says so of its own place; the last one in the piece.
-fn find_end(bytes: &[u8], offset: u64, identity: &Identity) -> Option<u64> {
-    let (blocks, _) = bytes.as_chunks::<META_BLOCK_BYTES>();
-    let places = (0..).map(|index| offset + index * META_BLOCK);
-    let found = blocks.iter().zip(places).flat_map(|(block, at)| {
-        let copies = [(CopyIndex::A, at + ANCHOR_BYTES), (CopyIndex::B, at + META_BLOCK)];
-        copies.into_iter().filter_map(|(copy, end)| {
-            let superblock = Superblock::decode(block, copy).ok()?;
-            let here = superblock.placement == Placement::Internal
-                && superblock.device_bytes / META_BLOCK * META_BLOCK == end
-                && superblock.identity == *identity;
-            here.then_some(end)
-        })
-    });
-    found.max()
 }

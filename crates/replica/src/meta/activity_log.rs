@@ -11,6 +11,8 @@
 //! invalid in both is a torn tail: its writes of data were never issued. Where anything else is
 //! missing, every extent counts as hot.
 
+use crate::bitmap::Bitmap;
+
 use super::{Area, DeviceUuid, META_BLOCK, META_BLOCK_BYTES, MetaWrite, READ_BYTES_MAX};
 
 mod transaction;
@@ -51,6 +53,20 @@ pub enum Hot {
     Extents(Vec<u32>),
     /// All of them: too much of the log is missing.
     All,
+}
+
+impl Hot {
+    /// Sets the bits of what a crash may have left different, in extents of `extent_bytes`.
+    /// Returns how many were not set before.
+    pub fn mark(&self, bitmap: &mut Bitmap, extent_bytes: u32) -> u64 {
+        let len = u64::from(extent_bytes);
+        match self {
+            Self::All => bitmap.set_all(),
+            Self::Extents(extents) => {
+                extents.iter().map(|extent| bitmap.set(u64::from(*extent) * len, len)).sum()
+            }
+        }
+    }
 }
 
 /// The ring as it was read.

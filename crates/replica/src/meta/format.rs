@@ -18,11 +18,12 @@ pub struct FormatPlan {
     pub superblocks: [MetaWrite; 2],
 }
 
-/// Makes metadata: no peer, no bit set, data worth nothing. `device_uuid` must be random;
+/// Makes metadata: no peer, no bit set, data worth nothing. Without `identity` they are nobody's
+/// until their first attach. `device_uuid` must be random;
 /// `al_extent_bytes` is a power of two, [`AL_EXTENT_BYTES`](super::AL_EXTENT_BYTES) but for tests.
 pub fn format(
     layout: &Layout,
-    identity: Identity,
+    identity: impl Into<Option<Identity>>,
     device_uuid: DeviceUuid,
     al_extent_bytes: u32,
 ) -> (Superblock, FormatPlan) {

@@ -18,6 +18,7 @@ use super::{
 };
 
 mod grown;
+mod widest;
 
 /// Bytes from the start of one copy of the superblock to the end of the other.
 pub const ANCHOR_BYTES: u64 = 1 << 20;

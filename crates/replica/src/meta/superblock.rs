@@ -8,7 +8,7 @@
 //! A copy is valid when magic, checksum, version and features are and every field says something it
 //! can say; the places in it are checked by [`Layout::from_superblock`].
 
-use tandem_wire::{NodeId, Protocol, Uuid, VolumeNumber};
+use tandem_wire::{NodeId, Protocol, Uuid};
 
 use crate::bitmap::BLOCK_BYTES;
 
@@ -16,11 +16,12 @@ use super::fields::{peer_slot, region, superblock as field};
 use super::{
     AL_EXTENT_BYTES, AL_EXTENT_BYTES_MAX, AL_EXTENT_BYTES_MIN, AL_EXTENTS_MAX, Area, BootId,
     DeviceUuid, Identity, Layout, META_BLOCK_BYTES, MetaError, MetaWrite, PEERS_MAX, Placement,
-    REGIONS_MAX, RESOURCE_NAME_BYTES_MAX, Region, SlotIndex,
+    REGIONS_MAX, Region, SlotIndex,
 };
 
 mod choose;
 mod flags;
+mod owner;
 
 pub use choose::{Chosen, choose};
 pub use flags::{PeerFlags, VolumeFlags};
@@ -82,8 +83,8 @@ impl PeerSlot {
 pub struct Superblock {
     /// Counts updates; the higher one is newer.
     pub sequence: u64,
-    /// Whose it is.
-    pub identity: Identity,
+    /// Whose it is; nobody's until the first attach, where whoever made it could not know.
+    pub identity: Option<Identity>,
     /// Random name of this making of metadata.
     pub device_uuid: DeviceUuid,
     /// Where the metadata were made to lie.
@@ -122,10 +123,14 @@ pub struct Superblock {
 
 impl Superblock {
     /// The superblock of metadata that were just made: no peers, no data worth anything.
-    pub fn new(layout: &Layout, identity: Identity, device_uuid: DeviceUuid) -> Self {
+    pub fn new(
+        layout: &Layout,
+        identity: impl Into<Option<Identity>>,
+        device_uuid: DeviceUuid,
+    ) -> Self {
         Self {
             sequence: 1,
-            identity,
+            identity: identity.into(),
             device_uuid,
             placement: layout.placement(),
             device_bytes: layout.device_bytes(),
@@ -178,7 +183,7 @@ impl Superblock {
         if let Some(slot) = self.slot_of(node) {
             return Ok(slot);
         }
-        if node == self.identity.node() || node.0 >= NodeId::COUNT_MAX {
+        if self.is_own(node) || node.0 >= NodeId::COUNT_MAX {
             return Err(MetaError::BadValue { field: peer_slot::NODE_ID.name });
         }
         let usable = &mut self.peers[..usize::from(self.max_peers)];
@@ -195,20 +200,6 @@ impl Superblock {
             boot_id: BootId::default(),
         });
         Ok(SlotIndex(u8::try_from(index).expect("31 slots")))
-    }
-
-    /// Checks whose metadata it is.
-    ///
-    /// # Errors
-    /// `OtherIdentity` with both.
-    pub fn check_identity(&self, wanted: &Identity) -> Result<(), MetaError> {
-        if self.identity == *wanted {
-            return Ok(());
-        }
-        Err(MetaError::OtherIdentity {
-            found: Box::new(self.identity.clone()),
-            wanted: Box::new(wanted.clone()),
-        })
     }
 
     /// Raises the sequence number and returns the two writes that store what `self` says, that of
@@ -241,8 +232,6 @@ impl Superblock {
             Placement::Internal => (PLACEMENT_INTERNAL, 0),
             Placement::External { meta_bytes } => (PLACEMENT_EXTERNAL, meta_bytes),
         };
-        let name = self.identity.resource().as_bytes();
-        let name_len = u8::try_from(name.len()).expect("a name has at most 128 bytes");
         let regions = u8::try_from(self.regions.len()).expect("at most 48");
         let bit_bytes = u32::try_from(BLOCK_BYTES).expect("a bit stands for 4 KiB");
         let mut block = [0; META_BLOCK_BYTES];
@@ -263,14 +252,11 @@ impl Superblock {
         field::BLOCK_BYTES.put(&mut block, bit_bytes.to_le_bytes());
         field::FLAGS.put(&mut block, self.flags.bits().to_le_bytes());
         field::DEVICE_UUID.put(&mut block, self.device_uuid.0);
-        field::VOLUME.put(&mut block, self.identity.volume().0.to_le_bytes());
-        field::NODE_ID.put(&mut block, [self.identity.node().0]);
         field::MAX_PEERS.put(&mut block, [self.max_peers]);
-        field::RESOURCE_LEN.put(&mut block, [name_len]);
         field::REGION_COUNT.put(&mut block, [regions]);
         field::PRIMARY_SESSION.put(&mut block, self.primary_session.to_le_bytes());
         field::CURRENT_UUID.put(&mut block, self.current_uuid.0.to_le_bytes());
-        field::RESOURCE.entry_mut(&mut block, 0, name.len()).copy_from_slice(name);
+        owner::encode(self.identity.as_ref(), &mut block);
         for (index, uuid) in self.history.iter().enumerate() {
             let entry = field::HISTORY.entry_mut(&mut block, index, 8);
             entry.copy_from_slice(&uuid.0.to_le_bytes());
@@ -320,7 +306,7 @@ impl Superblock {
         };
         let superblock = Self {
             sequence: field::SEQUENCE.u64(block),
-            identity: decode_identity(block)?,
+            identity: owner::decode(block)?,
             device_uuid: DeviceUuid(field::DEVICE_UUID.array(block)),
             placement: decode_placement(block)?,
             device_bytes: field::DEVICE_BYTES.u64(block),
@@ -363,8 +349,8 @@ impl Superblock {
         for (index, slot) in self.peers.iter().enumerate() {
             let Some(slot) = slot else { continue };
             let first = self.slot_of(slot.node).is_some_and(|first| first.index() == index);
-            let usable = index < usize::from(self.max_peers);
-            if !first || !usable || slot.node == self.identity.node() {
+            let usable = index < usize::from(self.max_peers) && self.identity.is_some();
+            if !first || !usable || self.is_own(slot.node) {
                 return Err(bad(field::PEERS.name));
             }
         }
@@ -399,17 +385,6 @@ fn decode_left(block: &[u8; META_BLOCK_BYTES]) -> Result<Option<Area>, MetaError
         return Err(bad(field::LEFT_OFFSET.name));
     }
     Ok(Some(area))
-}
-
-fn decode_identity(block: &[u8]) -> Result<Identity, MetaError> {
-    let name_len = usize::from(field::RESOURCE_LEN.u8(block));
-    if name_len > RESOURCE_NAME_BYTES_MAX {
-        return Err(bad(field::RESOURCE_LEN.name));
-    }
-    let name = field::RESOURCE.entry(block, 0, name_len);
-    let name = std::str::from_utf8(name).map_err(|_| bad(field::RESOURCE.name))?;
-    let volume = VolumeNumber(field::VOLUME.u16(block));
-    Identity::new(name, volume, NodeId(field::NODE_ID.u8(block)))
 }
 
 fn decode_placement(block: &[u8]) -> Result<Placement, MetaError> {

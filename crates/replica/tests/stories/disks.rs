@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tandem_replica::wire::{ByteRange, NodeId, Packet, Protocol, ReplicationState};
 use tandem_replica::{Command, DiskOpKind, RequestOp};
 
-use crate::pair::{Pair, meta_writes, reads};
+use crate::pair::{Pair, edit_superblock, meta_writes, reads};
 use crate::stage::{VOLUME, assert_in_sync, demote, start_write, swap_roles, swap_roles_diskless};
 
 /// A write is on the local disk and not at the peer when the local disk is given up.
@@ -174,4 +174,22 @@ fn a_disk_that_is_not_attached_yet_is_not_told_as_if_it_were() {
     pair.run(Duration::from_secs(30));
     assert_in_sync(&pair);
     assert_eq!(pair.nodes[0].devices[0][8192], 7);
+}
+
+/// Metadata of drbdmeta, which did not know for what it made them: whoever attaches them first.
+#[test]
+fn metadata_that_are_nobodys_belong_to_the_first_that_attaches_them() {
+    let mut pair = Pair::new(1, Protocol::C);
+    pair.command(0, Command::Detach { volume: VOLUME, force: false }).unwrap();
+    pair.format(0);
+    let mut owner = None;
+    edit_superblock(&mut pair.nodes[0].devices[0], |it| owner = it.identity.take());
+    pair.attach(0);
+    let mut claimed = None;
+    edit_superblock(&mut pair.nodes[0].devices[0], |it| claimed.clone_from(&it.identity));
+    assert!(owner.is_some() && claimed == owner, "{claimed:?}");
+    pair.connect();
+    pair.command(0, Command::Primary { force: true }).unwrap();
+    pair.run(Duration::from_secs(30));
+    assert_in_sync(&pair);
 }

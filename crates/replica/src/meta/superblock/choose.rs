@@ -31,7 +31,10 @@ pub fn choose(
 }
 
 fn newer(a: Superblock, b: Superblock) -> Result<Chosen, MetaError> {
-    let same_history = a.device_uuid == b.device_uuid && a.identity == b.identity;
+    // The older copy may be from before anybody had them.
+    let older = if a.sequence < b.sequence { &a } else { &b };
+    let same_owner = a.identity == b.identity || older.identity.is_none();
+    let same_history = a.device_uuid == b.device_uuid && same_owner;
     if !same_history || (a.sequence == b.sequence && a != b) {
         return Err(MetaError::CopiesDisagree);
     }
@@ -70,6 +73,7 @@ fn says(error: &MetaError) -> Says {
         | MetaError::WrongCopy
         | MetaError::CopiesDisagree
         | MetaError::OtherIdentity { .. }
+        | MetaError::NotClaimed
         | MetaError::NoFreeSlot { .. } => Says::NotToUse,
     }
 }

@@ -247,3 +247,31 @@ fn a_disk_that_has_grown_by_less_than_its_metadata_stays_as_it_is() {
     let grown = layout.grown(needed, Placement::Internal).unwrap().unwrap();
     assert_eq!(grown.data_bytes(), 64 * MIB);
 }
+
+#[test]
+fn the_widest_layout_fills_its_device_and_no_more() {
+    let page = 128 * MIB;
+    for (blocks, max_peers, pages) in [
+        (2, 1, 1),
+        (511, 1, 510),
+        (512, 1, 510),
+        (513, 1, 511),
+        (1022, 2, 510),
+        (1 << 40, 1, 1 << 23),
+    ] {
+        let meta_bytes = MIB + blocks * META_BLOCK + 512;
+        if meta_bytes > DEVICE_BYTES_MAX {
+            let error = LayoutError::DeviceTooLarge(meta_bytes);
+            assert_eq!(Layout::widest(meta_bytes, max_peers), Err(error));
+            continue;
+        }
+        let layout = Layout::widest(meta_bytes, max_peers).unwrap();
+        assert_eq!(layout.data_bytes(), pages * page, "{blocks} blocks");
+        let placement = Placement::External { meta_bytes };
+        let more = Layout::new(layout.data_bytes() + page, placement, max_peers);
+        assert!(more.is_err(), "{blocks} blocks have room for more");
+    }
+    let error = Layout::widest(MIB + META_BLOCK, 1).unwrap_err();
+    assert!(matches!(error, LayoutError::MetaTooSmall { .. }));
+    assert_eq!(Layout::widest(4 * MIB, 0), Err(LayoutError::MaxPeers(0)));
+}

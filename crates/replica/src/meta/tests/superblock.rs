@@ -194,6 +194,10 @@ fn the_newer_valid_copy_holds() {
     let at = |sequence| Superblock { sequence, ..full() };
     let other = |sequence| Superblock { device_uuid: DeviceUuid([1; 16]), ..at(sequence) };
     let changed = Superblock { primary_session: 1, ..at(5) };
+    let layout = internal(64 * MIB, 2);
+    let made = |identity: Option<_>| Superblock::new(&layout, identity, device_uuid());
+    let fresh = |sequence| Superblock { sequence, ..made(Some(identity())) };
+    let unclaimed = |sequence| Superblock { sequence, ..made(None) };
     let held = |sequence, repair| Ok((sequence, repair));
     let (a, b) = (CopyIndex::A, CopyIndex::B);
     use MetaError::{CopiesDisagree, Damaged, NotFound, Unreadable, Version};
@@ -207,6 +211,9 @@ fn the_newer_valid_copy_holds() {
         (Ok(at(5)), Err(Version(2)), Err(Version(2))),
         (Ok(at(5)), Ok(other(6)), Err(CopiesDisagree)),
         (Ok(at(5)), Ok(changed), Err(CopiesDisagree)),
+        (Ok(fresh(6)), Ok(unclaimed(5)), held(6, Some((b, None)))),
+        (Ok(unclaimed(5)), Ok(fresh(6)), held(6, Some((a, None)))),
+        (Ok(fresh(5)), Ok(unclaimed(6)), Err(CopiesDisagree)),
         (Err(NotFound), Err(NotFound), Err(NotFound)),
         (Err(NotFound), Err(Damaged), Err(Damaged)),
         (Err(Damaged), Err(NotFound), Err(Damaged)),
@@ -230,6 +237,40 @@ fn identity_errors_name_both() {
     for name in ["", "a\0b", &"x".repeat(129)] {
         assert!(Identity::new(name, VolumeNumber(0), NodeId(0)).is_err(), "{name:?}");
     }
+}
+
+#[test]
+fn what_is_nobodys_is_claimed_once() {
+    let external = Placement::External { meta_bytes: 4 * MIB };
+    for (placement, data_bytes) in [(Placement::Internal, 66_052_096), (external, 64 * MIB)] {
+        let layout = match placement {
+            Placement::Internal => internal(64 * MIB, 1),
+            Placement::External { meta_bytes } => Layout::widest(meta_bytes, 1).unwrap(),
+        };
+        let mut superblock = Superblock::new(&layout, None, device_uuid());
+        let block = superblock.encode(CopyIndex::A);
+        assert_eq!(Superblock::decode(&block, CopyIndex::A), Ok(superblock.clone()));
+        assert_eq!(superblock.check_identity(&identity()), Err(MetaError::NotClaimed));
+        superblock.claim(&identity(), 64 * MIB + 512).unwrap();
+        assert_eq!(superblock.data_bytes, data_bytes);
+        assert_eq!(superblock.check_identity(&identity()), Ok(()));
+        assert!(Layout::from_superblock(&superblock, 64 * MIB + 512, placement).is_ok());
+        let before = superblock.clone();
+        superblock.claim(&identity(), MIB).unwrap();
+        let other = Identity::new("mail", VolumeNumber(0), NodeId(2)).unwrap();
+        assert!(superblock.claim(&other, MIB).is_err());
+        assert_eq!(superblock, before);
+    }
+}
+
+#[test]
+fn what_is_nobodys_knows_no_peer() {
+    let unclaimed = Superblock { identity: None, ..full() };
+    let block = unclaimed.encode(CopyIndex::A);
+    assert_eq!(
+        Superblock::decode(&block, CopyIndex::A),
+        Err(MetaError::BadValue { field: "peers" })
+    );
 }
 
 #[test]
