@@ -106,8 +106,25 @@ pub(crate) enum Command {
     Invalidate(Invalidate),
     /// A peer's data are wrong: copy to it
     InvalidateRemote(Invalidate),
-    /// Mark this node's data as older than the peer's: what a peer's fence-peer asks for
+    /// Mark this node's data as older than the peer's: what a peer's fence-peer asks for (of the
+    /// daemon; where it is down, in the metadata)
     Outdate(Objects),
+    /// Print generations and flags towards peers, a line each (these five: offline)
+    GetGi(Objects),
+    /// Print the same, explained
+    ShowGi(Objects),
+    /// Print metadata as text
+    DumpMd(Objects),
+    /// Remove metadata
+    WipeMd {
+        /// Do not ask
+        #[arg(long)]
+        force: bool,
+        #[command(flatten)]
+        objects: Objects,
+    },
+    /// Mark what a crash as Primary may have left different (an attach does it, too)
+    ApplyAl(Objects),
     /// Give volumes the room that their disks have got, while they are in use (on the Primary)
     Resize {
         /// New size in sectors of 512 bytes, or with a suffix K, M, G, T (default: as much as the

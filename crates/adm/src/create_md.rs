@@ -7,7 +7,6 @@
 //! Order on disk: zeroes are durable before indexes are written, indexes before the first
 //! superblock, the first superblock before the second. So what is recognised later is complete.
 
-mod device;
 mod signature;
 
 use std::path::Path;
@@ -20,9 +19,11 @@ use tandem_replica::meta::{
 };
 use tandem_wire::{NodeId, VolumeNumber};
 
+use crate::device::{self, Device};
+use crate::metadata::MetaPlace;
+use crate::offline::confirmed;
 use crate::output::{self, Failure};
 use crate::plan::CreateMd;
-use device::Device;
 use signature::{Found, signatures};
 
 /// Writes the metadata of one volume.
@@ -61,8 +62,50 @@ pub(crate) fn create_md(create: &CreateMd) -> Result<(), Failure> {
         return Err(failure(exit::EXISTING_DATA, message));
     }
     let target = meta.as_ref().unwrap_or(&disk);
-    write(target, &layout, create).map_err(unusable)?;
+    let volume = VolumeNumber(create.volume.0);
+    let identity = Identity::new(&create.resource, volume, NodeId(create.node_id))
+        .map_err(|error| unusable(error.to_string()))?;
+    write(target, &layout, Some(identity)).map_err(unusable)?;
     report(create, target.path(), &layout, &list.concat());
+    Ok(())
+}
+
+/// Makes metadata that are nobody's until their first attach, as drbdmeta is told to: on the device
+/// of `place`, without anything known of what they are for.
+pub(crate) fn create_unclaimed(
+    place: &MetaPlace,
+    max_peers: u8,
+    force: bool,
+) -> Result<(), Failure> {
+    let device = place.open()?;
+    let unusable = |message: String| place.failure(exit::FAILURE, &message);
+    let placement = place.placement(&device);
+    let layout = match placement {
+        Placement::Internal => Layout::new(device.bytes(), placement, max_peers),
+        Placement::External { meta_bytes } => Layout::widest(meta_bytes, max_peers),
+    };
+    let path = device.path().display();
+    let layout = layout.map_err(|error| unusable(format!("{path}: {error}")))?;
+    let mut foreign = signatures(&device).map_err(unusable)?;
+    if placement == Placement::Internal {
+        foreign.iter_mut().for_each(|found| found.note_fit(layout.data_bytes()));
+    }
+    let own = metadata(&device, device.bytes(), placement).map_err(unusable)?;
+    let list: Vec<String> = foreign.iter().chain(&own).map(|it| format!("  {it}\n")).collect();
+    if !foreign.is_empty() && !force {
+        let message = format!(
+            "existing data found, nothing was written:\n{}  to overwrite it: --force\n\
+             Operation refused.",
+            list.concat()
+        );
+        return Err(place.failure(exit::EXISTING_DATA, &message));
+    }
+    if !list.is_empty() {
+        let question = "Do you really want to overwrite the existing meta-data?";
+        confirmed(&format!("{}: found:\n{}{question}", place.name, list.concat()), force)?;
+    }
+    write(&device, &layout, None).map_err(unusable)?;
+    output::print("Writing meta data...\nNew drbd meta data block successfully created.\n");
     Ok(())
 }
 
@@ -125,10 +168,7 @@ fn metadata(device: &Device, bytes: u64, placement: Placement) -> Result<Option<
     Ok(Some(Found::new(device, what, offsets[0])))
 }
 
-fn write(target: &Device, layout: &Layout, create: &CreateMd) -> Result<(), String> {
-    let volume = VolumeNumber(create.volume.0);
-    let identity = Identity::new(&create.resource, volume, NodeId(create.node_id))
-        .map_err(|error| error.to_string())?;
+fn write(target: &Device, layout: &Layout, identity: Option<Identity>) -> Result<(), String> {
     let uuid = DeviceUuid(device::random()?);
     let (superblock, plan) = format(layout, identity, uuid, AL_EXTENT_BYTES);
     let FormatPlan { zero, indexes, superblocks } = plan;

@@ -13,6 +13,7 @@ use tandem_control::{NodeId, VolumeNumber};
 
 use crate::cli::{Command, Wait};
 use crate::object::{PEER, PEER_DEVICE, RESOURCE, Target, VOLUME};
+use crate::offline::{self, Offline};
 use crate::output::Failure;
 
 /// Something to do.
@@ -22,6 +23,10 @@ pub(crate) enum Step {
     Ask(Request),
     /// Done here.
     CreateMd(CreateMd),
+    /// Done here.
+    Offline(Offline),
+    /// Asked of the daemon; done here where it is down or does not know the volume.
+    AskOrOffline(Request, Offline),
 }
 
 /// Metadata to write.
@@ -43,6 +48,13 @@ pub(crate) fn plan(
     config: &Config,
     node: &str,
 ) -> Result<Option<Vec<Step>>, Failure> {
+    if let Some((texts, allowed)) = offline::objects_of(command) {
+        let mut steps = Vec::new();
+        for target in Target::find(config, node, texts, allowed)? {
+            steps.extend(offline::plan(command, &target)?.into_iter().map(Step::Offline));
+        }
+        return Ok(Some(steps));
+    }
     let (texts, allowed) = match command {
         Command::CreateMd { objects, .. } => (objects, VOLUME),
         Command::Up(objects) | Command::Down(objects) | Command::Adjust(objects) => {
@@ -68,10 +80,22 @@ pub(crate) fn plan(
         | Command::Dump { .. }
         | Command::DumpXml { .. }
         | Command::Check { .. }
-        | Command::Sh(_) => return Ok(None),
+        | Command::Sh(_)
+        | Command::GetGi(_)
+        | Command::ShowGi(_)
+        | Command::DumpMd(_)
+        | Command::WipeMd { .. }
+        | Command::ApplyAl(_) => return Ok(None),
     };
     let mut steps = Vec::new();
     for target in Target::find(config, node, &texts.objects, allowed)? {
+        if let Command::Outdate(_) = command {
+            for offline in offline::plan(command, &target)? {
+                let (resource, volume) = (offline.resource.clone(), offline.volume);
+                steps.push(Step::AskOrOffline(Request::Outdate { resource, volume }, offline));
+            }
+            continue;
+        }
         add(command, &target, &mut steps);
     }
     Ok(Some(steps))
@@ -85,7 +109,6 @@ fn add(command: &Command, target: &Target<'_>, steps: &mut Vec<Step>) {
         }
         Command::Attach(_)
         | Command::Detach { .. }
-        | Command::Outdate(_)
         | Command::Resize { .. }
         | Command::Invalidate(_) => {
             return steps.extend(target.volumes().filter_map(|volume| {
@@ -126,7 +149,13 @@ fn add(command: &Command, target: &Target<'_>, steps: &mut Vec<Step>) {
         | Command::Dump { .. }
         | Command::DumpXml { .. }
         | Command::Check { .. }
-        | Command::Sh(_) => return,
+        | Command::Sh(_)
+        | Command::Outdate(_)
+        | Command::GetGi(_)
+        | Command::ShowGi(_)
+        | Command::DumpMd(_)
+        | Command::WipeMd { .. }
+        | Command::ApplyAl(_) => return,
     };
     steps.push(Step::Ask(request));
 }
@@ -135,7 +164,6 @@ fn add(command: &Command, target: &Target<'_>, steps: &mut Vec<Step>) {
 fn of_volume(command: &Command, resource: String, volume: VolumeNumber) -> Option<Request> {
     match command {
         Command::Attach(_) => Some(Request::Attach { resource, volume }),
-        Command::Outdate(_) => Some(Request::Outdate { resource, volume }),
         Command::Resize { size, assume_clean, assume_peer_has_space, .. } => {
             Some(Request::Resize {
                 resource,
@@ -234,6 +262,7 @@ impl Step {
         match self {
             Self::CreateMd(create) => &create.resource,
             Self::Ask(request) => resource_of(request),
+            Self::Offline(offline) | Self::AskOrOffline(_, offline) => &offline.resource,
         }
     }
 }
@@ -268,7 +297,8 @@ fn resource_of(request: &Request) -> &str {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Ask(request) => show_request(request, f),
+            Self::Ask(request) | Self::AskOrOffline(request, _) => show_request(request, f),
+            Self::Offline(offline) => offline.fmt(f),
             Self::CreateMd(create) => {
                 let CreateMd { resource, volume, max_peers, .. } = create;
                 let (disk, meta) = (create.disk.display(), meta_disk(&create.meta_disk));

@@ -45,6 +45,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         | Command::Primary { .. }
         | Command::Secondary { .. }
         | Command::Outdate(_)
+        | Command::GetGi(_)
+        | Command::ShowGi(_)
+        | Command::DumpMd(_)
+        | Command::WipeMd { .. }
+        | Command::ApplyAl(_)
         | Command::Resize { .. }
         | Command::Invalidate(_)
         | Command::InvalidateRemote(_)
@@ -88,8 +93,7 @@ fn carry_out(steps: &[Step], arguments: &Arguments) -> Result<(), Failure> {
         output::print(&lines.concat());
         return Ok(());
     }
-    let asks = steps.iter().any(|step| matches!(step, Step::Ask(_)));
-    let mut client = if asks { Some(connect(arguments)?) } else { None };
+    let mut client = connect_for(steps, arguments)?;
     let mut failed = BTreeSet::new();
     let mut first: Option<u8> = None;
     for step in steps {
@@ -98,6 +102,13 @@ fn carry_out(steps: &[Step], arguments: &Arguments) -> Result<(), Failure> {
         }
         let done = match (step, client.as_mut()) {
             (Step::CreateMd(create), _) => create_md(create),
+            (Step::Offline(offline), _) => offline.run(),
+            (Step::AskOrOffline(_, offline), None) => offline.run(),
+            (Step::AskOrOffline(request, offline), Some(client)) => match ask(client, request) {
+                // What the daemon does not know it does not have open.
+                Err(failure) if failure.exit_code == exit::CONFIG => offline.run(),
+                done => done,
+            },
             (Step::Ask(request), Some(client)) => ask(client, request),
             (Step::Ask(_), None) => unreachable!("a client was made if any step asks"),
         };
@@ -108,6 +119,20 @@ fn carry_out(steps: &[Step], arguments: &Arguments) -> Result<(), Failure> {
         }
     }
     first.map_or(Ok(()), |exit_code| Err(Failure::new(exit_code, "")))
+}
+
+/// Connects where a step needs the daemon, or would rather ask it.
+fn connect_for(steps: &[Step], arguments: &Arguments) -> Result<Option<Client>, Failure> {
+    let needs = steps.iter().any(|step| matches!(step, Step::Ask(_)));
+    let prefers = steps.iter().any(|step| matches!(step, Step::AskOrOffline(..)));
+    if !needs && !prefers {
+        return Ok(None);
+    }
+    match Client::connect(&arguments.run_dir) {
+        Ok(client) => Ok(Some(client)),
+        Err(ClientError::NotRunning { .. }) if !needs => Ok(None),
+        Err(error) => Err(client_failure(&error)),
+    }
 }
 
 fn ask(client: &mut Client, request: &Request) -> Result<(), Failure> {

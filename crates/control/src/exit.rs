@@ -6,6 +6,10 @@
 pub const OK: u8 = 0;
 /// Usage, unknown command, resource not defined, volume number required.
 pub const USAGE: u8 = 1;
+/// There are no metadata that could be used.
+pub const NO_METADATA: u8 = 1;
+/// What would lose something was not confirmed.
+pub const NOT_CONFIRMED: u8 = 1;
 /// A `wait-` command timed out.
 pub const TIMEOUT: u8 = 5;
 /// `outdate`: the data are worse than Outdated anyway.

@@ -63,6 +63,13 @@ impl SlotIndex {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeviceUuid(pub [u8; 16]);
 
+impl DeviceUuid {
+    /// As much of it as DRBD's name of a device has.
+    pub fn half(self) -> u64 {
+        u64::from_be_bytes(*self.0.first_chunk().expect("it has 16 bytes"))
+    }
+}
+
 /// What the kernel calls its up-time (`/proc/sys/kernel/random/boot_id`); another one after a power
 /// loss. All zero for none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

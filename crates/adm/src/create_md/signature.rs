@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use super::device::Device;
+use crate::device::Device;
 
 /// Something that was recognised.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -141,6 +141,22 @@ fn the_daemon_gets_what_the_configuration_says() {
     assert_eq!((config.volumes.len(), config.peers.len()), (2, 1));
 }
 
+/// A daemon that knows the volume is the one to say; what it does not know is marked here.
+#[test]
+fn outdate_asks_the_daemon_first() {
+    for (answer, code, tried) in [
+        ((|_| vec![Response::Done]) as fn(&Request) -> Vec<Response>, 0, false),
+        (|_| refused(17, "r0: this node is Primary"), 17, false),
+        (|_| refused(5, "r0: volume 0 is Inconsistent"), 5, false),
+        (|_| refused(10, "r0: not up on this node; run 'tandemadm up r0'"), 20, true),
+    ] {
+        let (run, requests) = run("outdate r0/0", answer);
+        assert!(matches!(requests.as_slice(), [Request::Outdate { .. }]), "{requests:?}");
+        assert_eq!(run.code, code, "{run:?}");
+        assert_eq!(run.err.contains("DIR/disk0: there is no such device"), tried, "{run:?}");
+    }
+}
+
 #[test]
 fn refusals_exit_with_the_daemons_code() {
     for (line, code) in [("primary r0", 17), ("secondary r0", 11), ("adjust r0", 10)] {

@@ -47,15 +47,19 @@ fn replayed(name: &str) -> String {
 }
 
 /// Runs the command lines of a file; whether each said something or failed.
-fn replay(setup: &Setup, name: &str) -> Vec<bool> {
+pub(crate) fn replay(setup: &Setup, name: &str) -> Vec<bool> {
     let golden = std::fs::read_to_string(replayed(name)).unwrap();
     let folder = setup.path().display().to_string();
     let mut printed = String::new();
     let mut said = Vec::new();
-    for line in golden.lines().filter_map(|line| line.strip_prefix("$ tandemadm ")) {
-        let run = setup.run(&line.replace("DIR", &folder));
+    for line in golden.lines().filter_map(|line| line.strip_prefix("$ ")) {
+        let (program, words) = line.split_once(' ').unwrap_or((line, ""));
+        let run = match program {
+            "drbdmeta" => setup.drbdmeta(words),
+            _ => setup.run(&words.replace("DIR", &folder)),
+        };
         said.push(!run.out.is_empty() || run.code != 0);
-        printed.push_str(&format!("$ tandemadm {line}\n{}{}", run.out, run.err));
+        printed.push_str(&format!("$ {line}\n{}{}", run.out, run.err));
         if run.code != 0 {
             printed.push_str(&format!("exit {}\n", run.code));
         }

@@ -9,10 +9,11 @@
 mod create_md;
 mod daemon;
 mod dry_run;
+mod metadata;
 mod usage;
 
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 /// A resource `r0` of hosts `a` and `b` with volumes 0 and 1, whose disks of `a` are in `disks`.
 fn config(disks: &Path) -> String {
@@ -62,6 +63,14 @@ impl Setup {
         self.run_as("a", line)
     }
 
+    /// Runs a command line of the personality `drbdmeta`, in which `DIR` is the folder.
+    fn drbdmeta(&self, line: &str) -> Run {
+        let line = line.replace("DIR", &self.path().display().to_string());
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tandemadm"));
+        command.arg("drbdmeta").args(line.split_whitespace()).stdin(Stdio::null());
+        Run::new(self, &command.output().unwrap())
+    }
+
     fn run_as(&self, node: &str, line: &str) -> Run {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tandemadm"));
         command.env_remove("TANDEM_NODE").env_remove("TANDEM_RUN_DIR");
@@ -69,7 +78,7 @@ impl Setup {
         if !line.split_whitespace().any(|word| word == "-c") {
             command.arg("-c").arg(self.path().join("t.res"));
         }
-        command.args(line.split_whitespace());
+        command.args(line.split_whitespace()).stdin(Stdio::null());
         Run::new(self, &command.output().unwrap())
     }
 }

@@ -1,0 +1,39 @@
+//! Which program this one is to be, by the name that it was called by or its first argument:
+//! LINBIT's tools have others of their own.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use crate::drbdmeta;
+use crate::output::Failure;
+
+/// What it can be beside itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Personality {
+    /// `drbdmeta`: metadata of devices.
+    Drbdmeta,
+}
+
+impl Personality {
+    /// Who is called, and with which arguments; `None` for `tandemadm` itself.
+    pub(crate) fn of(called: &[OsString]) -> Option<(Self, &[OsString])> {
+        let (program, rest) = called.split_first()?;
+        let by_name = Path::new(program).file_name().and_then(|name| name.to_str());
+        if let Some(personality) = by_name.and_then(Self::named) {
+            return Some((personality, rest));
+        }
+        let (first, rest) = rest.split_first()?;
+        Some((Self::named(first.to_str()?)?, rest))
+    }
+
+    /// Does what the arguments say.
+    pub(crate) fn run(self, arguments: &[OsString]) -> Result<(), Failure> {
+        match self {
+            Self::Drbdmeta => drbdmeta::run(arguments),
+        }
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        (name == "drbdmeta").then_some(Self::Drbdmeta)
+    }
+}

@@ -1,0 +1,271 @@
+//! Metadata while no daemon has them, by `tandemadm` and as `drbdmeta`.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use tandem_replica::bitmap::{Bitmap, PageIndex};
+use tandem_replica::meta::{
+    AL_EXTENT_BYTES, BitmapIndex, CopyIndex, DeviceUuid, Identity, Layout, MetaWrite, NO_EXTENT,
+    PeerFlags, Placement, Probe, Ring, SlotIndex, Superblock, Transaction, Update, format, probe,
+    superblock_offsets,
+};
+use tandem_wire::{NodeId, Uuid, VolumeNumber};
+
+use crate::Setup;
+use crate::dry_run::replay;
+
+const MIB: u64 = 1 << 20;
+const BYTES: u64 = 16 * MIB;
+
+fn layout() -> Layout {
+    Layout::new(BYTES, Placement::Internal, 2).unwrap()
+}
+
+fn put(path: &Path, writes: &[MetaWrite]) {
+    let file = OpenOptions::new().write(true).open(path).unwrap();
+    writes.iter().for_each(|write| file.write_all_at(&write.bytes, write.offset).unwrap());
+}
+
+/// `disk0` with metadata of `r0/0`, of which `edit` says more; `b` has a slot in them.
+fn setup(edit: impl FnOnce(&mut Superblock)) -> Setup {
+    let setup = Setup::new();
+    for name in ["disk0", "disk1", "meta1"] {
+        File::create(setup.path().join(name)).unwrap().set_len(BYTES).unwrap();
+    }
+    let identity = Identity::new("r0", VolumeNumber(0), NodeId(0)).unwrap();
+    let uuid = DeviceUuid([0xd0; 16]);
+    let (mut superblock, plan) = format(&layout(), identity, uuid, AL_EXTENT_BYTES);
+    superblock.effective_bytes = layout().data_bytes();
+    superblock.current_uuid = Uuid(0x1122_3344_5566_7788);
+    superblock.flags.consistent = true;
+    superblock.flags.was_up_to_date = true;
+    superblock.allocate_slot(NodeId(1)).unwrap();
+    let peer = superblock.peers[0].as_mut().unwrap();
+    peer.flags = PeerFlags { outdated: true, device_seen: true, ..PeerFlags::default() };
+    peer.bitmap_uuid = Uuid(0xaabb_ccdd_0011_2233);
+    superblock.history[1] = Uuid(0x99);
+    edit(&mut superblock);
+    let disk = setup.path().join("disk0");
+    put(&disk, &plan.indexes);
+    put(&disk, &superblock.plan_update(&layout(), CopyIndex::A));
+    setup
+}
+
+/// Sets bits in the bitmap of the first slot.
+fn set_bits(setup: &Setup, ranges: &[(u64, u64)]) {
+    let mut bitmap = Bitmap::new(layout().data_bytes());
+    ranges.iter().for_each(|(offset, len)| {
+        bitmap.set(*offset, *len);
+    });
+    let area = layout().bitmap(SlotIndex(0)).unwrap();
+    let mut index = BitmapIndex::all_clear(DeviceUuid([0xd0; 16]), area);
+    let pages = [(PageIndex(0), bitmap.page_image(PageIndex(0)))];
+    put(&setup.path().join("disk0"), &index.plan_write(&pages));
+}
+
+/// What the disk says, if its copies say the same.
+fn superblock(setup: &Setup) -> Superblock {
+    let bytes = std::fs::read(setup.path().join("disk0")).unwrap();
+    let offsets = superblock_offsets(BYTES, Placement::Internal).unwrap();
+    let [a, b] = offsets.map(|offset| {
+        let at = usize::try_from(offset).unwrap();
+        &bytes[at..at + 4096]
+    });
+    let both = (Superblock::decode(a, CopyIndex::A), Superblock::decode(b, CopyIndex::B));
+    let Probe::Found(found) = probe(a, b) else { panic!("{both:?}") };
+    assert_eq!(both, (Ok(*found.clone()), Ok(*found.clone())), "the copies differ");
+    *found
+}
+
+#[test]
+fn what_is_said_of_metadata_is_as_recorded() {
+    let setup = setup(|it| it.flags.crashed_primary = true);
+    set_bits(&setup, &[(0, 4096), (MIB, 2 * MIB), (layout().data_bytes() - 4096, 4096)]);
+    let said = replay(&setup, "metadata.txt");
+    assert!(said.contains(&false), "outdate says nothing");
+}
+
+#[test]
+fn drbdmeta_answers_as_recorded() {
+    let setup = Setup::new();
+    for name in ["disk0", "disk1", "meta1"] {
+        File::create(setup.path().join(name)).unwrap().set_len(BYTES).unwrap();
+    }
+    put(&setup.path().join("disk1"), &[MetaWrite { offset: 0, bytes: b"XFSB".to_vec() }]);
+    replay(&setup, "drbdmeta.txt");
+    let disk = std::fs::read(setup.path().join("disk1")).unwrap();
+    assert!(disk[4..].iter().all(|byte| *byte == 0), "what was refused was written to");
+}
+
+#[test]
+fn a_fresh_line_is_the_one_of_drbd() {
+    let setup = Setup::new();
+    File::create(setup.path().join("disk0")).unwrap().set_len(BYTES).unwrap();
+    assert_eq!(setup.drbdmeta("1 v09 DIR/disk0 internal create-md 1").code, 0);
+    let run = setup.drbdmeta("1 v09 DIR/disk0 internal --node-id=1 show-gi");
+    // As drbdmeta 9.22 printed it, of metadata that it had just made.
+    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/show-gi-fresh.txt");
+    assert_eq!(run.out, std::fs::read_to_string(golden).unwrap());
+}
+
+#[test]
+fn an_update_repairs_a_damaged_copy() {
+    for copy in CopyIndex::ALL {
+        let setup = setup(|_| ());
+        let offset = layout().superblock_offset(copy);
+        let noise = MetaWrite { offset: offset + 100, bytes: vec![0xee; 8] };
+        put(&setup.path().join("disk0"), &[noise]);
+        let run = setup.run("outdate r0/0");
+        assert_eq!((run.code, run.out.as_str(), run.err.as_str()), (0, "", ""), "{run:?}");
+        let found = superblock(&setup);
+        assert!(found.flags.consistent && !found.flags.was_up_to_date);
+        assert_eq!(found.sequence, 3);
+        assert_eq!(setup.run("outdate r0/0").code, 0, "it is Outdated already");
+        assert_eq!(superblock(&setup), found, "and stays as it is");
+    }
+}
+
+#[test]
+fn a_device_in_use_is_neither_read_nor_changed() {
+    let setup = setup(|it| it.flags.primary_indicator = true);
+    let disk = setup.path().join("disk0");
+    let before = std::fs::read(&disk).unwrap();
+    let held = File::open(&disk).unwrap();
+    held.lock().unwrap();
+    let commands =
+        ["get-gi", "show-gi", "dump-md", "wipe-md --force", "outdate", "apply-al", "create-md"];
+    for command in commands {
+        let run = setup.run(&format!("{command} r0/0"));
+        assert_eq!((run.code, run.out.as_str()), (20, ""), "{command}: {run:?}");
+        assert!(run.err.contains("in use by another process"), "{command}: {run:?}");
+    }
+    for command in ["dump-md --force", "wipe-md --force", "outdate", "apply-al", "create-md 1"] {
+        let run = setup.drbdmeta(&format!("1 v09 DIR/disk0 internal {command}"));
+        assert_eq!((run.code, run.out.as_str()), (20, ""), "{command}: {run:?}");
+    }
+    assert!(std::fs::read(&disk).unwrap() == before, "it was written to");
+}
+
+#[test]
+fn metadata_of_another_volume_are_left_alone() {
+    let setup = setup(|it| {
+        it.identity = Identity::new("mail", VolumeNumber(0), NodeId(0)).ok();
+        it.flags.primary_indicator = true;
+    });
+    let before = superblock(&setup);
+    for command in ["get-gi", "dump-md", "outdate", "apply-al"] {
+        let run = setup.run(&format!("{command} r0/0"));
+        assert_eq!((run.code, run.out.as_str()), (10, ""), "{command}: {run:?}");
+        assert!(run.err.contains("belongs to resource mail volume 0"), "{command}: {run:?}");
+    }
+    assert_eq!(superblock(&setup), before);
+}
+
+/// A crashed Primary's disk with this extent in its activity log.
+fn crashed(extent: u32) -> Setup {
+    let setup = setup(|it| {
+        it.flags.primary_indicator = true;
+        it.al_log = 7;
+    });
+    let transaction = Transaction {
+        log: 7,
+        sequence: 1,
+        slots: 67,
+        context_first: 1,
+        context: vec![NO_EXTENT],
+        updates: vec![Update { slot: 0, extent }],
+    };
+    let ring = Ring::new(DeviceUuid([0xd0; 16]), layout().activity_log());
+    put(&setup.path().join("disk0"), &ring.plan_write(&transaction));
+    setup
+}
+
+#[test]
+fn a_crashed_primarys_log_is_applied_once() {
+    let setup = crashed(2);
+    set_bits(&setup, &[(8 * MIB, 4096)]);
+    let run = setup.run("apply-al r0/0");
+    let said = "r0/0: this node crashed as Primary, 1 extents of its activity log count as out of \
+                sync: 1023 blocks of 4 KiB that did not before\n";
+    assert_eq!((run.code, run.out.as_str()), (0, said), "{run:?}");
+    let found = superblock(&setup);
+    assert!(found.flags.crashed_primary && !found.flags.primary_indicator);
+    let run = setup.run("dump-md r0/0");
+    assert!(run.out.ends_with("# bits-set 1024;\n"), "{run:?}");
+    let run = setup.run("apply-al r0/0");
+    assert_eq!((run.code, run.out.as_str()), (0, ""), "{run:?}");
+    assert_eq!(superblock(&setup), found);
+}
+
+/// Runs a command that is killed by its first write at `limit` bytes or behind.
+fn crash_at(setup: &Setup, limit: u64, line: &str) {
+    let mut command = Command::new("prlimit");
+    command.arg(format!("--fsize={limit}")).arg(env!("CARGO_BIN_EXE_tandemadm"));
+    command.args(["--node", "a", "-c"]).arg(setup.path().join("t.res"));
+    command.args(["--run-dir"]).arg(setup.path()).args(line.split_whitespace());
+    let status = command.stderr(Stdio::null()).status().unwrap();
+    const SIGXFSZ: i32 = 25;
+    assert_eq!(status.signal(), Some(SIGXFSZ), "{line}: {status}");
+}
+
+#[test]
+fn a_crash_leaves_the_bits_or_the_mark() {
+    let copies = CopyIndex::ALL.map(|copy| layout().superblock_offset(copy));
+    for (limit, flags) in [(copies[0], "flags 0x00000013;"), (copies[1], "flags 0x000000d1;")] {
+        let setup = crashed(2);
+        crash_at(&setup, limit, "apply-al r0/0");
+        let run = setup.run("dump-md r0/0");
+        assert!(run.out.contains(&format!("\n{flags}\n")), "{limit}: {run:?}");
+        assert!(run.out.ends_with("# bits-set 1024;\n"), "{limit}: {run:?}");
+        assert_eq!(setup.run("apply-al r0/0").code, 0);
+        assert_eq!(setup.run("outdate r0/0").code, 0);
+        superblock(&setup);
+    }
+}
+
+#[test]
+fn a_crash_leaves_a_copy_whole() {
+    let [a, b] = CopyIndex::ALL.map(|copy| layout().superblock_offset(copy));
+    for (damaged, flags) in [(a, ":1:0:0:0:1:"), (b, ":1:1:0:0:1:")] {
+        let setup = setup(|_| ());
+        let noise = MetaWrite { offset: damaged + 100, bytes: vec![0xee; 8] };
+        put(&setup.path().join("disk0"), &[noise]);
+        crash_at(&setup, b, "outdate r0/0");
+        let run = setup.run("get-gi r0/0");
+        assert!(run.out.contains(flags), "the damaged copy is to be written first: {run:?}");
+    }
+}
+
+#[test]
+fn without_its_log_every_block_counts() {
+    let setup = crashed(2);
+    let area = layout().activity_log();
+    let zeroes = vec![0; usize::try_from(area.len).unwrap()];
+    put(&setup.path().join("disk0"), &[MetaWrite { offset: area.offset, bytes: zeroes }]);
+    let run = setup.drbdmeta("1 v09 DIR/disk0 internal apply-al");
+    assert_eq!(run.code, 0, "{run:?}");
+    assert!(run.out.contains("every block counts as out of sync"), "{run:?}");
+    let blocks = layout().data_bytes() / 4096;
+    assert!(setup.run("dump-md r0/0").out.ends_with(&format!("# bits-set {blocks};\n")));
+}
+
+#[test]
+fn metadata_of_an_enlarged_disk_are_left_to_an_attach() {
+    let setup = setup(|it| it.flags.primary_indicator = true);
+    let disk = setup.path().join("disk0");
+    OpenOptions::new().write(true).open(&disk).unwrap().set_len(3 * BYTES).unwrap();
+    let before = std::fs::read(&disk).unwrap();
+    for run in [
+        setup.run("apply-al r0/0"),
+        setup.drbdmeta("1 v09 DIR/disk0 internal apply-al"),
+        setup.drbdmeta("1 v09 DIR/disk0 internal check-resize"),
+    ] {
+        assert_eq!(run.code, 0, "{run:?}");
+        assert!(run.out.contains("metadata end at byte 16777216; attach it"), "{run:?}");
+    }
+    assert_eq!(setup.run("outdate r0/0").code, 1);
+    assert!(std::fs::read(&disk).unwrap() == before, "it was written to");
+}
