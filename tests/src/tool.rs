@@ -23,6 +23,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("mount", "mount"),
     ("setpriv", "util-linux"),
     ("unshare", "util-linux"),
+    ("drbdadm", "drbd-utils"),
 ];
 
 /// A command that runs `name`.

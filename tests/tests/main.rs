@@ -11,6 +11,7 @@ mod bad_clients;
 mod basics;
 mod clients;
 mod disk_errors;
+mod drbdadm;
 mod failover;
 mod fencing;
 mod kills;
