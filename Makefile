@@ -14,10 +14,13 @@ SEEDS ?= 20000
 KILLS ?= 50
 POWER_LOSSES ?= 20
 
+# Planted bugs to look for, by name; all where there is none.
+MUTANTS ?=
+
 # Private items are documented too: links to them lead somewhere, and need no words for every field.
 RUSTDOC_LINTS := -D warnings -A missing_docs -A rustdoc::private_intra_doc_links
 
-.PHONY: help build demo release test lint doc tidy sim sim-long kills power install
+.PHONY: help build demo release test lint doc tidy sim sim-long mutants kills power install
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 12
@@ -54,6 +57,10 @@ sim: ## The simulator, SIM_SEEDS seeds from 0
 sim-long: ## The simulator, SEEDS seeds from a random one
 	$(RELEASE)
 	$(TARGET)/release/tandem-sim --seeds $(SEEDS) --start $$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')
+
+mutants: ## Planted bugs, each to be found by the simulator; MUTANTS='a b' for some
+	$(CARGO) build --release --locked -p tandem-sim --bin tandem-mutants
+	$(TARGET)/release/tandem-mutants $(MUTANTS)
 
 kills: ## KILLS kills of daemons under load
 	scripts/install-test-tools

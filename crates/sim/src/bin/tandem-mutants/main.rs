@@ -1,0 +1,126 @@
+//! Proves that the simulator can fail: plants the bugs of `crates/sim/mutants`, one after the
+//! other, and runs seeds until one of them fails.
+//!
+//! A bug is a patch against the core, of the kind that good programmers make. The tree is copied
+//! to a scratch folder with build products of its own, so that neither the work tree nor its
+//! builds are touched; each patch is applied there, built, run and taken back. A patch that does
+//! not apply or build is an error. The seed that finds a bug must pass without it.
+//!
+//! Progress goes to standard error, the table to standard output. Exit code 1 where a bug is not
+//! found, 2 where something else is wrong.
+#![expect(clippy::print_stdout, reason = "a command that reports to its user")]
+
+mod hunt;
+mod patch;
+mod scratch;
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+
+use hunt::{Hunt, Limits};
+use patch::Patch;
+use scratch::Scratch;
+
+/// What goes wrong is told, and the run ends: there is nothing else to be done about it.
+type Result<T> = std::result::Result<T, String>;
+
+/// Plants bugs in a copy of the core, and has the simulator find them.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Bugs to plant, by the names of their patches; all of them where none is named.
+    names: Vec<String>,
+    /// Seeds that a bug may take to be found.
+    #[arg(long, default_value_t = 3000)]
+    seeds: u64,
+    /// Seconds that it may take, without those of its build.
+    #[arg(long, default_value_t = 120)]
+    seconds: u64,
+    /// Seeds run at the same time.
+    #[arg(long)]
+    jobs: Option<NonZeroUsize>,
+    /// The tree to plant them in a copy of.
+    #[arg(long, default_value = ".")]
+    root: PathBuf,
+}
+
+/// What has become of one bug.
+struct Row<'a> {
+    patch: &'a Patch,
+    hunt: Hunt,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(&arguments) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(text) => {
+            eprintln!("{text}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Whether every bug was found.
+fn run(arguments: &Arguments) -> Result<bool> {
+    let patches = patch::load(&arguments.root.join(patch::FOLDER), &arguments.names)?;
+    let scratch = Scratch::copy(&arguments.root, &scratch_folder()?)?;
+    eprintln!("building without a bug in {}", scratch.folder().display());
+    let sound = scratch.build_sound()?;
+    let limits = Limits {
+        seeds: arguments.seeds,
+        time: Duration::from_secs(arguments.seconds),
+        jobs: arguments.jobs,
+    };
+    let mut rows = Vec::new();
+    for (index, patch) in patches.iter().enumerate() {
+        let hunt = hunt_one(&scratch, patch, &sound, &limits)?;
+        eprintln!("{} of {}: {}: {hunt}", index + 1, patches.len(), patch.name);
+        rows.push(Row { patch, hunt });
+    }
+    print_table(&rows);
+    Ok(rows.iter().all(|row| row.hunt.finding.is_some()))
+}
+
+/// Plants one bug and looks for it; the copy is as it was afterwards.
+fn hunt_one(scratch: &Scratch, patch: &Patch, sound: &Path, limits: &Limits) -> Result<Hunt> {
+    scratch.apply(patch)?;
+    let built = scratch.build();
+    let found = built.and_then(|simulator| hunt::hunt(&simulator, limits));
+    scratch.take_back(patch)?;
+    let found = found.map_err(|text| format!("{}: {text}", patch.name))?;
+    if let Some(finding) = &found.finding
+        && !hunt::passes(sound, finding.seed)?
+    {
+        let seed = finding.seed;
+        return Err(format!("{}: seed {seed} fails without the bug too", patch.name));
+    }
+    Ok(found)
+}
+
+/// Beside the build that this program is of.
+fn scratch_folder() -> Result<PathBuf> {
+    let program = std::env::current_exe().map_err(|error| error.to_string())?;
+    let target = program.parent().and_then(Path::parent);
+    Ok(target.ok_or("this program lies in no target folder")?.join("mutants"))
+}
+
+/// In Markdown, as docs/TESTING.md has it.
+fn print_table(rows: &[Row<'_>]) {
+    println!("| bug | class | found by | seed | s |");
+    println!("|---|---|---|---|---|");
+    for Row { patch, hunt } in rows {
+        let seconds = hunt.elapsed.as_secs_f64();
+        let (by, seed) = match &hunt.finding {
+            Some(finding) => (finding.invariant.as_str(), finding.seed.to_string()),
+            None => ("**not found**", "-".to_owned()),
+        };
+        println!("| `{}` | {} | {by} | {seed} | {seconds:.1} |", patch.name, patch.class);
+    }
+    let found = rows.iter().filter(|row| row.hunt.finding.is_some()).count();
+    println!("\n{found} of {} bugs found", rows.len());
+}
