@@ -4,7 +4,8 @@
 //! A bug is a patch against the core, of the kind that good programmers make. The tree is copied
 //! to a scratch folder with build products of its own, so that neither the work tree nor its
 //! builds are touched; each patch is applied there, built, run and taken back. A patch that does
-//! not apply or build is an error. The seed that finds a bug must pass without it.
+//! not apply or build is an error, and the others go on. The seed that finds a bug must pass
+//! without it.
 //!
 //! Progress goes to standard error, the table to standard output. Exit code 1 where a bug is not
 //! found, 2 where something else is wrong.
@@ -25,7 +26,7 @@ use hunt::{Hunt, Limits};
 use patch::Patch;
 use scratch::Scratch;
 
-/// What goes wrong is told, and the run ends: there is nothing else to be done about it.
+/// What goes wrong is told: there is nothing else to be done about it.
 type Result<T> = std::result::Result<T, String>;
 
 /// Plants bugs in a copy of the core, and has the simulator find them.
@@ -50,14 +51,19 @@ struct Arguments {
 /// What has become of one bug.
 struct Row<'a> {
     patch: &'a Patch,
-    hunt: Hunt,
+    hunt: Result<Hunt>,
+}
+
+impl Row<'_> {
+    fn is_found(&self) -> bool {
+        self.hunt.as_ref().is_ok_and(|hunt| hunt.finding.is_some())
+    }
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match run(&arguments) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+        Ok(code) => code,
         Err(text) => {
             eprintln!("{text}");
             ExitCode::from(2)
@@ -65,8 +71,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether every bug was found.
-fn run(arguments: &Arguments) -> Result<bool> {
+/// Looks for every bug, and tells what became of it.
+fn run(arguments: &Arguments) -> Result<ExitCode> {
     let patches = patch::load(&arguments.root.join(patch::FOLDER), &arguments.names)?;
     let scratch = Scratch::copy(&arguments.root, &scratch_folder()?)?;
     eprintln!("building without a bug in {}", scratch.folder().display());
@@ -78,12 +84,17 @@ fn run(arguments: &Arguments) -> Result<bool> {
     };
     let mut rows = Vec::new();
     for (index, patch) in patches.iter().enumerate() {
-        let hunt = hunt_one(&scratch, patch, &sound, &limits)?;
-        eprintln!("{} of {}: {}: {hunt}", index + 1, patches.len(), patch.name);
+        let hunt = hunt_one(&scratch, patch, &sound, &limits);
+        let told = hunt.as_ref().map_or_else(Clone::clone, ToString::to_string);
+        eprintln!("{} of {}: {}: {told}", index + 1, patches.len(), patch.name);
         rows.push(Row { patch, hunt });
     }
     print_table(&rows);
-    Ok(rows.iter().all(|row| row.hunt.finding.is_some()))
+    if rows.iter().any(|row| row.hunt.is_err()) {
+        return Ok(ExitCode::from(2));
+    }
+    let all = rows.iter().all(Row::is_found);
+    Ok(if all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Plants one bug and looks for it; the copy is as it was afterwards.
@@ -92,12 +103,12 @@ fn hunt_one(scratch: &Scratch, patch: &Patch, sound: &Path, limits: &Limits) -> 
     let built = scratch.build();
     let found = built.and_then(|simulator| hunt::hunt(&simulator, limits));
     scratch.take_back(patch)?;
-    let found = found.map_err(|text| format!("{}: {text}", patch.name))?;
+    let found = found?;
     if let Some(finding) = &found.finding
         && !hunt::passes(sound, finding.seed)?
     {
         let seed = finding.seed;
-        return Err(format!("{}: seed {seed} fails without the bug too", patch.name));
+        return Err(format!("seed {seed} fails without the bug too"));
     }
     Ok(found)
 }
@@ -114,13 +125,15 @@ fn print_table(rows: &[Row<'_>]) {
     println!("| bug | class | found by | seed | s |");
     println!("|---|---|---|---|---|");
     for Row { patch, hunt } in rows {
-        let seconds = hunt.elapsed.as_secs_f64();
-        let (by, seed) = match &hunt.finding {
-            Some(finding) => (finding.invariant.as_str(), finding.seed.to_string()),
-            None => ("**not found**", "-".to_owned()),
+        let elapsed = hunt.as_ref().map_or(Duration::ZERO, |hunt| hunt.elapsed);
+        let (by, seed) = match hunt.as_ref().map(|hunt| &hunt.finding) {
+            Ok(Some(finding)) => (finding.invariant.as_str(), finding.seed.to_string()),
+            Ok(None) => ("**not found**", "-".to_owned()),
+            Err(_) => ("**error**", "-".to_owned()),
         };
+        let seconds = elapsed.as_secs_f64();
         println!("| `{}` | {} | {by} | {seed} | {seconds:.1} |", patch.name, patch.class);
     }
-    let found = rows.iter().filter(|row| row.hunt.finding.is_some()).count();
+    let found = rows.iter().filter(|row| row.is_found()).count();
     println!("\n{found} of {} bugs found", rows.len());
 }
