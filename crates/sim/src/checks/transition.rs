@@ -42,7 +42,11 @@ pub fn check<'a>(
         notes(model, node, volume, before, after, contents(node, volume));
         let is = after.volumes[volume].replication;
         if turns_target(before, after, volume) {
-            direction(model, node, volume, contents(1 - node, volume))?;
+            let has_disk = |of: usize, volume: usize| {
+                let view = if of == node { after } else { peer };
+                view.volumes[volume].disk >= DiskState::Inconsistent
+            };
+            direction(model, node, volume, has_disk, contents(1 - node, volume))?;
         }
         if after.is_target(volume) && !before.is_target(volume) {
             let source = model.volumes[volume].nodes[1 - node].volatile.clone();
@@ -182,6 +186,7 @@ fn direction(
     model: &Model,
     node: usize,
     volume: usize,
+    has_disk: impl Fn(usize, usize) -> bool,
     source: &[Content],
 ) -> Result<(), Violation> {
     let nodes = &model.volumes[volume].nodes;
@@ -192,10 +197,14 @@ fn direction(
     if target.discards {
         return Ok(());
     }
-    // Writes of all volumes have one order: whoever wrote one of them has a history of its own.
+    // Writes of all volumes have one order: whoever wrote one of them has a history of its own. What
+    // is on a disk that is away shows when that is attached again.
     let forked = |node: usize| {
-        let mut owes = model.volumes.iter().map(|volume| &volume.nodes[node]);
-        owes.any(|it| it.forked && !it.released && !it.discards)
+        let mut volumes = model.volumes.iter().enumerate();
+        volumes.any(|(at, of)| {
+            let owes = &of.nodes[node];
+            owes.forked && !owes.released && !owes.discards && (at == volume || has_disk(node, at))
+        })
     };
     if forked(0) && forked(1) {
         let text = format!("volume {volume}: node {node} becomes target, both wrote apart");
