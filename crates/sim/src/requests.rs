@@ -232,9 +232,10 @@ impl World {
     }
 
     /// What must not change on the way if the peer is to have kept what it acked.
-    fn peer_life(&self, node: usize, volume: usize) -> (Life, u32) {
+    fn peer_life(&self, node: usize, volume: usize) -> (Life, u32, u32) {
         let peer = &self.nodes[1 - node];
-        (peer.life, peer.disks[volume].caches_lost)
+        let memory_losses = self.model.volumes[volume].nodes[1 - node].memory_losses;
+        (peer.life, peer.disks[volume].caches_lost, memory_losses)
     }
 
     /// Whether a node's image shows something older than this write.

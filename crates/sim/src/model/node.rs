@@ -41,6 +41,8 @@ pub struct NodeModel {
     pub crashed: bool,
     /// Its disk was given up since then, with operations in flight.
     pub failed: bool,
+    /// How often it has lost what it had received and not written (B).
+    pub memory_losses: u32,
 }
 
 impl NodeModel {
@@ -63,6 +65,7 @@ impl NodeModel {
             follows: false,
             crashed: false,
             failed: false,
+            memory_losses: 0,
         }
     }
 
@@ -104,8 +107,10 @@ impl NodeModel {
         self.failed = false;
     }
 
-    /// Its process died and with it what it had received and not written (B).
+    /// Its process died, or its disk was given up, and with it what it had received and not written
+    /// (B).
     pub fn lose_memory(&mut self, contents: &[Content]) {
+        self.memory_losses += 1;
         for (owed, content) in self.volatile.iter_mut().zip(contents) {
             *owed = match content {
                 Content::Written(id, _) => (*owed).min(*id),
