@@ -61,8 +61,8 @@ pub struct Pending {
     pub node: usize,
     /// Link session in which it was submitted.
     pub session: Option<u64>,
-    /// Which process the peer was then, and how often its disk had lost its cache, or it what it had
-    /// not written.
+    /// Which process the peer was then, and how often its disk had lost its cache, or it what it
+    /// had not written.
     pub peer_life: (Life, u32, u32),
     /// The peer had ended that session by then, of which this node may not have heard.
     pub peer_left: bool,

@@ -197,8 +197,8 @@ fn direction(
     if target.discards {
         return Ok(());
     }
-    // Writes of all volumes have one order: whoever wrote one of them has a history of its own. What
-    // is on a disk that is away shows when that is attached again.
+    // Writes of all volumes have one order: whoever wrote one of them has a history of its own.
+    // What is on a disk that is away shows when that is attached again.
     let forked = |node: usize| {
         let mut volumes = model.volumes.iter().enumerate();
         volumes.any(|(at, of)| {
