@@ -7,6 +7,7 @@
 
 mod activity_log;
 mod admin;
+mod authentication;
 mod bad_clients;
 mod basics;
 mod clients;

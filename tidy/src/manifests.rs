@@ -23,7 +23,8 @@ const LAYERS: [(&str, &[&str]); 11] = [
 ];
 
 /// What pure crates may use of others' crates.
-const PURE_MAY_USE: [&str; 5] = ["blake3", "bytes", "crc32fast", "thiserror", "tracing"];
+const PURE_MAY_USE: [&str; 8] =
+    ["blake3", "bytes", "crc32fast", "hmac", "sha1", "sha2", "thiserror", "tracing"];
 
 /// Dependencies that no manifest may have.
 pub fn dependencies(tree: &Tree) -> Vec<Finding> {

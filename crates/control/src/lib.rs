@@ -17,6 +17,7 @@ pub mod exit;
 pub mod id;
 pub mod limits;
 pub mod names;
+pub mod secret;
 pub mod status;
 
 pub use id::{Minor, NodeId, VolumeNumber};

@@ -254,6 +254,20 @@ names! {
 }
 
 names! {
+    /// Hash of the HMAC by which peers authenticate each other.
+    HmacAlgorithm {
+        /// 160 bits; what most configurations of DRBD have.
+        Sha1 = "sha1",
+        /// 256 bits.
+        Sha256 = "sha256",
+        /// 384 bits.
+        Sha384 = "sha384",
+        /// 512 bits.
+        Sha512 = "sha512",
+    }
+}
+
+names! {
     /// What happens to a disk that reports an I/O error.
     OnIoError {
         /// It is detached; I/O goes on at the peer.

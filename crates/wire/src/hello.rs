@@ -12,6 +12,7 @@ use std::fmt;
 
 use crate::layout::Field;
 use crate::limits::{HELLO_BYTES, REJECT_TEXT_BYTES_MAX, RESOURCE_NAME_BYTES_MAX};
+use crate::proof::FEATURE_PROOF;
 use crate::types::NodeId;
 
 /// The first version of the peer link, and so far the only one.
@@ -137,6 +138,8 @@ reject_codes! {
     Malformed = 6,
     /// The resource is connected to this peer, or is about to be; try again.
     AlreadyConnected = 7,
+    /// The dialer has not proved that it knows the shared secret.
+    NotProved = 8,
 }
 
 /// What an acceptor answers.
@@ -225,6 +228,15 @@ pub enum HelloError {
         ours: Versions,
         /// The peer's.
         theirs: Versions,
+    },
+    /// Only one side is configured to authenticate.
+    #[error(
+        "cram-hmac-alg and shared-secret are configured {} only; both nodes need the same",
+        if *.ours { "on this node" } else { "on the peer" }
+    )]
+    OneSecret {
+        /// It is ours.
+        ours: bool,
     },
     /// One side requires features that the other does not offer.
     #[error("features {only_ours:#x} are required here, {only_theirs:#x} by the peer, not by both")]
@@ -320,7 +332,7 @@ impl Reject {
         bytes
     }
 
-    fn read(bytes: &[u8; HELLO_BYTES]) -> Result<Self, HelloError> {
+    pub(crate) fn read(bytes: &[u8; HELLO_BYTES]) -> Result<Self, HelloError> {
         let field = &bytes[reject_at::TEXT..][..REJECT_TEXT_BYTES_MAX];
         Ok(Self {
             code: RejectCode::from_number(reject_at::CODE.read(bytes)),
@@ -335,19 +347,19 @@ impl Greeting {
     /// # Errors
     /// What is wrong with it.
     pub fn decode(bytes: &[u8; HELLO_BYTES]) -> Result<Self, HelloError> {
-        let is_reject = bytes[..8] == REJECT_MAGIC;
-        if !is_reject && bytes[..8] != HELLO_MAGIC {
-            return Err(HelloError::Magic { found: hello_at::MAGIC.read(bytes) });
-        }
-        let (computed, found) = (crc(bytes), hello_at::CRC.read(bytes));
-        if computed != found {
-            return Err(HelloError::Crc { computed, found });
-        }
-        if is_reject {
+        if open(bytes, &[HELLO_MAGIC, REJECT_MAGIC])? == REJECT_MAGIC {
             return Ok(Self::Reject(Reject::read(bytes)?));
         }
         Ok(Self::Hello(Hello::read(bytes)?))
     }
+}
+
+/// The magic of a message that is whole, and one of these kinds.
+pub(crate) fn open(bytes: &[u8; HELLO_BYTES], magics: &[[u8; 8]]) -> Result<[u8; 8], HelloError> {
+    let unknown = || HelloError::Magic { found: hello_at::MAGIC.read(bytes) };
+    let magic = *magics.iter().find(|magic| bytes.starts_with(*magic)).ok_or_else(unknown)?;
+    let (computed, found) = (crc(bytes), hello_at::CRC.read(bytes));
+    if computed == found { Ok(magic) } else { Err(HelloError::Crc { computed, found }) }
 }
 
 /// What the two sides agree on; both sides get the same, or both an error.
@@ -379,6 +391,9 @@ pub fn negotiate(ours: &Hello, theirs: &Hello) -> Result<Link, HelloError> {
     }
     let only_ours = ours.features & !theirs.features & FEATURES_MUST_MASK;
     let only_theirs = theirs.features & !ours.features & FEATURES_MUST_MASK;
+    if (only_ours | only_theirs) & FEATURE_PROOF != 0 {
+        return Err(HelloError::OneSecret { ours: only_ours & FEATURE_PROOF != 0 });
+    }
     if only_ours | only_theirs != 0 {
         return Err(HelloError::Features { only_ours, only_theirs });
     }
@@ -431,7 +446,7 @@ fn value<T: crate::layout::Number>(field: &Field<T>, value: impl Into<u64>) -> H
     HelloError::Value { field: field.name(), value: value.into() }
 }
 
-fn seal(bytes: &mut [u8; HELLO_BYTES]) {
+pub(crate) fn seal(bytes: &mut [u8; HELLO_BYTES]) {
     let sum = crc(bytes);
     hello_at::CRC.write(bytes, sum);
 }

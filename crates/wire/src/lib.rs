@@ -1,9 +1,10 @@
 //! The peer link's language: what nodes say to each other, to the byte. Pure.
 //!
 //! [`hello`] opens a connection: versions, features, names, and the session that binds every later
-//! frame. From then on each [`Packet`] is one frame: [`frame`] encodes and decodes them, [`kind`]
-//! says what each may hold, [`limits`] how long it may be. docs/PROTOCOL.md draws all of it, and a
-//! test compares the drawing with the code.
+//! frame; [`proof`] shows that both ends know a secret, where one is configured. From then on each
+//! [`Packet`] is one frame: [`frame`] encodes and decodes them, [`kind`] says what each may hold,
+//! [`limits`] how long it may be. docs/PROTOCOL.md draws all of it, and a test compares the drawing
+//! with the code.
 //!
 //! Nothing a peer sends makes this crate panic or allocate: it checks, and says what was wrong.
 
@@ -15,6 +16,7 @@ mod layout;
 pub mod limits;
 pub mod packet;
 pub mod policy;
+pub mod proof;
 #[cfg(test)]
 mod protocol_doc;
 mod record;
@@ -33,6 +35,7 @@ pub use packet::{
 pub use policy::{
     AfterSplitBrain0Pri, AfterSplitBrain1Pri, AfterSplitBrain2Pri, Policies, RoleConflict,
 };
+pub use proof::{End, Greetings, HmacAlgorithm, ProofError, SharedSecret};
 pub use stream::StreamDecoder;
 pub use types::{
     ByteRange, DiskState, HISTORY_LEN, NodeId, Protocol, ReplicationState, Role, Uuid, VolumeNumber,

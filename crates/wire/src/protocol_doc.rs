@@ -8,6 +8,7 @@ use crate::layout::Drawn;
 use crate::limits::*;
 use crate::packet::Lane;
 use crate::policy::{AfterSplitBrain0Pri, AfterSplitBrain1Pri, AfterSplitBrain2Pri, RoleConflict};
+use crate::proof::{HmacAlgorithm, proof_at};
 use crate::samples::one_of_each;
 use crate::types::{DiskState, Protocol, ReplicationState, Role};
 use crate::{header, record};
@@ -218,6 +219,21 @@ fn greetings_are_as_drawn() {
     ];
     assert_eq!(named(&refusal), expected);
     assert_eq!(len(&refusal), HELLO_BYTES);
+
+    let proof = drawn("Proof");
+    let expected = [
+        hello_at::MAGIC.drawn(),
+        proof_at::ALGORITHM.drawn(),
+        ("mac", proof_at::MAC, proof_at::MAC_BYTES_MAX),
+        hello_at::CRC.drawn(),
+    ];
+    assert_eq!(named(&proof), expected);
+    assert_eq!(len(&proof), HELLO_BYTES);
+    let rows = tables("Proof").swap_remove(1);
+    let drawn: Vec<(u16, String)> =
+        rows.iter().map(|row| (row[0].parse().unwrap(), row[1].to_owned())).collect();
+    let coded = HmacAlgorithm::ALL.iter().map(|it| (it.number(), it.to_string()));
+    assert!(coded.eq(drawn));
 }
 
 #[test]

@@ -29,8 +29,8 @@ pub use definition::{Connection, Definition, Host, HostVolume, Resource};
 pub use diagnostic::{ConfigErrors, Diagnostic};
 pub use dump::{Secrets, dump, dump_definition, dump_xml, dump_xml_definition};
 pub use model::{
-    DiskOptions, MetaDisk, NetOptions, PeerConfig, PeerVolumeConfig, ResourceConfig,
-    ResourceOptions, ResyncOptions, VolumeConfig,
+    Authentication, DiskOptions, MetaDisk, NetOptions, PeerConfig, PeerVolumeConfig,
+    ResourceConfig, ResourceOptions, ResyncOptions, VolumeConfig,
 };
 pub use options::{OptionSet, OptionValue};
 

@@ -12,9 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{Minor, NodeId, VolumeNumber};
 use crate::names::{
-    AfterSb0Pri, AfterSb1Pri, AfterSb2Pri, Fencing, OnCongestion, OnIoError, OnNoDataAccessible,
-    Protocol, RrConflict,
+    AfterSb0Pri, AfterSb1Pri, AfterSb2Pri, Fencing, HmacAlgorithm, OnCongestion, OnIoError,
+    OnNoDataAccessible, Protocol, RrConflict,
 };
+use crate::secret::Secret;
 
 /// A resource as one of its nodes sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -144,6 +145,17 @@ pub struct NetOptions {
     pub on_congestion: OnCongestion,
     /// Bytes in flight from which on a link counts as congested; 0 for never.
     pub congestion_fill_bytes: u64,
+    /// How the two nodes prove to each other who they are; `None`: they do not.
+    pub authentication: Option<Authentication>,
+}
+
+/// What peers authenticate each other by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Authentication {
+    /// `cram-hmac-alg`.
+    pub algorithm: HmacAlgorithm,
+    /// `shared-secret`, 1 to 63 bytes.
+    pub secret: Secret,
 }
 
 /// Section `disk` as far as it concerns the disk.

@@ -170,7 +170,11 @@ fn expected(spec: &Spec) -> String {
     match &spec.kind {
         Kind::Number { min, max, unit, .. } => format!("a number, {min} to {max}{}", unit.name()),
         Kind::Flag => "'yes' or 'no'".to_owned(),
-        Kind::Choice(words) => format!("one of {}", words.join(", ")),
+        Kind::Choice(words) => {
+            // The empty word is how one takes an inherited choice back.
+            let words = words.iter().filter(|word| !word.is_empty());
+            format!("one of {}", words.copied().collect::<Vec<_>>().join(", "))
+        }
         Kind::CountOr { min, max, words } => {
             format!("one of {}, or a number, {min} to {max}", words.join(", "))
         }

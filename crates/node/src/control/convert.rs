@@ -6,8 +6,8 @@ use tandem_control::config::{MetaDisk, PeerConfig, ResourceConfig, ResyncOptions
 use tandem_control::names;
 use tandem_replica as replica;
 use tandem_replica::wire::{
-    AfterSplitBrain0Pri, AfterSplitBrain1Pri, AfterSplitBrain2Pri, NodeId, Policies, Protocol,
-    RoleConflict, VolumeNumber,
+    AfterSplitBrain0Pri, AfterSplitBrain1Pri, AfterSplitBrain2Pri, HmacAlgorithm, NodeId, Policies,
+    Protocol, RoleConflict, SharedSecret, VolumeNumber,
 };
 
 use crate::opener::DiskPaths;
@@ -116,6 +116,18 @@ pub(crate) fn peer(resource: &ResourceConfig, peer: &PeerConfig) -> replica::Pee
         },
         resync: resyncs.collect::<BTreeMap<_, _>>(),
     }
+}
+
+/// What this node and the peer prove to each other, where they are to.
+pub(crate) fn shared_secret(peer: &PeerConfig) -> Option<SharedSecret> {
+    let authentication = peer.net.authentication.as_ref()?;
+    let algorithm = match authentication.algorithm {
+        names::HmacAlgorithm::Sha1 => HmacAlgorithm::Sha1,
+        names::HmacAlgorithm::Sha256 => HmacAlgorithm::Sha256,
+        names::HmacAlgorithm::Sha384 => HmacAlgorithm::Sha384,
+        names::HmacAlgorithm::Sha512 => HmacAlgorithm::Sha512,
+    };
+    Some(SharedSecret::new(algorithm, authentication.secret.reveal().as_bytes()))
 }
 
 /// What the connection does about split brains: this node and the peer by their numbers.

@@ -11,8 +11,10 @@ use std::sync::Arc;
 use tandem_control::config::PeerConfig;
 use tandem_replica::wire::hello::VERSION;
 use tandem_replica::wire::limits::HELLO_BYTES;
+use tandem_replica::wire::proof::FEATURE_PROOF;
 use tandem_replica::wire::{
-    Hello, HelloError, Link, NodeId, Reject, RejectCode, Versions, negotiate,
+    End, Greetings, Hello, HelloError, Link, NodeId, ProofError, Reject, RejectCode, SharedSecret,
+    Versions, negotiate,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -21,6 +23,7 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use super::Control;
+use super::convert::shared_secret;
 use super::registry::Running;
 use super::socket;
 use crate::limits;
@@ -34,12 +37,29 @@ enum PeerFailure {
     Io(#[from] io::Error),
     #[error("{0}")]
     Hello(#[from] HelloError),
+    #[error("{0}")]
+    Proof(#[from] ProofError),
     #[error("no answer within {0:?}")]
     Timeout(std::time::Duration),
     #[error(transparent)]
     Gone(#[from] ShardGone),
     #[error("refused: {0}")]
     Refused(String),
+}
+
+impl PeerFailure {
+    /// Trying again will not help: an operator is to make the secrets equal.
+    fn is_of_secrets(&self) -> bool {
+        match self {
+            Self::Proof(ProofError::Message(HelloError::Rejected(reject))) => {
+                reject.code == RejectCode::NotProved
+            }
+            Self::Proof(_) | Self::Hello(HelloError::OneSecret { .. }) => true,
+            Self::Hello(_) | Self::Io(_) | Self::Timeout(_) | Self::Gone(_) | Self::Refused(_) => {
+                false
+            }
+        }
+    }
 }
 
 /// Binds a listener for peers, unless there is one already.
@@ -73,7 +93,11 @@ async fn attempt(control: Arc<Control>, running: Running, peer: NodeId) {
     let mail = match result {
         Ok(mail) => mail,
         Err(failure) => {
-            tracing::debug!(resource = name, peer = peer.0, "not connected: {failure}");
+            if failure.is_of_secrets() {
+                tracing::warn!(resource = name, peer = peer.0, "not connected: {failure}");
+            } else {
+                tracing::debug!(resource = name, peer = peer.0, "not connected: {failure}");
+            }
             Mail::ConnectFailed { resource: running.key, peer }
         }
     };
@@ -92,14 +116,31 @@ async fn dial(
     let peer_id = NodeId(peer.node_id.0);
     let greeting =
         control.ask(running, |resource, reply| Mail::Greeting { resource, peer: peer_id, reply });
-    let ours = own_hello(running, peer_id, greeting.await?);
-    let theirs = timeout(limits::GREETING_DEADLINE, async {
-        stream.write_all(&ours.encode()).await?;
-        read_hello(&mut stream).await
-    });
-    let theirs = theirs.await.map_err(|_| PeerFailure::Timeout(limits::GREETING_DEADLINE))??;
-    let link = negotiate(&ours, &theirs)?;
+    let secret = shared_secret(peer);
+    let ours = own_hello(running, peer_id, greeting.await?, secret.as_ref());
+    let called = timeout(limits::GREETING_DEADLINE, call(&mut stream, &ours, secret.as_ref()));
+    let called = called.await.map_err(|_| PeerFailure::Timeout(limits::GREETING_DEADLINE))?;
+    let (theirs, link) = called?;
     link_up(running, peer_id, stream, link, theirs.discard_my_data)
+}
+
+/// The dialer's part of a greeting: both agree, and know the secret, where there is one.
+async fn call(
+    stream: &mut TcpStream,
+    ours: &Hello,
+    secret: Option<&SharedSecret>,
+) -> Result<(Hello, Link), PeerFailure> {
+    let dialer = ours.encode();
+    stream.write_all(&dialer).await?;
+    let acceptor = read_message(stream).await?;
+    let theirs = Hello::decode(&acceptor)?;
+    let link = negotiate(ours, &theirs)?;
+    if let Some(secret) = secret {
+        let greetings = Greetings { dialer, acceptor };
+        stream.write_all(&secret.prove(&greetings, End::Dialer)).await?;
+        secret.verify(&greetings, End::Acceptor, &read_message(stream).await?)?;
+    }
+    Ok((theirs, link))
 }
 
 async fn accept(control: Arc<Control>, listener: TcpListener, address: SocketAddr) {
@@ -135,24 +176,29 @@ async fn greet(
     mut stream: TcpStream,
     address: SocketAddr,
 ) -> Result<(), PeerFailure> {
-    let theirs = match read_hello(&mut stream).await {
+    let dialer = read_message(&mut stream).await?;
+    let theirs = match Hello::decode(&dialer) {
         Ok(theirs) => theirs,
-        Err(PeerFailure::Hello(error)) => {
+        Err(error) => {
             // Only those who speak our language are answered.
             if !matches!(error, HelloError::Magic { .. }) {
                 refuse(&mut stream, RejectCode::Malformed, &error.to_string()).await?;
             }
             return Err(error.into());
         }
-        Err(failure) => return Err(failure),
     };
     match welcome(control, &theirs, address).await? {
-        Ok(Welcome { running, ours, link }) => {
+        Ok(Welcome { running, ours, secret, link }) => {
             let peer = theirs.sender;
             if let Some(config) = find_peer(&running, peer) {
                 socket::tune_link(&stream, config.net.sndbuf_bytes, config.net.rcvbuf_bytes)?;
             }
-            stream.write_all(&ours.encode()).await?;
+            let acceptor = ours.encode();
+            stream.write_all(&acceptor).await?;
+            if let Some(secret) = secret {
+                let greetings = Greetings { dialer, acceptor };
+                prove_second(&mut stream, &secret, &greetings).await?;
+            }
             let mail = link_up(&running, peer, stream, link, theirs.discard_my_data)?;
             control.registry.abandon_attempt(&running, peer);
             control.shard(running.shard).post(mail);
@@ -166,10 +212,26 @@ async fn greet(
     }
 }
 
+/// The acceptor's part of proving the secret: a stranger who does not know it gets no proof.
+async fn prove_second(
+    stream: &mut TcpStream,
+    secret: &SharedSecret,
+    greetings: &Greetings,
+) -> Result<(), PeerFailure> {
+    let proof = read_message(stream).await?;
+    if let Err(error) = secret.verify(greetings, End::Dialer, &proof) {
+        refuse(stream, RejectCode::NotProved, &error.to_string()).await?;
+        return Err(error.into());
+    }
+    stream.write_all(&secret.prove(greetings, End::Acceptor)).await?;
+    Ok(())
+}
+
 /// What a greeting that is taken leads to.
 struct Welcome {
     running: Running,
     ours: Hello,
+    secret: Option<SharedSecret>,
     link: Link,
 }
 
@@ -184,11 +246,12 @@ async fn welcome(
     };
     let peer = theirs.sender;
     let own_id = NodeId(running.config.node_id.0);
-    let is_known = find_peer(&running, peer).is_some_and(|it| it.own_address == address);
-    if theirs.receiver != own_id || !is_known {
+    let known = find_peer(&running, peer).filter(|it| it.own_address == address);
+    let Some(config) = known.filter(|_| theirs.receiver == own_id) else {
         let text = format!("node {own_id} does not know node {peer} at {address}");
         return reject(RejectCode::WrongNode, text);
-    }
+    };
+    let secret = shared_secret(config);
     if own_id < peer && control.registry.is_attempting(&running, peer) {
         return reject(RejectCode::Busy, "attempts cross, this node's is the one to keep".into());
     }
@@ -202,17 +265,17 @@ async fn welcome(
         Ok(greeting) => greeting,
         Err(text) => return reject(RejectCode::StandAlone, text),
     };
-    let ours = own_hello(&running, peer, greeting);
+    let ours = own_hello(&running, peer, greeting, secret.as_ref());
     match negotiate(&ours, theirs) {
-        Ok(link) => Ok(Ok(Welcome { running, ours, link })),
+        Ok(link) => Ok(Ok(Welcome { running, ours, secret, link })),
         Err(error) => reject(RejectCode::Version, error.to_string()),
     }
 }
 
-async fn read_hello(stream: &mut TcpStream) -> Result<Hello, PeerFailure> {
+async fn read_message(stream: &mut TcpStream) -> io::Result<[u8; HELLO_BYTES]> {
     let mut bytes = [0; HELLO_BYTES];
     stream.read_exact(&mut bytes).await?;
-    Ok(Hello::decode(&bytes)?)
+    Ok(bytes)
 }
 
 async fn refuse(stream: &mut TcpStream, code: RejectCode, text: &str) -> io::Result<()> {
@@ -221,10 +284,15 @@ async fn refuse(stream: &mut TcpStream, code: RejectCode, text: &str) -> io::Res
     stream.shutdown().await
 }
 
-fn own_hello(running: &Running, peer: NodeId, greeting: OwnGreeting) -> Hello {
+fn own_hello(
+    running: &Running,
+    peer: NodeId,
+    greeting: OwnGreeting,
+    secret: Option<&SharedSecret>,
+) -> Hello {
     Hello {
         versions: Versions { min: VERSION, max: VERSION },
-        features: 0,
+        features: if secret.is_some() { FEATURE_PROOF } else { 0 },
         resource: running.config.name.clone(),
         sender: NodeId(running.config.node_id.0),
         receiver: peer,

@@ -141,7 +141,11 @@ fn sides_that_do_not_fit_are_told_why() {
     let features = HelloError::Features { only_ours: 0, only_theirs: 6 };
     assert_eq!(result(&more), features);
     let fewer = Hello { features: 0, ..theirs };
-    assert_eq!(result(&fewer), HelloError::Features { only_ours: 1, only_theirs: 0 });
+    assert_eq!(result(&fewer), HelloError::OneSecret { ours: true });
+    let other = negotiate(&fewer, &ours).unwrap_err();
+    let expected = "cram-hmac-alg and shared-secret are configured on the peer only; both nodes \
+                    need the same";
+    assert_eq!(other.to_string(), expected);
 }
 
 prop_compose! {

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use super::OptionSet;
 use crate::config::table::{Kind, Section, Unit};
-use crate::config::{DiskOptions, NetOptions, ResourceOptions, ResyncOptions};
+use crate::config::{Authentication, DiskOptions, NetOptions, ResourceOptions, ResyncOptions};
 use crate::names::{
     AfterSb0Pri, AfterSb1Pri, AfterSb2Pri, Fencing, OnCongestion, OnIoError, OnNoDataAccessible,
     Protocol, RrConflict,
 };
+use crate::secret::Secret;
 
 impl ResourceOptions {
     pub(in crate::config) fn from_set(set: &OptionSet) -> Self {
@@ -46,6 +47,10 @@ impl NetOptions {
             fencing: get.named("fencing").unwrap_or(Fencing::DontCare),
             on_congestion: get.named("on-congestion").unwrap_or(OnCongestion::Block),
             congestion_fill_bytes: get.bytes("congestion-fill"),
+            authentication: get.named("cram-hmac-alg").map(|algorithm| Authentication {
+                algorithm,
+                secret: Secret::new(get.text("shared-secret")),
+            }),
         }
     }
 }
@@ -161,6 +166,10 @@ impl Getter<'_> {
     /// Whether a text is there and not empty.
     fn is_set(&self, name: &str) -> bool {
         self.set.get(name).is_some_and(|value| !value.text.is_empty())
+    }
+
+    fn text(&self, name: &str) -> &str {
+        self.set.get(name).map_or("", |value| &value.text)
     }
 
     fn named<T: FromStr>(&self, name: &str) -> Option<T> {

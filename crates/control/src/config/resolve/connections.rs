@@ -103,6 +103,7 @@ impl<'a> Resolver<'a> {
         self.check_loser(&net, hosts);
         self.check_congestion(&net);
         self.check_fencing(&net);
+        self.check_authentication(&net);
         let paths = self.paths(hosts, written);
         let disk = written.map(|connection| connection.disk.clone()).unwrap_or_default();
         Some(Connection {
@@ -236,6 +237,22 @@ impl<'a> Resolver<'a> {
         {
             let message = "fencing resource-and-stonith needs protocol B or C, not A";
             self.error(*at, message);
+        }
+    }
+
+    /// Everybody knows the empty secret; and one that is not used protects nothing.
+    fn check_authentication(&mut self, net: &PlacedSet) {
+        let given = |name: &str| net.get(name).filter(|(value, _)| !value.text.is_empty());
+        match (given("cram-hmac-alg"), given("shared-secret")) {
+            (Some((_, at)), None) => {
+                let message = "cram-hmac-alg needs a shared-secret, the same on both nodes";
+                self.diagnostics.refuse(*at, message);
+            }
+            (None, Some((_, at))) => {
+                let message = "peers are not authenticated: shared-secret needs cram-hmac-alg, too";
+                self.diagnostics.warn_once("shared-secret", *at, message);
+            }
+            (Some(_), Some(_)) | (None, None) => {}
         }
     }
 }

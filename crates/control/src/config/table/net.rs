@@ -5,7 +5,6 @@ use super::{NOT_YET, Spec, Support, choice, flag, ignored, number, only, secret,
 
 use Support::Active;
 
-const AUTHENTICATION: Support = only(&[], "peers are not authenticated yet");
 const ENCRYPTION: Support = only(&["no"], "links are not encrypted yet");
 const KEYS: Support = only(&[], "links are not encrypted yet");
 const DIGESTS: Support = Support::Renamed {
@@ -27,8 +26,8 @@ pub(super) const NET: &[Spec] = &[
     number("rcvbuf-size", (0, 134_217_728, 0), Bytes, Active),
     number("ko-count", (0, 200, 7), One, Active),
     flag("allow-two-primaries", only(&["no"], "two Primaries at once are not there yet")),
-    text("cram-hmac-alg", AUTHENTICATION),
-    secret("shared-secret", 63, AUTHENTICATION),
+    choice("cram-hmac-alg", &["", "sha1", "sha256", "sha384", "sha512"], Active),
+    secret("shared-secret", 63, Active),
     choice(
         "after-sb-0pri",
         &[

@@ -4,12 +4,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{pair, parse, seen_from_a, warnings};
-use crate::config::{Config, MetaDisk, NetOptions, ResyncOptions};
+use crate::config::{Authentication, Config, MetaDisk, NetOptions, ResyncOptions};
 use crate::id::{Minor, NodeId, VolumeNumber};
 use crate::names::{
-    AfterSb0Pri, AfterSb1Pri, AfterSb2Pri, Fencing, OnCongestion, OnNoDataAccessible, Protocol,
-    RrConflict,
+    AfterSb0Pri, AfterSb1Pri, AfterSb2Pri, Fencing, HmacAlgorithm, OnCongestion,
+    OnNoDataAccessible, Protocol, RrConflict,
 };
+use crate::secret::Secret;
 
 #[test]
 fn the_smallest_resource_has_the_defaults() {
@@ -49,6 +50,7 @@ fn the_smallest_resource_has_the_defaults() {
         fencing: Fencing::DontCare,
         on_congestion: OnCongestion::Block,
         congestion_fill_bytes: 0,
+        authentication: None,
     };
     assert_eq!(peer.net, expected);
     let expected = ResyncOptions {
@@ -409,4 +411,19 @@ fn options_of_drbd_8_are_taken_to_where_they_belong() {
         "disk { resync-rate 33M; al-extents 257; } net { csums-alg md5; fencing resource-only; }",
     );
     assert_eq!(parse(&old).seen_from("b"), parse(&new).seen_from("b"));
+}
+
+#[test]
+fn peers_authenticate_each_other_where_hash_and_secret_are_given() {
+    let net = |options: &str| {
+        let text = pair(&format!("net {{ {options} }}"));
+        (seen_from_a(&text).peers[0].net.authentication.clone(), warnings(&text).len())
+    };
+    let expected =
+        Authentication { algorithm: HmacAlgorithm::Sha256, secret: Secret::new("tell nobody") };
+    let both = "cram-hmac-alg SHA256; shared-secret \"tell nobody\";";
+    assert_eq!(net(both), (Some(expected), 0));
+    assert_eq!(net("cram-hmac-alg \"\";"), (None, 0));
+    // A secret that is not used is worth a word.
+    assert_eq!(net("shared-secret x;"), (None, 1));
 }

@@ -31,7 +31,8 @@ fn value(spec: &Spec, seed: u64) -> String {
         }
         Kind::Flag => ["yes", "no"][usize::try_from(seed % 2).unwrap()].to_owned(),
         Kind::Choice(words) => {
-            words[usize::try_from(seed).unwrap_or(0) % words.len()].replace("NAME", "a")
+            let word = words[usize::try_from(seed).unwrap_or(0) % words.len()];
+            if word.is_empty() { "\"\"".to_owned() } else { word.replace("NAME", "a") }
         }
         Kind::CountOr { min, max, words } => {
             let index = usize::try_from(seed).unwrap_or(0) % (words.len() + 1);
