@@ -11,6 +11,10 @@ RELEASE := $(CARGO) build --release --locked --bins --workspace
 # Seeds of `make sim`, some two minutes on two cores; of `make sim-long` as you like.
 SIM_SEEDS ?= 2000
 SEEDS ?= 20000
+
+# From so many seeds on `make sim-long` fails where a situation was never met.
+MARKS_SEEDS ?= 20000
+
 KILLS ?= 50
 POWER_LOSSES ?= 20
 
@@ -56,7 +60,8 @@ sim: ## The simulator, SIM_SEEDS seeds from 0
 
 sim-long: ## The simulator, SEEDS seeds from a random one
 	$(RELEASE)
-	$(TARGET)/release/tandem-sim --seeds $(SEEDS) --start $$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')
+	$(TARGET)/release/tandem-sim --seeds $(SEEDS) --start $$(od -An -N4 -tu4 /dev/urandom | tr -d ' ') \
+		--require-marks $(MARKS_SEEDS)
 
 mutants: ## Planted bugs, each to be found by the simulator; MUTANTS='a b' for some
 	$(CARGO) build --release --locked -p tandem-sim --bin tandem-mutants

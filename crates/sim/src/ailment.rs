@@ -12,6 +12,7 @@ use tandem_wire::{DiskState, Protocol, Role};
 
 use crate::checks::Violation;
 use crate::clock::{MILLIS, SECONDS};
+use crate::eviction::Evictions;
 use crate::marks::Mark;
 use crate::prng::Prng;
 use crate::world::World;
@@ -199,6 +200,9 @@ impl World {
             | DiskOpKind::Digest { .. } => Mark::WriteFailed,
         };
         self.marks.hit(mark);
+        let transaction = matches!(kind, DiskOpKind::MetaWrite { data, .. }
+            if Evictions::is_transaction(data));
+        self.marks.hit_if(transaction, Mark::LogWriteFailed);
         let view = &self.nodes[node].view;
         if view.volumes[volume].disk >= DiskState::Inconsistent {
             // It is given up: what it was to note of what it has received it has not noted.

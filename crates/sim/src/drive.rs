@@ -3,7 +3,7 @@
 
 use tandem_replica::{
     Action, AttachGeneration, ClientId, CommandId, DiskCompletion, DiskOp, DiskOpKind, DiskToken,
-    Event as Notice, Handler, Instant, LinkDown, LinkEvent, Resource,
+    Event as Notice, Instant, LinkDown, LinkEvent, Resource,
 };
 use tandem_wire::{DiskState, VolumeNumber};
 
@@ -103,6 +103,7 @@ impl World {
                     && local == session
                 {
                     self.tell(Some(node), format_args!("closes the link"));
+                    self.saw_hang_up(node);
                     self.nodes[node].session = None;
                     let now = self.clock.now();
                     self.nodes[node].hung_up_at = Some(now);
@@ -124,9 +125,7 @@ impl World {
                 self.command_done(node, id, &result)
             }
             Action::Notify(Notice { text, severity, volume, news, handler, .. }) => {
-                self.marks.hit_if(handler == Some(Handler::LocalIoError), Mark::LocalIoError);
-                self.marks
-                    .hit_if(text.ends_with("written again from the peer"), Mark::ReadRepaired);
+                self.saw_notice(handler, &text);
                 self.faults.settled += u64::from(text.contains("settled by after-sb-"));
                 self.tell(Some(node), format_args!("{severity:?}: {text}"));
                 match (volume, news) {
@@ -150,6 +149,9 @@ impl World {
         if self.trace.is_on() {
             let text = crate::trace::disk(&kind);
             self.tell(Some(node), format_args!("disk {volume} {token:?} {text}"));
+        }
+        if let DiskOpKind::MetaWrite { data, .. } = &kind {
+            self.nodes[node].evictions[volume].saw(data);
         }
         let target = &mut self.nodes[node];
         let (key, due) = target.disks[volume].issue(kind, &mut target.prng);

@@ -87,10 +87,15 @@ impl World {
         target.disks[volume].enlarge(usize::try_from(more).expect("small"), &mut target.prng);
     }
 
+    /// Whether a resize is under way.
+    pub(crate) fn is_growing(&self) -> bool {
+        let grows = |command: &Command| matches!(command, Command::Resize { .. });
+        self.operator.pending.values().any(|(_, command, _)| grows(command))
+    }
+
     /// A resize is under way while a node dies.
     pub(crate) fn saw_crash_while_growing(&mut self) {
-        let grows = |command: &Command| matches!(command, Command::Resize { .. });
-        let growing = self.operator.pending.values().any(|(_, command, _)| grows(command));
+        let growing = self.is_growing();
         self.marks.hit_if(growing, Mark::KilledWhileGrowing);
     }
 
@@ -104,6 +109,7 @@ impl World {
             let known = self.model.volumes[volume].history.len();
             if told > known {
                 self.marks.hit(Mark::VolumeGrew);
+                self.marks.hit_if(!self.clients.pending.is_empty(), Mark::GrewUnderLoad);
                 self.model.grow(volume, told);
                 self.differences[volume].grow(told);
             }

@@ -15,6 +15,7 @@ pub mod dialing;
 pub mod disk;
 pub mod drive;
 pub mod event;
+pub mod eviction;
 pub mod failure;
 pub mod fault;
 pub mod format;

@@ -43,6 +43,9 @@ struct Arguments {
     /// Tell how often each named situation was met.
     #[arg(long)]
     marks: bool,
+    /// Fail where so many seeds or more have never met a named situation, and say which.
+    #[arg(long, value_name = "SEEDS")]
+    require_marks: Option<u64>,
     /// Run every seed twice and compare.
     #[arg(long)]
     check_determinism: bool,
@@ -100,7 +103,13 @@ fn main() -> ExitCode {
     if arguments.marks {
         tell_marks(&summary.marks);
     }
-    if summary.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let is_long = arguments.require_marks.is_some_and(|seeds| count >= seeds);
+    let missing = missing_marks(&summary.marks).filter(|_| is_long);
+    if let Some(text) = &missing {
+        println!("{text}");
+    }
+    let is_well = summary.failed == 0 && missing.is_none();
+    if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Timelines of several seeds at once could not be told apart.
@@ -208,6 +217,15 @@ fn tell_marks(marks: &Marks) {
     }
 }
 
+/// Names what was never met; nothing where everything was.
+fn missing_marks(marks: &Marks) -> Option<String> {
+    let missing = Mark::ALL.iter().filter(|mark| marks.count(**mark) == 0);
+    let names: Vec<&str> = missing.map(|mark| mark.name()).collect();
+    let all = Mark::ALL.len();
+    let text = format!("{} of {all} marks were never met: {}", names.len(), names.join(", "));
+    (!names.is_empty()).then_some(text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -221,6 +239,19 @@ mod tests {
             "100 of 400 seeds done, 2 failed; 4.0 seeds/s, 240 simulated seconds per second; 1:15 \
              left"
         );
+    }
+
+    #[test]
+    fn marks_that_were_never_met_are_named() {
+        let mut marks = Marks::default();
+        for mark in Mark::ALL.iter().filter(|mark| **mark != Mark::FuaWrite) {
+            marks.hit(*mark);
+        }
+        let all = Mark::ALL.len();
+        let text = format!("1 of {all} marks were never met: fua_write");
+        assert_eq!(missing_marks(&marks), Some(text));
+        marks.hit(Mark::FuaWrite);
+        assert_eq!(missing_marks(&marks), None);
     }
 
     #[test]

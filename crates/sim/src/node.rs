@@ -9,6 +9,7 @@ use tandem_wire::{DiskState, NodeId, Packet, VolumeNumber};
 
 use crate::disk::SimDisk;
 use crate::event::{Event, Life};
+use crate::eviction::Evictions;
 use crate::format;
 use crate::prng::Prng;
 use crate::profile::Profile;
@@ -47,6 +48,8 @@ pub struct Node {
     pub flying: BTreeSet<(usize, DiskToken)>,
     /// The ends of those that hang.
     pub stalled: Vec<Event>,
+    /// By index of the volume: what its activity log has said.
+    pub evictions: Vec<Evictions>,
     /// When the next timer event is due.
     pub timer_at: Option<u64>,
     /// Its states as the checkers saw them last.
@@ -82,6 +85,7 @@ impl Node {
             late: VecDeque::new(),
             flying: BTreeSet::new(),
             stalled: Vec::new(),
+            evictions: vec![Evictions::default(); profile.volume_blocks.len()],
             timer_at: None,
             boot: prng.word(),
             prng,
@@ -112,6 +116,7 @@ impl Node {
         self.stopped = None;
         self.late.clear();
         self.flying.clear();
+        self.evictions.fill(Evictions::default());
         self.stalled.clear();
         self.opened.fill(None);
     }

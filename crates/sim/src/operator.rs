@@ -13,6 +13,7 @@ use tandem_wire::{DiskState, Role};
 use crate::checks::Violation;
 use crate::clock::{MILLIS, SECONDS};
 use crate::event::Event;
+use crate::marks::Mark;
 use crate::node::{Node, node_id, volume_number};
 use crate::world::{Phase, World};
 
@@ -200,6 +201,8 @@ impl World {
                 self.operator.going_down[node] = Some(force);
             }
             (Command::SuspendIo, true) => self.suspended(node),
+            (Command::StopVerify { .. }, true) => self.marks.hit(Mark::VerifyStopped),
+            (Command::Resize { .. }, false) => self.marks.hit(Mark::ResizeRefused),
             (Command::Attach { .. }, false) => {
                 // It has served what its disk does not have: somebody must give that up.
                 self.operator.gives_up[node] = matches!(

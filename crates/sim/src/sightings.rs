@@ -1,8 +1,9 @@
 //! Where marks are hit: what goes over the boundary is looked at, and nothing is changed.
 
-use tandem_replica::{Command, RequestOp};
+use tandem_replica::{Command, Handler, RequestOp};
 use tandem_wire::{ByteRange, DiskState, Packet, ReplicationState, Role, Vote};
 
+use crate::eviction::Evictions;
 use crate::marks::Mark;
 use crate::stamp::SECTOR;
 use crate::view::View;
@@ -81,6 +82,7 @@ impl World {
             Packet::Flush { .. } => marks.hit(Mark::PeerFlush),
             Packet::RsIsInSync { .. } => marks.hit(Mark::ChecksumSame),
             Packet::OvResult(..) => marks.hit(Mark::VerifyFound),
+            Packet::NegOvReply { .. } => marks.hit(Mark::VerifyCannotRead),
             Packet::PrepareReply { vote, .. } => marks.hit_if(*vote != Vote::Yes, Mark::VotedNo),
             _ => {}
         }
@@ -146,7 +148,11 @@ impl World {
         let cached: usize = target.disks.iter().map(|disk| disk.cached_sectors()).sum();
         let follows = self.model.volumes.iter().any(|volume| volume.nodes[node].follows);
         let verified = view.volumes.iter().any(|volume| volume.verifying.is_some());
+        let evicted = target.evictions.iter().any(Evictions::is_last);
         let marks = &mut self.marks;
+        marks.hit_if(evicted && primary, Mark::EvictThenCrash);
+        marks.hit_if(is(ReplicationState::Behind), Mark::KilledWhileBehind);
+        marks.hit_if(view.suspended.fencing, Mark::KilledWhileFrozen);
         marks.hit_if(verified, Mark::KilledInVerify);
         marks.hit_if(target.stopped.is_some(), Mark::KilledWhileStopped);
         marks.hit_if(greeting && primary, Mark::PrimaryKilledInHandshake);
@@ -172,7 +178,7 @@ impl World {
         marks.hit_if(meta, Mark::KilledWithMetaWrite);
         let transaction = flying(|kind| {
             matches!(kind, tandem_replica::DiskOpKind::MetaWrite { data, .. }
-                if data[4..].starts_with(b"TNAL"))
+                if Evictions::is_transaction(data))
         });
         marks.hit_if(transaction, Mark::KilledWithTransaction);
         let flush = flying(|kind| matches!(kind, tandem_replica::DiskOpKind::Flush));
@@ -184,10 +190,33 @@ impl World {
         marks.hit_if(self.nodes[1 - node].resource.is_none(), Mark::BothDead);
     }
 
+    /// A node tells its operator something.
+    pub(crate) fn saw_notice(&mut self, handler: Option<Handler>, text: &str) {
+        let marks = &mut self.marks;
+        marks.hit_if(handler == Some(Handler::LocalIoError), Mark::LocalIoError);
+        marks.hit_if(handler == Some(Handler::UnfencePeer), Mark::PeerUnfenced);
+        marks.hit_if(text.ends_with("written again from the peer"), Mark::ReadRepaired);
+    }
+
+    /// A node ends its session, and says why.
+    pub(crate) fn saw_hang_up(&mut self, node: usize) {
+        let Some(resource) = self.nodes[node].resource.as_ref() else { return };
+        let status = resource.status(self.now());
+        let reason = status.connections[0].reason.as_deref().unwrap_or_default();
+        let changed = reason == "a new generation begins in the handshake"
+            || reason == "this node changed in the handshake";
+        self.marks.hit_if(changed, Mark::ChangedInHandshake);
+        let repairs = reason == "blocks found out of sync are to be repaired";
+        self.marks.hit_if(repairs, Mark::VerifyRepaired);
+    }
+
     /// A node's states have changed.
     pub(crate) fn saw_change(&mut self, node: usize, before: &View, after: &View) {
+        let growing = self.is_growing();
         let peer = &self.nodes[1 - node].view;
         let marks = &mut self.marks;
+        let lost = before.is_connected() && !after.is_connected();
+        marks.hit_if(lost && growing, Mark::LinkLostWhileGrowing);
         marks.hit_if(after.is_split() && !before.is_split(), Mark::SplitBrainSeen);
         let frozen = after.suspended.fencing && !before.suspended.fencing;
         marks.hit_if(frozen, Mark::FrozenForFence);
@@ -210,7 +239,10 @@ impl World {
             if was.replication == is.replication {
                 continue;
             }
+            marks.hit_if(is.replication == ReplicationState::Ahead, Mark::PulledAhead);
             if is.replication == ReplicationState::SyncTarget {
+                let behind = was.replication == ReplicationState::Behind;
+                marks.hit_if(behind, Mark::CaughtUp);
                 self.cursors[volume][node] = None;
                 marks.hit(Mark::ResyncBegan);
                 marks.hit_if(is.dirty_blocks * 4096 >= is.size, Mark::ResyncOfEverything);

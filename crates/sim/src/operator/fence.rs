@@ -135,6 +135,8 @@ impl World {
             return Ok(());
         }
         self.tell(Some(node), format_args!("fence-peer ends with {exit_code:?}"));
+        self.marks.hit_if(exit_code == Some(1), Mark::FenceFailed);
+        self.marks.hit_if(exit_code.is_none(), Mark::FenceSilent);
         self.marks.hit_if(self.nodes[node].session.is_some(), Mark::FenceAnswerLate);
         self.input(node, |core, now| core.handle_called(call, exit_code, now))?;
         Ok(())
@@ -143,6 +145,7 @@ impl World {
     /// What an operator says to a node may be to go on without a fence.
     pub(super) fn saw_waiver(&mut self, node: usize, command: Command) {
         let resumes = command == Command::ResumeIo && self.nodes[node].view.suspended.fencing;
+        self.marks.hit_if(resumes, Mark::FenceWaived);
         let forces = command == Command::Primary { force: true };
         self.operator.fences.is_waived |= resumes || forces;
     }
