@@ -123,6 +123,11 @@ impl Clients {
         self.ids
     }
 
+    /// Where their chance comes from.
+    pub(crate) fn prng_mut(&mut self) -> &mut Prng {
+        &mut self.prng
+    }
+
     /// The slot's next burst.
     pub fn burst(&mut self, depth: usize) -> usize {
         if self.prng.per_mille(300) { depth } else { 1 + self.prng.index(depth) }

@@ -6,7 +6,8 @@ use std::panic::{self, AssertUnwindSafe};
 use crate::checks::Violation;
 use crate::fault::FaultCounts;
 use crate::marks::Marks;
-use crate::world::{Options, Outcome, run};
+use crate::script::Script;
+use crate::world::{Options, Outcome, run_scripted};
 
 thread_local! {
     static NOW: Cell<u64> = const { Cell::new(0) };
@@ -32,7 +33,13 @@ pub fn keep_panics_quiet() {
 
 /// Runs a seed; a panic becomes a violation.
 pub fn run_caught(seed: u64, options: Options) -> Outcome {
-    panic::catch_unwind(AssertUnwindSafe(|| run(seed, options))).unwrap_or_else(|_| Outcome {
+    run_scripted_caught(seed, options, &Script::default())
+}
+
+/// The same for a run that is recorded or played.
+pub fn run_scripted_caught(seed: u64, options: Options, script: &Script) -> Outcome {
+    let run = || run_scripted(seed, options, script.clone());
+    panic::catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| Outcome {
         violation: Some((NOW.get(), Violation::new("panic", TEXT.take()))),
         hash: 0,
         events: 0,

@@ -6,6 +6,7 @@ use crate::clock::{MILLIS, SECONDS};
 use crate::event::Event;
 use crate::link::Slowness;
 use crate::marks::Mark;
+use crate::steps::Kind;
 use crate::world::{Phase, World};
 
 /// Faults injected, by class.
@@ -101,10 +102,21 @@ impl World {
         if self.phase != Phase::Load {
             return Ok(());
         }
+        let is_carried_out = self.script.begins(Kind::Fault, &mut self.prng);
         let pause = self.prng.between(1, self.profile.fault_pause * 2);
         self.clock.after(pause, Event::Fault);
         let Some(fault) = self.draw_fault() else { return Ok(()) };
         let node = self.prng.index(2);
+        if !is_carried_out {
+            return Ok(());
+        }
+        self.script.note(self.clock.now(), None, format_args!("{fault:?}, at {node} if one"));
+        self.carry_out_fault(fault, node)?;
+        self.script.ends();
+        Ok(())
+    }
+
+    fn carry_out_fault(&mut self, fault: Fault, node: usize) -> Result<(), Violation> {
         self.marks.fault(format!("{fault:?}"));
         self.tell(None, format_args!("** {fault:?} (node {node} if one)"));
         match fault {

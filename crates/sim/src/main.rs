@@ -1,5 +1,5 @@
 //! Runs seeds: `tandem-sim --seeds 5000`, or one of them again with its timeline: `--seed S
-//! --trace`.
+//! --trace`, made small: `--seed S --reduce`, or with steps left out: `--seed S --only f2,r7-9`.
 //!
 //! Exit code 1 where a seed failed. Results go to standard output; a run of more than some seconds
 //! tells on standard error how far it is, a line at a time, for terminals and logs alike. Seeds are
@@ -17,6 +17,8 @@ use tandem_sim::clock::{MILLIS, SECONDS};
 use tandem_sim::failure::{keep_panics_quiet, run_caught};
 use tandem_sim::fault::FaultCounts;
 use tandem_sim::marks::{Mark, Marks};
+use tandem_sim::reduce;
+use tandem_sim::steps::{Kind, Steps};
 use tandem_sim::world::{Options, Outcome};
 
 /// The simulator: two nodes, their disks and their network, from one number.
@@ -49,6 +51,16 @@ struct Arguments {
     /// Run every seed twice and compare.
     #[arg(long)]
     check_determinism: bool,
+    /// Find out which steps of a failing seed it takes: faults (f), looks of the operator (o),
+    /// requests (r).
+    #[arg(long, requires = "seed", conflicts_with_all = ["trace", "check_determinism"])]
+    reduce: bool,
+    /// Carry out these steps and no others, as `f2,o14,r7-9`.
+    #[arg(long, requires = "seed", value_name = "STEPS")]
+    only: Option<Steps>,
+    /// Leave these steps out.
+    #[arg(long, requires = "seed", value_name = "STEPS", conflicts_with = "only")]
+    without: Option<Steps>,
 }
 
 #[derive(Debug, Default)]
@@ -70,6 +82,9 @@ const TELL_EVERY: Duration = Duration::from_secs(10);
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     keep_panics_quiet();
+    if let (true, Some(seed)) = (arguments.reduce, arguments.seed) {
+        return reduce_seed(seed, &arguments);
+    }
     let (start, count) = match arguments.seed {
         Some(seed) => (seed, 1),
         None => (arguments.start, arguments.seeds),
@@ -120,9 +135,9 @@ fn jobs(arguments: &Arguments) -> usize {
 
 fn run_seed(seed: u64, arguments: &Arguments) -> Outcome {
     let options = Options { seconds: arguments.seconds, trace: arguments.trace };
-    let mut outcome = run_caught(seed, options);
+    let mut outcome = run_steps(seed, options, arguments);
     if arguments.check_determinism {
-        let again = run_caught(seed, Options { trace: false, ..options });
+        let again = run_steps(seed, Options { trace: false, ..options }, arguments);
         if again.hash != outcome.hash {
             let text = format!("hashes {:016x} and {:016x}", outcome.hash, again.hash);
             let violation = tandem_sim::checks::Violation::new("determinism", text);
@@ -130,6 +145,56 @@ fn run_seed(seed: u64, arguments: &Arguments) -> Outcome {
         }
     }
     outcome
+}
+
+/// All of a run, or some of its steps.
+fn run_steps(seed: u64, options: Options, arguments: &Arguments) -> Outcome {
+    if arguments.only.is_none() && arguments.without.is_none() {
+        return run_caught(seed, options);
+    }
+    let (_, tape) = reduce::record(seed, Options { trace: false, ..options });
+    let all = Kind::ALL.into_iter().flat_map(|kind| tape.steps(kind));
+    let kept = all.filter(|step| {
+        arguments.only.as_ref().is_none_or(|only| only.contains(*step))
+            && !arguments.without.as_ref().is_some_and(|without| without.contains(*step))
+    });
+    reduce::play(seed, options, &tape, kept.collect()).0
+}
+
+/// Makes a failing seed small, and tells what is left of it.
+fn reduce_seed(seed: u64, arguments: &Arguments) -> ExitCode {
+    let seconds = arguments.seconds;
+    let began = Instant::now();
+    let mut told = Duration::ZERO;
+    let mut tell = |runs, left| {
+        if began.elapsed() - told >= TELL_EVERY {
+            told = began.elapsed();
+            eprintln!("{left} steps left after {runs} runs of {} at most", reduce::RUNS_MAX);
+        }
+    };
+    let Some(reduced) = reduce::reduce(seed, Options { seconds, trace: false }, &mut tell) else {
+        println!("seed {seed} does not fail");
+        return ExitCode::SUCCESS;
+    };
+    let reduce::Reduced { outcome, before, steps, lines, runs } = reduced;
+    println!("seed {seed} fails with {} of {before} steps, by {runs} runs:", steps.0.len());
+    for line in &lines {
+        let place = line.node.map_or_else(|| "-".to_owned(), |node| node.to_string());
+        println!("{:>8} {:>16}  {place}  {}", line.step, moment(line.at), line.text);
+    }
+    if let Some((at, violation)) = outcome.violation {
+        println!("  failed {:>16}     {violation}", moment(at));
+    }
+    println!(
+        "    cargo run --release -p tandem-sim -- --seed {seed} --seconds {seconds} --only {steps} \
+         --trace"
+    );
+    ExitCode::FAILURE
+}
+
+/// A moment in milliseconds, as timelines have it.
+fn moment(at: u64) -> String {
+    format!("{}.{:03} ms", at / MILLIS, at % MILLIS / 1000)
 }
 
 fn report(seed: u64, outcome: &Outcome, arguments: &Arguments, summary: &mut Summary) {
@@ -143,7 +208,7 @@ fn report(seed: u64, outcome: &Outcome, arguments: &Arguments, summary: &mut Sum
         return;
     };
     summary.failed += 1;
-    println!("seed {seed} failed at {}.{:03} ms: {violation}", at / MILLIS, at % MILLIS / 1000);
+    println!("seed {seed} failed at {}: {violation}", moment(*at));
     let seconds = arguments.seconds;
     println!("    cargo run --release -p tandem-sim -- --seed {seed} --seconds {seconds} --trace");
 }

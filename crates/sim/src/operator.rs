@@ -15,6 +15,7 @@ use crate::clock::{MILLIS, SECONDS};
 use crate::event::Event;
 use crate::marks::Mark;
 use crate::node::{Node, node_id, volume_number};
+use crate::steps::Kind;
 use crate::world::{Phase, World};
 
 mod adjust;
@@ -157,6 +158,7 @@ impl World {
         let id = self.operator.commands;
         self.tell(Some(node), format_args!("command {id} {command:?}"));
         let now = self.clock.now();
+        self.script.note(now, Some(node), format_args!("command {id} {command:?}"));
         self.trace.mark(now, id);
         self.operator.pending.insert(id, (node, command, now));
         self.release_for(id, node, command);
@@ -235,10 +237,23 @@ impl World {
 
     /// The operator looks around.
     pub(crate) fn on_operator(&mut self) -> Result<(), Violation> {
+        let acts = self.phase != Phase::Load || self.script.begins(Kind::Look, &mut self.prng);
         let pause = self.prng.between(30 * MILLIS, 150 * MILLIS);
         self.clock.after(pause, Event::Operator);
         self.check_commands()?;
         self.check_apart()?;
+        if acts {
+            self.tend_everything()?;
+            self.script.ends();
+        } else {
+            for node in [0, 1] {
+                self.finish_down(node)?;
+            }
+        }
+        self.next_phase()
+    }
+
+    fn tend_everything(&mut self) -> Result<(), Violation> {
         for node in [0, 1] {
             self.finish_down(node)?;
             self.tend_io(node)?;
@@ -249,8 +264,7 @@ impl World {
         self.tend_refusal()?;
         self.tend_hopeless()?;
         self.tend_roles()?;
-        self.tend_findings()?;
-        self.next_phase()
+        self.tend_findings()
     }
 
     fn tend_node(&mut self, node: usize) -> Result<(), Violation> {

@@ -10,6 +10,7 @@ use crate::event::{Event, Life};
 use crate::marks::Mark;
 use crate::node::volume_number;
 use crate::stamp::{SECTOR, WriteId};
+use crate::steps;
 use crate::view::View;
 use crate::world::{Phase, World};
 
@@ -19,6 +20,7 @@ impl World {
         if self.phase != Phase::Load {
             return Ok(());
         }
+        self.script.visited(self.clients.prng_mut());
         let pause = self.clients.pause(self.profile.pause);
         self.clock.after(pause, Event::Client { client: slot });
         let Some((client, node)) = self.clients.slots[slot].open else {
@@ -30,12 +32,16 @@ impl World {
         {
             return Ok(());
         }
-        for _ in 0..self.clients.burst(self.profile.depth) {
+        let burst = self.clients.burst(self.profile.depth);
+        for _ in 0..self.script.requests(burst) {
             let still_open = self.clients.slots[slot].open == Some((client, node));
             if !still_open || self.clients.slots[slot].in_flight >= self.profile.depth {
                 return Ok(());
             }
-            self.ask(slot, client, node)?;
+            if self.script.begins(steps::Kind::Request, self.clients.prng_mut()) {
+                self.ask(slot, client, node)?;
+                self.script.ends();
+            }
         }
         Ok(())
     }
@@ -116,11 +122,11 @@ impl World {
         let peer_left = session.is_some_and(|key| !self.link.is_open(key, 1 - node));
         let since = self.clock.now();
         self.trace.mark(since, cookie.0);
-        if self.trace.is_on() {
-            self.tell(
-                Some(node),
-                format_args!("request {} {} {}", cookie.0, brief(&op), kind.text()),
-            );
+        if self.trace.is_on() || self.script.is_played() {
+            let (brief, text) = (brief(&op), kind.text());
+            self.tell(Some(node), format_args!("request {} {brief} {text}", cookie.0));
+            let text = format_args!("request {} {brief}, {text}", cookie.0);
+            self.script.note(since, Some(node), text);
         }
         let asked_at = since;
         let pending =

@@ -354,10 +354,11 @@ impl World {
 
     /// Goes on to the next phase where it is time.
     pub(crate) fn next_phase(&mut self) -> Result<(), Violation> {
-        let late = self.clock.now() >= self.phase_end;
+        let now = self.clock.now();
+        let late = now >= self.phase_end;
         match self.phase {
             Phase::Setup if self.is_healthy() => self.enter(Phase::Load),
-            Phase::Load if late => self.enter(Phase::Heal),
+            Phase::Load if late || self.script.is_over(now) => self.enter(Phase::Heal),
             Phase::Heal if self.is_healthy() && self.is_quiet() && !self.is_rotten() => {
                 self.check_end()?;
                 self.enter(Phase::Done);

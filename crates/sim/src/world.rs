@@ -22,6 +22,7 @@ use crate::node::Node;
 use crate::operator::Operator;
 use crate::prng::Prng;
 use crate::profile::Profile;
+use crate::script::Script;
 use crate::stamp::BLOCK_SECTORS;
 use crate::trace::Trace;
 use crate::verify::Verifies;
@@ -94,6 +95,8 @@ pub struct World {
     pub verifies: Verifies,
     /// The timeline.
     pub trace: Trace,
+    /// What is recorded or played, if anything.
+    pub script: Script,
     /// Faults injected.
     pub faults: FaultCounts,
     /// Situations met.
@@ -117,7 +120,12 @@ pub struct World {
 
 /// Runs a seed.
 pub fn run(seed: u64, options: Options) -> Outcome {
-    World::new(seed, options).run()
+    run_scripted(seed, options, Script::default())
+}
+
+/// Records the run of a seed, or plays it with steps left out.
+pub fn run_scripted(seed: u64, options: Options, script: Script) -> Outcome {
+    World { script, ..World::new(seed, options) }.run()
 }
 
 impl World {
@@ -140,6 +148,7 @@ impl World {
             slow_at: 0,
             verifies: Verifies::default(),
             trace: Trace::new(options.trace),
+            script: Script::default(),
             faults: FaultCounts::default(),
             marks: Marks::default(),
             cursors: [[None; 2]; 2],
