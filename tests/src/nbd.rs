@@ -372,6 +372,8 @@ const REQUEST_MAGIC: [u8; 4] = [0x25, 0x60, 0x95, 0x13];
 const REPLY_MAGIC: [u8; 4] = [0x67, 0x44, 0x66, 0x98];
 const OPTION_REPLY_MAGIC: [u8; 8] = [0x00, 0x03, 0xe8, 0x89, 0x04, 0x55, 0x65, 0xa9];
 
+/// Option: learn of an export.
+pub const OPTION_INFO: u32 = 6;
 /// Option: choose an export.
 pub const OPTION_GO: u32 = 7;
 /// Reply to an option: done.

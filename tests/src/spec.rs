@@ -31,6 +31,8 @@ pub struct Spec {
     pub disk: String,
     /// Handlers, as they stand in their section.
     pub handlers: String,
+    /// Options of the resource, as they stand in their section.
+    pub options: String,
 }
 
 impl Default for Spec {
@@ -43,6 +45,7 @@ impl Default for Spec {
             net: String::new(),
             disk: String::new(),
             handlers: String::new(),
+            options: String::new(),
         }
     }
 }
@@ -88,6 +91,9 @@ pub(crate) fn resource_file(spec: &Spec, hosts: &[Host]) -> String {
     }
     let _ = writeln!(text, "    }}");
     let _ = writeln!(text, "    disk {{ {} }}", spec.disk);
+    if !spec.options.is_empty() {
+        let _ = writeln!(text, "    options {{ {} }}", spec.options);
+    }
     if !spec.handlers.is_empty() {
         let _ = writeln!(text, "    handlers {{ {} }}", spec.handlers);
     }

@@ -8,6 +8,7 @@
 mod activity_log;
 mod admin;
 mod authentication;
+mod auto_promote;
 mod bad_clients;
 mod basics;
 mod clients;

@@ -80,6 +80,7 @@ mod error;
 mod export;
 mod handshake;
 pub mod limits;
+mod openers;
 mod request;
 mod slab;
 mod terms;
@@ -91,6 +92,7 @@ pub use error::{CloseReason, NameError, ReplyError, StopReason};
 pub use export::{ExportEntry, ExportInfo, ExportKey, Refusal, RefusalKind};
 pub use handshake::{Handshake, HandshakeOutput, Purpose};
 pub use limits::Limits;
+pub use openers::{Openers, Opening, RoleChange};
 pub use terms::{Replies, Terms};
 pub use transmission::{
     Body, Outcome, Part, PartId, PartOp, Pieces, Reply, ReplyPiece, Step, Transmission,

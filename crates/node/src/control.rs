@@ -23,6 +23,7 @@ pub(crate) mod exports;
 pub(crate) mod handlers;
 pub(crate) mod lifecycle;
 pub(crate) mod nbd;
+pub(crate) mod offer;
 pub(crate) mod peer;
 pub(crate) mod refusal;
 pub(crate) mod registry;

@@ -61,7 +61,11 @@ fn carry_out(shard: &mut Shard, resource: usize, action: Action, now: Instant) {
         }
         Action::Reply { client, cookie, result } => shard.reply(client, cookie, result),
         Action::CloseClient { client } => shard.close_client_unanswered(client, now),
-        Action::CommandDone { id, result } => hosted.end_command(id, result),
+        Action::CommandDone { id, result } => {
+            if let Some(result) = hosted.end_command(id, result) {
+                shard.role_changed(resource, result, now);
+            }
+        }
         Action::Call { id, handler, peer } => {
             run_handler(
                 shard,

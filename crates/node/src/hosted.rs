@@ -3,15 +3,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use tandem_nbd::Openers;
+use tandem_replica::limits::BLOCK_BYTES;
 use tandem_replica::wire::{NodeId, VolumeNumber};
 use tandem_replica::{
-    AttachGeneration, CommandError, CommandId, Event, Export, Resource, Severity,
+    AttachGeneration, Command, CommandError, CommandId, Event, Export, Instant, Resource, Severity,
 };
 use tokio::sync::oneshot;
 
 use crate::disk::Disk;
 use crate::export::Question;
-use crate::mail::{ExportFacts, Mailbox};
+use crate::mail::{ExportFacts, Mailbox, Opening};
 use crate::opener::{DiskPaths, SizedFiles};
 use crate::survey::Surveyor;
 
@@ -27,12 +29,30 @@ pub(crate) struct Hosted {
     surveyors: Vec<(VolumeNumber, Surveyor)>,
     /// The present link to each peer, as a place in the shard's table.
     links: Vec<(NodeId, usize)>,
-    commands: BTreeMap<CommandId, oneshot::Sender<Result<(), CommandError>>>,
+    commands: BTreeMap<CommandId, Asker>,
     commands_begun: u64,
+    pub(crate) openers: Openers<Opening>,
+}
+
+/// Who has given the core a command.
+#[derive(Debug)]
+enum Asker {
+    /// An operator.
+    Operator { aim: Aim, reply: oneshot::Sender<Result<(), CommandError>> },
+    /// The clients, who need another role.
+    Clients,
+}
+
+/// What of an operator's command is the clients' business.
+#[derive(Clone, Copy, Debug)]
+enum Aim {
+    Role,
+    End,
+    Other,
 }
 
 impl Hosted {
-    pub(crate) fn new(core: Resource, paths: Vec<DiskPaths>) -> Self {
+    pub(crate) fn new(core: Resource, paths: Vec<DiskPaths>, auto_promote: bool) -> Self {
         Self {
             core,
             paths,
@@ -42,24 +62,55 @@ impl Hosted {
             links: Vec::new(),
             commands: BTreeMap::new(),
             commands_begun: 0,
+            openers: Openers::new(auto_promote),
         }
     }
 
-    /// Names a command whose end is to be told to `reply`.
+    /// Names an operator's command whose end is to be told to `reply`.
     pub(crate) fn begin_command(
         &mut self,
+        command: &Command,
         reply: oneshot::Sender<Result<(), CommandError>>,
     ) -> CommandId {
+        let aim = if matches!(command, Command::Primary { .. } | Command::Secondary { .. }) {
+            Aim::Role
+        } else if matches!(command, Command::Down { .. }) {
+            self.openers.begin_end();
+            Aim::End
+        } else {
+            Aim::Other
+        };
+        self.name_command(Asker::Operator { aim, reply })
+    }
+
+    /// Names a command for the clients' sake.
+    pub(crate) fn begin_role_change(&mut self) -> CommandId {
+        self.name_command(Asker::Clients)
+    }
+
+    fn name_command(&mut self, asker: Asker) -> CommandId {
         self.commands_begun += 1;
         let id = CommandId(self.commands_begun);
-        self.commands.insert(id, reply);
+        self.commands.insert(id, asker);
         id
     }
 
-    pub(crate) fn end_command(&mut self, id: CommandId, result: Result<(), CommandError>) {
-        let reply = self.commands.remove(&id).expect("the core ends each command once");
+    /// A command has ended; its result is returned where it was for the clients' sake.
+    pub(crate) fn end_command(
+        &mut self,
+        id: CommandId,
+        result: Result<(), CommandError>,
+    ) -> Option<Result<(), CommandError>> {
+        let asker = self.commands.remove(&id).expect("the core ends each command once");
+        let Asker::Operator { aim, reply } = asker else { return Some(result) };
+        match (aim, &result) {
+            (Aim::Role, Ok(())) => self.openers.operator_chose(),
+            (Aim::End, Err(_)) => self.openers.cancel_end(),
+            (Aim::Role, Err(_)) | (Aim::End, Ok(())) | (Aim::Other, _) => {}
+        }
         // Who asked may have gone away meanwhile.
         let _ = reply.send(result);
+        None
     }
 
     /// The new link to a peer; returns the one that it replaces.
@@ -121,9 +172,23 @@ impl Hosted {
         ExportFacts { export, fast_zero, rotational }
     }
 
-    /// What clients are told of an export, or why it cannot be used.
-    pub(crate) fn export(&self, volume: VolumeNumber) -> Result<ExportFacts, CommandError> {
-        self.core.export(volume).map(|export| self.facts(volume, export))
+    /// What clients are told of an export that they only ask about, or why it cannot be used. One
+    /// that would be promoted for them is told of as if it were.
+    pub(crate) fn export(
+        &self,
+        volume: VolumeNumber,
+        now: Instant,
+    ) -> Result<ExportFacts, CommandError> {
+        let served = self.core.export(volume);
+        let export = if served.is_err() && self.openers.promotes() {
+            let volumes = self.core.status(now).volumes;
+            let known = volumes.iter().find(|it| it.number == volume && it.size_bytes > 0);
+            let export = |size_bytes| Export { size_bytes, block_size: BLOCK_BYTES };
+            known.map(|it| export(it.size_bytes)).map_or(served, Ok)
+        } else {
+            served
+        };
+        export.map(|export| self.facts(volume, export))
     }
 
     /// Has the file system asked about a range; `false` where that would say nothing of what a

@@ -59,6 +59,11 @@ pub const CLIENT_REQUESTS_MAX: usize = 256;
 /// take the whole deadline.
 pub const HANDSHAKES_MAX: usize = 64;
 
+/// How long clients wait in a handshake for a resource to be promoted for them: its own patience
+/// with a vanishing Primary and a vote, unless `auto-promote-timeout` is very long; then they hear
+/// so and may ask again. While they wait they hold the place of a handshake.
+pub const PROMOTION_PATIENCE: Duration = Duration::from_secs(15);
+
 /// Greetings of incoming peer links under way at once.
 pub const GREETINGS_MAX: usize = 32;
 

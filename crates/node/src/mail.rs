@@ -28,7 +28,13 @@ pub(crate) struct ResourceKey(pub(crate) usize);
 #[derive(Debug)]
 pub(crate) enum Mail {
     /// A new resource, with nothing attached and nothing connected.
-    Add { config: Config, disks: Vec<DiskPaths>, reply: oneshot::Sender<ResourceKey> },
+    Add {
+        config: Config,
+        disks: Vec<DiskPaths>,
+        /// Whether clients promote it.
+        auto_promote: bool,
+        reply: oneshot::Sender<ResourceKey>,
+    },
     /// Forget a resource that is down.
     Remove { resource: ResourceKey, reply: oneshot::Sender<()> },
     /// An operator's command.
@@ -41,6 +47,8 @@ pub(crate) enum Mail {
     Update { resource: ResourceKey, peer: PeerConfig, reply: oneshot::Sender<()> },
     /// New options of a volume.
     UpdateVolume { resource: ResourceKey, volume: VolumeConfig },
+    /// Whether clients promote the resource from now on.
+    AutoPromote { resource: ResourceKey, auto_promote: bool },
     /// Whether a volume of another resource is to be synced first.
     ResyncBlocked { resource: ResourceKey, volume: VolumeNumber, blocked: bool },
     /// The state of a resource.
@@ -52,11 +60,7 @@ pub(crate) enum Mail {
         reply: oneshot::Sender<Result<ExportFacts, CommandError>>,
     },
     /// A client wants to use a volume.
-    OpenClient {
-        resource: ResourceKey,
-        volume: VolumeNumber,
-        reply: oneshot::Sender<Result<(ClientId, ExportFacts), CommandError>>,
-    },
+    OpenClient { resource: ResourceKey, opening: Opening },
     /// The client's handshake is over: serve it.
     Serve { client: ClientId, admitted: Box<Admitted> },
     /// What the file system says of a range that a client asked about.
@@ -100,6 +104,15 @@ pub(crate) enum Mail {
     Called { resource: ResourceKey, call: CallId, exit_code: Option<i32> },
     /// Leave the loop.
     Stop,
+}
+
+/// A client that wants to use a volume.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    pub(crate) volume: VolumeNumber,
+    /// The export is not read-only.
+    pub(crate) writes: bool,
+    pub(crate) reply: oneshot::Sender<Result<(ClientId, ExportFacts), CommandError>>,
 }
 
 /// A client whose handshake is over.

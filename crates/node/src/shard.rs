@@ -9,9 +9,12 @@ use std::sync::mpsc;
 use std::thread;
 
 use tandem_replica::wire::VolumeNumber;
-use tandem_replica::{AttachGeneration, ClientId, Instant, OpenedDisk, Request, Resource};
+use tandem_replica::{
+    AttachGeneration, ClientId, Command, CommandError, Instant, OpenedDisk, Request, Resource,
+};
 use tandem_ring::{BackingDisk, Completion, EngineError};
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::oneshot;
 
 use crate::budget::Budget;
 use crate::clock;
@@ -31,6 +34,7 @@ use crate::worklist::Worklist;
 mod clients;
 mod extents;
 mod links;
+mod opening;
 
 pub(crate) use extents::EXTENTS_MAX;
 
@@ -272,8 +276,9 @@ impl Shard {
     fn handle_mail(&mut self, mail: Mail, now: Instant) {
         // Nobody need be left to hear an answer: who asked may have given up.
         match mail {
-            Mail::Add { config, disks, reply } => {
-                self.resources.push(Some(Box::new(Hosted::new(Resource::new(config, now), disks))));
+            Mail::Add { config, disks, auto_promote, reply } => {
+                let hosted = Hosted::new(Resource::new(config, now), disks, auto_promote);
+                self.resources.push(Some(Box::new(hosted)));
                 let key = self.resources.len() - 1;
                 drain(self, key, now);
                 let _ = reply.send(ResourceKey(key));
@@ -282,10 +287,8 @@ impl Shard {
                 self.remove(resource.0, now);
                 let _ = reply.send(());
             }
-            Mail::Command { resource: ResourceKey(resource), command, reply } => {
-                let Some(hosted) = self.resource_mut(resource) else { return };
-                let id = hosted.begin_command(reply);
-                self.tell(ResourceKey(resource), now, |it| it.handle_command(id, command, now));
+            Mail::Command { resource, command, reply } => {
+                self.begin_command(resource, command, reply, now);
             }
             Mail::Update { resource, peer, reply } => {
                 self.tell(resource, now, |core| core.update_peer(peer, now));
@@ -293,6 +296,9 @@ impl Shard {
             }
             Mail::UpdateVolume { resource, volume: it } => {
                 self.tell(resource, now, |core| core.update_volume(it, now));
+            }
+            Mail::AutoPromote { resource, auto_promote } => {
+                self.set_auto_promote(resource, auto_promote);
             }
             Mail::ResyncBlocked { resource, volume, blocked } => {
                 self.tell(resource, now, |core| core.set_resync_blocked(volume, blocked, now));
@@ -303,11 +309,9 @@ impl Shard {
             }
             Mail::Export { resource, volume, reply } => {
                 let Some(hosted) = self.resource_mut(resource.0) else { return };
-                let _ = reply.send(hosted.export(volume));
+                let _ = reply.send(hosted.export(volume, now));
             }
-            Mail::OpenClient { resource, volume, reply } => {
-                self.open_client(resource.0, volume, reply, now);
-            }
+            Mail::OpenClient { resource, opening } => self.open_client(resource.0, opening, now),
             Mail::Serve { client, admitted } => self.serve(client, *admitted, now),
             Mail::Surveyed { client, answer } => self.tell_extents(client, answer),
             Mail::CloseClient { client } => self.close_client_unanswered(client, now),
@@ -337,6 +341,19 @@ impl Shard {
             }
             Mail::Stop => self.is_stopping = true,
         }
+    }
+
+    /// Gives the core an operator's command.
+    fn begin_command(
+        &mut self,
+        resource: ResourceKey,
+        command: Command,
+        reply: oneshot::Sender<Result<(), CommandError>>,
+        now: Instant,
+    ) {
+        let Some(hosted) = self.resource_mut(resource.0) else { return };
+        let id = hosted.begin_command(&command, reply);
+        self.tell(resource, now, |core| core.handle_command(id, command, now));
     }
 
     /// Gives the core of a resource an input, if the resource is still there.

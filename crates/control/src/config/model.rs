@@ -98,6 +98,8 @@ pub struct PeerVolumeConfig {
 /// Section `options`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResourceOptions {
+    /// The first client that may write promotes the resource; behind the last one it is demoted.
+    pub auto_promote: bool,
     /// How long a promotion waits for a Primary peer that is just vanishing; 0 to 60 s.
     pub auto_promote_timeout: Duration,
     /// What becomes of I/O while no good copy is reachable.

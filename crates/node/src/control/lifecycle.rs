@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tandem_control::VolumeNumber;
-use tandem_control::config::{PeerConfig, ResourceConfig};
+use tandem_control::config::{PeerConfig, ResourceConfig, ResourceOptions};
 use tandem_replica::wire;
 use tandem_replica::{Command, CommandError, ConnectionState};
 
@@ -52,7 +52,9 @@ impl Control {
         }
         let core = convert::config(&config, self.boot_id(), random::number());
         let shard = self.registry.next_shard(self.shard_count());
-        let key = self.shard(shard).ask(|reply| Mail::Add { config: core, disks, reply }).await?;
+        let auto_promote = config.options.auto_promote;
+        let add = |reply| Mail::Add { config: core, disks, auto_promote, reply };
+        let key = self.shard(shard).ask(add).await?;
         let running = Running { config: Arc::new(config), shard, key };
         self.registry.insert(running.clone());
         self.tell_dependencies(&running);
@@ -110,6 +112,8 @@ impl Control {
             let (resource, volume) = (running.key, convert::volume(&config, volume));
             self.shard(running.shard).post(Mail::UpdateVolume { resource, volume });
         }
+        let (resource, auto_promote) = (running.key, config.options.auto_promote);
+        self.shard(running.shard).post(Mail::AutoPromote { resource, auto_promote });
         let running = Running { config: Arc::new(config), ..running };
         self.registry.insert(running.clone());
         self.tell_dependencies(&running);
@@ -141,6 +145,11 @@ impl Control {
     }
 }
 
+/// The options of a resource but for what the core knows nothing of.
+fn of_core(options: &ResourceOptions) -> ResourceOptions {
+    ResourceOptions { auto_promote: false, ..options.clone() }
+}
+
 /// What differs that a running resource cannot take over.
 fn needs_restart(old: &ResourceConfig, new: &ResourceConfig) -> Option<&'static str> {
     let volumes = |config: &ResourceConfig| -> Vec<VolumeNumber> {
@@ -166,7 +175,7 @@ fn needs_restart(old: &ResourceConfig, new: &ResourceConfig) -> Option<&'static 
         Some("its peers")
     } else if addresses(old) != addresses(new) {
         Some("an address")
-    } else if old.options != new.options {
+    } else if of_core(&old.options) != of_core(&new.options) {
         Some("an option of the resource")
     } else {
         None

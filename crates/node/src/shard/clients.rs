@@ -2,15 +2,13 @@
 
 use bytes::Bytes;
 use tandem_nbd::{Limits, Transmission};
-use tandem_replica::wire::VolumeNumber;
-use tandem_replica::{ClientId, CommandError, Cookie, Instant, Request, RequestError};
-use tokio::sync::oneshot;
+use tandem_replica::{ClientId, Cookie, Instant, Request, RequestError};
 
-use super::{ClientEntry, Shard};
+use super::Shard;
 use crate::drain::drain;
 use crate::export::{Client, Progress};
 use crate::limits;
-use crate::mail::{Admitted, ExportFacts};
+use crate::mail::Admitted;
 use crate::stream::Stream;
 use crate::token::Token;
 
@@ -34,32 +32,6 @@ impl Shard {
     pub(crate) fn close_client_unanswered(&mut self, id: ClientId, now: Instant) {
         if let Some(key) = self.client_key(id) {
             self.close_client(key, false, "by the resource", now);
-        }
-    }
-
-    pub(super) fn open_client(
-        &mut self,
-        resource: usize,
-        volume: VolumeNumber,
-        reply: oneshot::Sender<Result<(ClientId, ExportFacts), CommandError>>,
-        now: Instant,
-    ) {
-        if self.clients.len() >= limits::CONNECTIONS_MAX {
-            let text = format!("{} clients are connected, which is the limit", self.clients.len());
-            let _ = reply.send(Err(CommandError::Refused(text)));
-            return;
-        }
-        let id = ClientId(self.name_for(self.clients.next_key()));
-        let Some(hosted) = self.resource_mut(resource) else { return };
-        let opened = hosted.core.open_client(id, volume, now);
-        let opened = opened.map(|export| hosted.facts(volume, export));
-        if opened.is_ok() {
-            self.clients.insert(ClientEntry { id, resource, volume, client: None, permits: None });
-        }
-        drain(self, resource, now);
-        let unheard = reply.send(opened.map(|facts| (id, facts)));
-        if let Err(Ok(_)) = unheard {
-            self.close_client_unanswered(id, now);
         }
     }
 
@@ -197,7 +169,9 @@ impl Shard {
         }
         if let Some(hosted) = self.resource_mut(resource) {
             hosted.core.close_client(id, now);
+            hosted.openers.closed();
             drain(self, resource, now);
+            self.give_role_back(resource, now);
         }
     }
 

@@ -16,6 +16,7 @@ impl ResourceOptions {
     pub(in crate::config) fn from_set(set: &OptionSet) -> Self {
         let get = Getter { section: Section::Options, set };
         Self {
+            auto_promote: get.flag("auto-promote", false),
             auto_promote_timeout: get.duration("auto-promote-timeout"),
             on_no_data_accessible: get
                 .named("on-no-data-accessible")

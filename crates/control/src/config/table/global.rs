@@ -30,7 +30,7 @@ pub(super) const STARTUP: &[Spec] = &[
     Spec {
         name: "become-primary-on",
         kind: Kind::Names,
-        support: ignored(&[], "promotion is by 'primary' only, yet"),
+        support: ignored(&[], "nothing is promoted by a start, yet"),
     },
     flag("stacked-timeouts", NOT_YET),
 ];

@@ -11,7 +11,7 @@ const VOTES: Kind = Kind::CountOr { min: 1, max: 32, words: &["off", "majority",
 pub(super) const OPTIONS: &[Spec] = &[
     text("cpu-mask", ignored(&[""], "it is not there yet")),
     choice("on-no-data-accessible", &["io-error", "suspend-io"], Support::Active),
-    flag("auto-promote", ignored(&["no"], "promotion is by 'primary' only, yet")),
+    flag("auto-promote", Support::Active),
     number("peer-ack-window", (2048, 204_800, 4096), Sectors, THREE_NODES),
     number("peer-ack-delay", (1, 10_000, 100), Millis, THREE_NODES),
     number("twopc-timeout", (50, 600, 300), Tenths, NOT_YET),

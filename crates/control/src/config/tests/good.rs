@@ -17,6 +17,7 @@ fn the_smallest_resource_has_the_defaults() {
     let config = seen_from_a(&pair(""));
     assert_eq!((config.name.as_str(), config.node_name.as_str()), ("r0", "a"));
     assert_eq!(config.node_id, NodeId(0));
+    assert!(!config.options.auto_promote);
     assert_eq!(config.options.auto_promote_timeout, Duration::from_secs(2));
     let [volume] = config.volumes.as_slice() else { panic!("{:?}", config.volumes) };
     assert_eq!(volume.number, VolumeNumber(0));
@@ -279,7 +280,7 @@ fn what_has_no_effect_is_told_once_by_name() {
         pair(
             "disk { disk-flushes yes; disk-barrier yes; }
             net { max-buffers 36k; tcp-cork no; }
-            options { auto-promote yes; quorum off; }
+            options { max-io-depth 9; quorum off; }
             handlers { split-brain \"/bin/true root\"; quorum-lost \"/bin/true\"; }"
         )
         .replace("36k", "36K"),
@@ -287,7 +288,7 @@ fn what_has_no_effect_is_told_once_by_name() {
     let expected = [
         "option 'disk-barrier' has no effect: epochs are kept apart by waiting and flushing",
         "option 'max-buffers' has no effect: it is not there yet",
-        "option 'auto-promote' has no effect: promotion is by 'primary' only, yet",
+        "option 'max-io-depth' has no effect: it is not there yet",
         "handler 'quorum-lost' has no effect: there is no such event yet",
     ];
     assert_eq!(warnings(&text), expected);
@@ -323,6 +324,15 @@ fn startup_says_how_long_commands_wait() {
     assert_eq!(wait(""), None);
     assert_eq!(wait("startup { wfc-timeout 0; }"), None);
     assert_eq!(wait("startup { wfc-timeout 30; }"), Some(Duration::from_secs(30)));
+}
+
+#[test]
+fn clients_promote_where_that_is_said() {
+    for (text, expected) in [("auto-promote yes;", true), ("auto-promote no;", false)] {
+        let text = pair(&format!("options {{ {text} }}"));
+        assert_eq!(seen_from_a(&text).options.auto_promote, expected);
+        assert!(warnings(&text).is_empty());
+    }
 }
 
 #[test]
