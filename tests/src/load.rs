@@ -11,9 +11,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use crate::audit::{Audit, FlushId};
-use crate::nbd::{Command, FUA, NO_HOLE, NbdClient};
+use crate::nbd::{Address, Command, FUA, NO_HOLE, NbdClient};
+use crate::spec::RESOURCE;
 use crate::stamp::{SECTOR_BYTES, WriteId, stamp};
-use crate::{Failure, Node, Random, Result, fail};
+use crate::{Context, Failure, Node, Random, Result, fail};
 
 /// What to write.
 #[derive(Clone, Copy, Debug)]
@@ -58,10 +59,24 @@ impl Load {
     /// # Errors
     /// A client is refused.
     pub fn start(node: &Node, audit: &Arc<Audit>, spec: LoadSpec, seed: u64) -> Result<Self> {
+        Self::start_at(&node.nbd(), audit, spec, seed)
+    }
+
+    /// The same to whoever serves that volume at an address.
+    ///
+    /// # Errors
+    /// A client is refused.
+    pub fn start_at(
+        address: &Address,
+        audit: &Arc<Audit>,
+        spec: LoadSpec,
+        seed: u64,
+    ) -> Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let mut clients = Vec::new();
         for _ in 0..spec.connections {
-            clients.push(node.client(0)?);
+            let client = NbdClient::open(address, &format!("{RESOURCE}/0"));
+            clients.push(client.about("a writer")?);
         }
         let writers = clients.into_iter().zip(seed..).map(|(client, seed)| {
             let (in_flight, random) = (BTreeMap::new(), Random::new(seed));

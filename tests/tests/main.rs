@@ -23,6 +23,7 @@ mod postgres;
 mod power;
 mod protocols;
 mod resize;
+mod ride_over;
 mod shapes;
 mod split_brain;
 mod verify;
