@@ -39,6 +39,8 @@ pub struct Node {
     disks: Vec<PathBuf>,
     /// What the daemon is to take for the kernel's boot id, if not that of this machine.
     boot_id: Option<PathBuf>,
+    /// How many descriptors the daemon is given, if not as many as the test has.
+    descriptors: Option<u32>,
     daemon: Option<Process>,
 }
 
@@ -52,8 +54,19 @@ impl Node {
     ) -> Self {
         let file = |suffix: &str| folder.join(format!("{name}.{suffix}"));
         let (config, daemon_config, log) = (file("res"), file("toml"), file("log"));
-        let (boot_id, daemon) = (None, None);
-        Self { name, binaries, config, daemon_config, run_dir, log, disks, boot_id, daemon }
+        let (boot_id, descriptors, daemon) = (None, None, None);
+        Self {
+            name,
+            binaries,
+            config,
+            daemon_config,
+            run_dir,
+            log,
+            disks,
+            boot_id,
+            descriptors,
+            daemon,
+        }
     }
 
     /// Starts the daemon and waits until it is ready.
@@ -90,9 +103,15 @@ impl Node {
     /// # Errors
     /// The tool that gives it another boot id is missing.
     pub fn daemon_command(&self) -> Result<Command> {
-        let mut command = match &self.boot_id {
-            None => Command::new(&self.binaries.tandemd),
-            Some(boot_id) => {
+        let mut command = match (&self.boot_id, self.descriptors) {
+            (None, None) => Command::new(&self.binaries.tandemd),
+            (None, Some(descriptors)) => {
+                let mut command = Command::new("sh");
+                command.args(["-c", "ulimit -n \"$1\" && shift && exec \"$@\"", "sh"]);
+                command.arg(descriptors.to_string()).arg(&self.binaries.tandemd);
+                command
+            }
+            (Some(boot_id), _) => {
                 let mut command = tool("unshare")?;
                 if !rustix::process::geteuid().is_root() {
                     command.arg("--map-root-user");
@@ -279,6 +298,11 @@ impl Node {
     /// Whether a daemon has been started that was not stopped or killed.
     pub fn is_started(&self) -> bool {
         self.daemon.is_some()
+    }
+
+    /// Gives the daemon so few descriptors from its next start on.
+    pub fn limit_descriptors(&mut self, descriptors: u32) {
+        self.descriptors = Some(descriptors);
     }
 
     /// Gives the node another boot id from its next start on, as if its machine had been off.

@@ -6,6 +6,8 @@
 //! [`Client::flush`] sends them. A client that does not read its replies is not read from either.
 //! When it is gone, what it sent in full goes on, and replies to it go nowhere.
 
+use std::mem;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use tandem_nbd::{
     Body, ContextKind, Extent, Outcome, Part, PartId, PartOp, ReplyError, Step, Transmission,
@@ -17,6 +19,7 @@ use tandem_ring::{Buffer, Completion};
 use crate::budget::{Budget, charge_of};
 use crate::io::Io;
 use crate::limits;
+use crate::pace::{Pace, Turn};
 use crate::stream::{Received, Stream};
 
 /// One client.
@@ -42,8 +45,15 @@ pub(crate) struct Client {
     headers: BytesMut,
     /// Whether it said goodbye, or what it sends makes no sense: it is read no more.
     is_leaving: bool,
-    /// When the client last took a reply or sent something, or was first expected to.
-    progress_at: Instant,
+    /// How it goes on with the request that is arriving.
+    request_pace: Pace,
+    /// How it goes on with what would free its buffers.
+    buffer_pace: Pace,
+    /// Bytes since its pace was last noted.
+    received: usize,
+    sent: usize,
+    /// Whether a request has arrived in full since then.
+    has_finished: bool,
 }
 
 /// What a client wants to know of a range.
@@ -99,13 +109,18 @@ impl Client {
             charged: 0,
             headers: BytesMut::new(),
             is_leaving: false,
-            progress_at: Instant::default(),
+            request_pace: Pace::default(),
+            buffer_pace: Pace::default(),
+            received: 0,
+            sent: 0,
+            has_finished: false,
         }
     }
 
     /// A receive has completed.
     pub(crate) fn handle_received(&mut self, completion: Completion) -> Result<(), String> {
         let part = self.receiving.take();
+        self.received += moved(&completion);
         match self.stream.handle_received(completion) {
             Received::Stream => Ok(()),
             Received::Direct { .. } if self.stream.is_shut() => Ok(()),
@@ -122,6 +137,7 @@ impl Client {
 
     /// A send has completed.
     pub(crate) fn handle_sent(&mut self, completion: Completion) -> Result<(), String> {
+        self.sent += moved(&completion);
         self.stream.handle_sent(completion).map_err(|error| format!("send: {error}"))
     }
 
@@ -141,7 +157,10 @@ impl Client {
             match step {
                 Step::NeedBytes => self.stream.receive(io),
                 Step::Full => return Progress::Waiting,
-                Step::Part(part) => requests.extend(self.request(budget, part)),
+                Step::Part(part) => {
+                    self.has_finished = true;
+                    requests.extend(self.request(budget, part));
+                }
                 Step::Fill { part, at, len } => {
                     if !self.fill(io, budget, part, at, len) {
                         return Progress::Stalled;
@@ -176,7 +195,7 @@ impl Client {
 
     /// What was asked since the last call.
     pub(crate) fn take_questions(&mut self) -> Vec<Question> {
-        std::mem::take(&mut self.questions)
+        mem::take(&mut self.questions)
     }
 
     /// The name of a peer that a context is about.
@@ -193,7 +212,7 @@ impl Client {
         let part = usize::try_from(cookie.0).expect("a cookie is the number of a part");
         let entry = &mut self.parts[part];
         let id = entry.id.take().expect("a request is answered once");
-        let charge = std::mem::take(&mut entry.charge);
+        let charge = mem::take(&mut entry.charge);
         // The data of a read are held until its reply is sent, see `flush`.
         let is_kept = self.transmission.complete(id, result);
         if !is_kept {
@@ -259,25 +278,35 @@ impl Client {
         self.is_leaving = true;
     }
 
-    /// The client did its part, or it begins to be its turn.
-    pub(crate) fn note_progress(&mut self, now: Instant) {
-        self.progress_at = now;
+    /// Takes note of what the client has done since the last call, and of what it has to do now.
+    pub(crate) fn note_pace(&mut self, now: Instant) {
+        let (received, sent) = (mem::take(&mut self.received), mem::take(&mut self.sent));
+        if mem::take(&mut self.has_finished) {
+            self.request_pace = Pace::default();
+        }
+        let of_request = if !self.transmission.is_mid_request() {
+            Turn::Nobody
+        } else if self.stream.is_receiving() {
+            Turn::Client
+        } else {
+            Turn::Ours
+        };
+        self.request_pace.note(now, received, of_request);
+        // Only the client can free its buffers, by reading or by sending on.
+        let is_awaited = of_request == Turn::Client || !self.stream.is_sent();
+        let is_holding = is_awaited && self.charged > 0;
+        let of_buffers = if is_holding { Turn::Client } else { Turn::Nobody };
+        self.buffer_pace.note(now, received + sent, of_buffers);
     }
 
-    /// Whether it holds buffers that only the client can free, by reading or by sending on.
-    pub(crate) fn is_awaited(&self) -> bool {
-        self.charged > 0 && (!self.stream.is_sent() || self.receiving.is_some())
-    }
-
-    /// Whether it has kept such buffers for too long.
+    /// Whether it keeps such buffers for too long.
     pub(crate) fn is_stuck(&self, now: Instant) -> bool {
-        self.is_awaited() && now.since(self.progress_at) >= limits::CLIENT_STALL_MAX
+        self.buffer_pace.debt(now) >= limits::CLIENT_STALL_MAX
     }
 
-    /// Whether it has left a request in the middle for so long that it will not go on.
+    /// Whether it leaves a request in the middle, or is far too slow with the rest of it.
     pub(crate) fn is_abandoned(&self, now: Instant) -> bool {
-        let owes = self.transmission.is_mid_request() && self.stream.is_receiving();
-        owes && now.since(self.progress_at) >= limits::CLIENT_REQUEST_PATIENCE
+        self.request_pace.debt(now) >= limits::CLIENT_REQUEST_PATIENCE
     }
 
     /// Whether it was closed.
@@ -359,6 +388,11 @@ impl Client {
         self.charged -= bytes;
         budget.release(bytes);
     }
+}
+
+/// Bytes that an operation has moved.
+fn moved(completion: &Completion) -> usize {
+    completion.result.as_ref().map_or(0, |count| index(*count))
 }
 
 /// The data of a zeroed piece inside one block.

@@ -18,6 +18,7 @@ pub mod limits;
 mod link;
 mod mail;
 mod opener;
+mod pace;
 mod random;
 mod shard;
 mod slab;

@@ -38,16 +38,21 @@ pub const CLIENT_POOL_DIVISOR: u64 = 2;
 /// Least share of the buffers that clients are given: the largest request of one client must fit.
 pub const CLIENT_BYTES_MIN: u64 = tandem_nbd::limits::REQUEST_BYTES_MAX as u64;
 
-/// How long a client that holds buffers may neither take its replies nor send the rest of its write
-/// while others wait for buffers; then it is closed. Longer than a network takes to recover.
+/// How long a client that holds buffers may be behind with taking its replies or with sending the
+/// rest of its write while others wait for buffers; then it is closed. Longer than a network takes
+/// to recover.
 pub const CLIENT_STALL_MAX: Duration = Duration::from_secs(10);
 
 /// How often it is looked for such clients, while others wait.
 pub const STALL_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long a client may leave a request in the middle, with nobody waiting for what it holds; then
-/// it is closed. As long as TCP waits for it.
+/// How long a client may be behind with the rest of a request, with nobody waiting for what it
+/// holds; then it is closed. As long as TCP waits for it.
 pub const CLIENT_REQUEST_PATIENCE: Duration = CLIENT_USER_TIMEOUT;
+
+/// Bytes a second by which a client is not behind. So slow a client sends a part of a payload,
+/// which is taken in at once, in half of [`CLIENT_REQUEST_PATIENCE`].
+pub const CLIENT_RATE_MIN: u64 = 32 << 10;
 
 /// How often it is looked for such clients.
 pub const ABANDONED_CHECK_INTERVAL: Duration = Duration::from_secs(5);
@@ -63,6 +68,10 @@ pub const HANDSHAKES_MAX: usize = 64;
 /// with a vanishing Primary and a vote, unless `auto-promote-timeout` is very long; then they hear
 /// so and may ask again. While they wait they hold the place of a handshake.
 pub const PROMOTION_PATIENCE: Duration = Duration::from_secs(15);
+
+/// Descriptors that are not for clients, if there are as many twice: for the rings and listeners,
+/// the disks and links of some dozen resources, greetings and administrators.
+pub const DESCRIPTORS_RESERVED: usize = 192;
 
 /// Greetings of incoming peer links under way at once.
 pub const GREETINGS_MAX: usize = 32;

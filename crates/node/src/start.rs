@@ -86,7 +86,7 @@ pub fn run(settings: &Settings) -> Result<(), DaemonError> {
         tracing::warn!("{warning}");
     }
     let _lock = lock_run_dir(&settings.run_dir)?;
-    raise_descriptor_limit();
+    let descriptors = raise_descriptor_limit();
     let boot_id = boot_id().map_err(system("/proc/sys/kernel/random/boot_id"))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(system("the control thread"))?;
@@ -98,7 +98,7 @@ pub fn run(settings: &Settings) -> Result<(), DaemonError> {
     let shards = shards.map_err(|error| DaemonError::Shard(error.to_string()))?;
     let mailboxes = shards.iter().map(|shard| shard.mailbox.clone()).collect();
     let (node, run_dir) = (settings.node.clone(), settings.run_dir.clone());
-    let exports = Exports::new(&daemon_config.nbd);
+    let exports = Exports::new(&daemon_config.nbd, descriptors);
     let config_file = settings.config.clone();
     let control = Control::new(node, run_dir, config_file, mailboxes, exports, boot_id);
     let resources = config.seen_from(&settings.node);
@@ -253,14 +253,15 @@ fn remove_ready(run_dir: &Path) -> Result<(), DaemonError> {
     socket::remove_file(&ready).map_err(system(ready.display()))
 }
 
-/// Takes all descriptors that the system lets this process have. What is left to chance is only how
-/// many that is: a lack of them is lived with.
-fn raise_descriptor_limit() {
+/// Takes all descriptors that the system lets this process have, and says how many those are.
+fn raise_descriptor_limit() -> usize {
     let limit = getrlimit(Resource::Nofile);
     let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
     if let Err(error) = raised {
         tracing::debug!(?limit, "the limit of descriptors cannot be raised: {error}");
     }
+    let limit = getrlimit(Resource::Nofile).current;
+    limit.and_then(|limit| usize::try_from(limit).ok()).map_or(MANY, |limit| limit.min(MANY))
 }
 
 /// The kernel's name of this boot, as 16 bytes.
@@ -281,6 +282,9 @@ fn system(what: impl std::fmt::Display) -> impl FnOnce(io::Error) -> DaemonError
     let what = what.to_string();
     move |source| DaemonError::System { what, source }
 }
+
+/// Descriptors, where there is no limit that would be one.
+const MANY: usize = 1 << 20;
 
 const PID_FILE: &str = "tandemd.pid";
 const READY_FILE: &str = "ready";

@@ -31,12 +31,12 @@ const READ_BYTES: usize = 16 << 10;
 pub(crate) async fn serve_unix(control: Arc<Control>, listener: UnixListener) {
     let handshakes = Arc::new(Semaphore::new(limits::HANDSHAKES_MAX));
     loop {
-        let permit = acquire(&handshakes).await;
+        let places = Places::wait(&control, &handshakes).await;
         match listener.accept().await {
             Ok((mut stream, _)) => {
                 let control = Arc::clone(&control);
                 tokio::spawn(async move {
-                    if let Some(chosen) = handshake(&control, &mut stream, permit).await {
+                    if let Some(chosen) = handshake(&control, &mut stream, places).await {
                         chosen.hand_over(stream.into_std().map(OwnedFd::from));
                     }
                 });
@@ -52,7 +52,7 @@ pub(crate) async fn serve_unix(control: Arc<Control>, listener: UnixListener) {
 pub(crate) async fn serve_tcp(control: Arc<Control>, listener: TcpListener) {
     let handshakes = Arc::new(Semaphore::new(limits::HANDSHAKES_MAX));
     loop {
-        let permit = acquire(&handshakes).await;
+        let places = Places::wait(&control, &handshakes).await;
         match listener.accept().await {
             Ok((mut stream, _)) => {
                 let control = Arc::clone(&control);
@@ -61,7 +61,7 @@ pub(crate) async fn serve_tcp(control: Arc<Control>, listener: TcpListener) {
                         tracing::debug!("client refused: {error}");
                         return;
                     }
-                    if let Some(chosen) = handshake(&control, &mut stream, permit).await {
+                    if let Some(chosen) = handshake(&control, &mut stream, places).await {
                         chosen.hand_over(socket::release(stream));
                     }
                 });
@@ -148,20 +148,34 @@ async fn pause(error: &io::Error) {
     tokio::time::sleep(ACCEPT_PAUSE).await;
 }
 
-pub(crate) async fn acquire(handshakes: &Arc<Semaphore>) -> OwnedSemaphorePermit {
-    let permit = Arc::clone(handshakes).acquire_owned().await;
-    permit.expect("the semaphore is never closed")
+/// What a connection holds from before it is accepted: the place of a handshake, and a descriptor.
+pub(crate) struct Places {
+    handshake: OwnedSemaphorePermit,
+    descriptor: OwnedSemaphorePermit,
+}
+
+impl Places {
+    /// Waits for both: who comes too much waits to be accepted.
+    pub(crate) async fn wait(control: &Control, handshakes: &Arc<Semaphore>) -> Self {
+        let handshake = Arc::clone(handshakes).acquire_owned().await;
+        let handshake = handshake.expect("the semaphore is never closed");
+        Self { handshake, descriptor: control.exports.descriptor().await }
+    }
 }
 
 pub(crate) async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
     control: &Control,
     stream: &mut S,
-    permit: OwnedSemaphorePermit,
+    places: Places,
 ) -> Option<Chosen> {
     let result = haggle(control, stream).await;
-    drop(permit);
+    let Places { handshake, descriptor } = places;
+    drop(handshake);
     match result {
-        Ok(chosen) => Some(chosen),
+        Ok(mut chosen) => {
+            chosen.client.permits.push(descriptor);
+            Some(chosen)
+        }
         Err(failure) => {
             tracing::debug!("client went away in its handshake: {failure}");
             None

@@ -21,9 +21,9 @@ pub(crate) async fn serve(control: &Arc<Control>) {
 async fn relay(control: &Arc<Control>) -> std::io::Result<()> {
     let (mut ours, mut theirs) = UnixStream::pair()?;
     let control = Arc::clone(control);
-    let permit = nbd::acquire(&Arc::new(Semaphore::new(1))).await;
+    let places = nbd::Places::wait(&control, &Arc::new(Semaphore::new(1))).await;
     tokio::spawn(async move {
-        if let Some(chosen) = nbd::handshake(&control, &mut theirs, permit).await {
+        if let Some(chosen) = nbd::handshake(&control, &mut theirs, places).await {
             chosen.hand_over(theirs.into_std().map(OwnedFd::from));
         }
     });

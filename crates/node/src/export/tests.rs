@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tandem_nbd::{ExportInfo, ExportKey, Limits, Terms, Transmission, wire};
 use tandem_replica::wire::VolumeNumber;
-use tandem_replica::{ClientId, Request, RequestError, RequestOp};
+use tandem_replica::{ClientId, Instant, Request, RequestError, RequestOp};
 
 use super::{Client, Progress};
 use crate::budget::Budget;
@@ -219,4 +219,66 @@ fn a_dead_client_leaves_only_what_it_sent_in_full() {
     assert_eq!(requests.len(), 1);
     assert_eq!(bench.client.charged, 0);
     assert!(bench.client.is_closed() && bench.client.is_idle());
+}
+
+/// Takes in what the client has sent, at a time.
+fn receive_at(bench: &mut Bench, now: Instant) {
+    bench.turn();
+    let mut requests = Vec::new();
+    let progress = bench.client.pump(&mut bench.io, &mut bench.budget, &mut requests);
+    assert_eq!(progress, Progress::Waiting);
+    bench.client.note_pace(now);
+}
+
+fn at(seconds: u64) -> Instant {
+    Instant::default() + Duration::from_secs(seconds)
+}
+
+#[test]
+fn a_trickle_does_not_put_off_the_end_of_patience() {
+    let header = wire::RequestHeader {
+        flags: 0,
+        command: wire::command::WRITE,
+        cookie: 1,
+        offset: 0,
+        len: 4096,
+    };
+    let mut bench = Bench::new(&header.encode());
+    assert!(
+        bench.client.pump(&mut bench.io, &mut bench.budget, &mut Vec::new()) == Progress::Waiting
+    );
+    bench.client.note_pace(at(0));
+    for second in (3..60).step_by(3) {
+        bench.socket.write_all(&[0]).unwrap();
+        receive_at(&mut bench, at(second));
+        assert!(!bench.client.is_abandoned(at(second)));
+    }
+    assert!(!bench.client.is_abandoned(at(59)) && bench.client.is_abandoned(at(61)));
+    assert!(bench.client.is_stuck(at(59)), "others need not wait that long for its buffer");
+}
+
+#[test]
+fn idle_and_slow_clients_are_not_abandoned() {
+    let mut bench = Bench::new(&[]);
+    assert!(bench.requests(0).is_empty());
+    bench.client.note_pace(at(0));
+    assert!(!bench.client.is_abandoned(at(1_000_000)));
+    // Small requests one behind the other, each soon there in full, however slow the line is.
+    let header = wire::RequestHeader {
+        flags: 0,
+        command: wire::command::FLUSH,
+        cookie: 1,
+        offset: 0,
+        len: 0,
+    };
+    let mut stream = [header.encode(); 20].concat();
+    for second in (0..).step_by(10) {
+        if stream.len() < 10 {
+            break;
+        }
+        let piece: Vec<u8> = stream.drain(..10).collect();
+        bench.socket.write_all(&piece).unwrap();
+        receive_at(&mut bench, at(second));
+        assert!(!bench.client.is_abandoned(at(second + 9)), "after {second} s");
+    }
 }

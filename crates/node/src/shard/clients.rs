@@ -44,6 +44,7 @@ impl Shard {
         assert!(entry.client.is_none(), "a client is served once");
         match Stream::new(&mut self.io, socket, &rest, receive, send) {
             Ok(stream) => {
+                tracing::debug!(client = id.0, export = export.name, ?terms, "client served");
                 let limits = Limits {
                     requests_in_flight_max: limits::CLIENT_REQUESTS_MAX,
                     ..Limits::default()
@@ -72,7 +73,7 @@ impl Shard {
         let entry = self.clients.get_mut(key).expect("a client outlives its operations");
         let client = entry.client.as_mut().expect("only served clients have operations");
         let handled = handle(client);
-        client.note_progress(now);
+        client.note_pace(now);
         if client.is_closed() {
             return;
         }
@@ -86,16 +87,13 @@ impl Shard {
     pub(super) fn serve_client(&mut self, key: usize, now: Instant) {
         let client = self.clients.get_mut(key).and_then(|entry| entry.client.as_mut());
         let Some(client) = client.filter(|client| !client.is_closed()) else { return };
-        let was_awaited = client.is_awaited();
         client.flush(&mut self.io, &mut self.budget);
         let mut requests = std::mem::take(&mut self.requests);
         let resource = client.resource;
         let progress = client.pump(&mut self.io, &mut self.budget, &mut requests);
         // What the protocol answers by itself (a bad request) waits for nobody.
         client.flush(&mut self.io, &mut self.budget);
-        if !was_awaited {
-            client.note_progress(now);
-        }
+        client.note_pace(now);
         let questions = client.take_questions();
         self.feed_requests(resource, &mut requests, now);
         self.answer_questions(key, &questions);
