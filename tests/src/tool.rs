@@ -16,6 +16,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("nbdfuse", "libnbd-bin"),
     ("nbdsh", "python3-libnbd"),
     ("qemu-img", "qemu-utils"),
+    ("qemu-nbd", "qemu-utils"),
     ("nbdkit", "nbdkit"),
     ("mkfs.ext4", "e2fsprogs"),
     ("e2fsck", "e2fsprogs"),

@@ -17,6 +17,7 @@ mod drbdadm;
 mod failover;
 mod fencing;
 mod kills;
+mod large;
 mod limits;
 mod nbd_protocol;
 mod partition;

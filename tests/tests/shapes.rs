@@ -22,7 +22,8 @@ fn external_metadata() -> Result<()> {
 fn odd_lengths() -> Result<()> {
     let spec = Spec { metadata: Metadata::External, ..Spec::with_bytes((20 << 20) + 5 * 512) };
     any_byte("odd-external", spec)?;
-    any_byte("odd-internal", Spec::with_bytes((20 << 20) + 3 * 512))
+    any_byte("odd-internal", Spec::with_bytes((20 << 20) + 3 * 512))?;
+    any_byte("odd-byte", Spec::with_bytes((20 << 20) + 513))
 }
 
 #[test]
