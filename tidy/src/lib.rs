@@ -14,6 +14,7 @@ pub mod lexer;
 pub mod manifests;
 pub mod paths;
 pub mod purity;
+pub mod test_names;
 pub mod text;
 pub mod tree;
 pub mod unsafety;

@@ -5,7 +5,8 @@
 use std::path::Path;
 
 use tandem_tidy::{
-    Finding, Tree, doc_tables, docs, exceptions, functions, manifests, purity, text, unsafety,
+    Finding, Tree, doc_tables, docs, exceptions, functions, manifests, purity, test_names, text,
+    unsafety,
 };
 
 fn tree() -> Tree {
@@ -70,6 +71,11 @@ fn the_code_map_is_complete() {
 #[test]
 fn links_lead_somewhere() {
     expect_none(&docs::links(&tree()));
+}
+
+#[test]
+fn lines_that_a_test_holds_name_it() {
+    expect_none(&test_names::test_names(&tree()));
 }
 
 #[test]
