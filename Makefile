@@ -18,13 +18,17 @@ MARKS_SEEDS ?= 20000
 KILLS ?= 50
 POWER_LOSSES ?= 20
 
-# Planted bugs to look for, by name; all where there is none.
+# Minutes of `make fuzz`, all its targets together.
+MINUTES ?= 2
+
+# Planted bugs to look for, by name; all where there is none. The same for what to fuzz.
 MUTANTS ?=
+FUZZ ?=
 
 # Private items are documented too: links to them lead somewhere, and need no words for every field.
 RUSTDOC_LINTS := -D warnings -A missing_docs -A rustdoc::private_intra_doc_links
 
-.PHONY: help build demo release test lint doc tidy sim sim-long mutants kills power install
+.PHONY: help build demo release test lint doc tidy sim sim-long mutants fuzz kills power install
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 12
@@ -66,6 +70,10 @@ sim-long: ## The simulator, SEEDS seeds from a random one
 mutants: ## Planted bugs, each to be found by the simulator; MUTANTS='a b' for some
 	$(CARGO) build --release --locked -p tandem-sim --bin tandem-mutants
 	$(TARGET)/release/tandem-mutants $(MUTANTS)
+
+fuzz: ## Any bytes into all that takes bytes, for MINUTES; FUZZ='pair config' for some
+	$(CARGO) build --release --locked -p tandem-fuzz
+	nice $(TARGET)/release/tandem-fuzz $(FUZZ) --minutes $(MINUTES) --out $(TARGET)/fuzz
 
 kills: ## KILLS kills of daemons under load
 	scripts/install-test-tools

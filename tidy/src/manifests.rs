@@ -6,7 +6,7 @@ use crate::purity::PURE;
 use crate::tree::{File, Finding, Tree};
 
 /// Folders of packages, and the packages of this project that each may depend on.
-const LAYERS: [(&str, &[&str]); 11] = [
+const LAYERS: [(&str, &[&str]); 12] = [
     ("crates/wire", &[]),
     ("crates/nbd", &[]),
     ("crates/replica", &["wire"]),
@@ -16,6 +16,7 @@ const LAYERS: [(&str, &[&str]); 11] = [
     // The format of metadata is the core's: docs/decisions/0006.
     ("crates/adm", &["control", "replica", "wire"]),
     ("crates/sim", &["wire", "nbd", "replica"]),
+    ("fuzz", &["control", "nbd", "replica", "wire"]),
     // The binaries only.
     ("tests", &[]),
     ("demo", &["tests"]),
