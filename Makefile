@@ -18,8 +18,13 @@ MARKS_SEEDS ?= 20000
 KILLS ?= 50
 POWER_LOSSES ?= 20
 
-# Minutes of `make fuzz`, all its targets together.
+# Minutes of `make fuzz`, all its targets together, and of `make chaos`.
 MINUTES ?= 2
+
+# Root has a network for itself in `make chaos`, in which the kernel loses packets.
+ifeq ($(shell id -u),0)
+OWN_NETWORK := unshare --net sh -c 'ip link set lo up && exec env TANDEM_NETNS=1 "$$@"' sh
+endif
 
 # Planted bugs to look for, by name; all where there is none. The same for what to fuzz.
 MUTANTS ?=
@@ -28,7 +33,7 @@ FUZZ ?=
 # Private items are documented too: links to them lead somewhere, and need no words for every field.
 RUSTDOC_LINTS := -D warnings -A missing_docs -A rustdoc::private_intra_doc_links
 
-.PHONY: help build demo release test lint doc tidy sim sim-long mutants fuzz kills power install
+.PHONY: help build demo release test lint doc tidy sim sim-long mutants fuzz kills power chaos install
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 12
@@ -84,6 +89,12 @@ power: ## POWER_LOSSES power losses under load
 	scripts/install-test-tools
 	$(RELEASE)
 	TANDEM_POWER_LOSSES=$(POWER_LOSSES) $(CARGO) test --locked -p tandem-tests power -- --nocapture
+
+chaos: ## Faults of all kinds at once, under load, for MINUTES
+	scripts/install-test-tools
+	$(RELEASE)
+	TANDEM_CHAOS_MINUTES=$(MINUTES) $(OWN_NETWORK) \
+		$(CARGO) test --locked -p tandem-tests chaos -- --nocapture
 
 install: build ## tandemd and tandemadm to PREFIX/sbin
 	install -d $(DESTDIR)$(PREFIX)/sbin

@@ -29,11 +29,24 @@ pub struct LoadSpec {
     pub fua_per_mille: u64,
     /// Whether zeroes may be holes.
     pub holes: bool,
+    /// Whether the larger part of requests goes to the smaller part of the volume at every scale,
+    /// up to 1 MiB each, with trims and reads among them; else half of all to a small part.
+    pub is_skewed: bool,
+    /// Whether requests may be answered by errors, after which they are undecided.
+    pub is_lenient: bool,
 }
 
 impl Default for LoadSpec {
     fn default() -> Self {
-        Self { connections: 2, depth: 16, flush_per_mille: 20, fua_per_mille: 20, holes: true }
+        Self {
+            connections: 2,
+            depth: 16,
+            flush_per_mille: 20,
+            fua_per_mille: 20,
+            holes: true,
+            is_skewed: false,
+            is_lenient: false,
+        }
     }
 }
 
@@ -115,6 +128,15 @@ impl Load {
         Ok(outcome)
     }
 
+    /// Has it stop, if the server has not made it stop before.
+    ///
+    /// # Errors
+    /// The server hangs, or has said what it may not.
+    pub fn end(self) -> Result<()> {
+        self.stop.store(true, Ordering::SeqCst);
+        self.join().map(drop)
+    }
+
     /// Whether all its writers still write.
     pub fn is_going(&self) -> bool {
         !self.writers.iter().any(JoinHandle::is_finished)
@@ -134,6 +156,10 @@ struct Writer {
 enum Entered {
     Write(WriteId),
     Flush(FlushId),
+    /// Its first sector.
+    Read(u64),
+    /// It touches no whole block.
+    Nothing,
 }
 
 impl Writer {
@@ -162,12 +188,18 @@ impl Writer {
                 continue;
             }
             let reply = self.client.receive()?;
+            let entered = self.in_flight.remove(&reply.cookie);
             if reply.error != 0 {
+                if self.spec.is_lenient {
+                    continue;
+                }
                 return Ok(Some(reply.error));
             }
-            match self.in_flight.remove(&reply.cookie) {
+            match entered {
                 Some(Entered::Write(id)) => self.audit.acked(id),
                 Some(Entered::Flush(id)) => self.audit.acked_flush(id),
+                Some(Entered::Read(first)) => check_stamps(&reply.data, first)?,
+                Some(Entered::Nothing) => {}
                 None => return Err(ErrorKind::InvalidData.into()),
             }
         }
@@ -180,7 +212,13 @@ impl Writer {
             self.in_flight.insert(cookie, Entered::Flush(id));
             return Ok(());
         }
+        if self.spec.is_skewed && self.random.chance(READS_PERCENT) {
+            return self.send_read();
+        }
         let (first, count) = self.place();
+        if self.spec.is_skewed && self.spec.holes && self.random.chance(TRIMS_PERCENT) {
+            return self.send_trim(first, count);
+        }
         let is_zeroes = self.random.chance(ZEROES_PERCENT);
         let fua = self.random.below(1000) < self.spec.fua_per_mille;
         let flags = if fua { FUA } else { 0 };
@@ -198,8 +236,33 @@ impl Writer {
         Ok(())
     }
 
-    /// First sector and number of sectors of a write.
+    fn send_read(&mut self) -> io::Result<()> {
+        let (first, count) = self.place();
+        let offset = u64::from(first) * 512;
+        let cookie = self.client.send(Command::Read, 0, offset, count * 512, &[])?;
+        self.in_flight.insert(cookie, Entered::Read(first.into()));
+        Ok(())
+    }
+
+    /// A trim zeroes the whole blocks in its range.
+    fn send_trim(&mut self, first: u32, count: u32) -> io::Result<()> {
+        let (begin, end) = (first.next_multiple_of(8), (first + count) & !7);
+        let entered = if begin < end {
+            Entered::Write(self.audit.begin(begin, end - begin, true, false))
+        } else {
+            Entered::Nothing
+        };
+        let offset = u64::from(first) * 512;
+        let cookie = self.client.send(Command::Trim, 0, offset, count * 512, &[])?;
+        self.in_flight.insert(cookie, entered);
+        Ok(())
+    }
+
+    /// First sector and number of sectors of a request.
     fn place(&mut self) -> (u32, u32) {
+        if self.spec.is_skewed {
+            return self.skewed_place();
+        }
         let random = &mut self.random;
         let sectors = self.audit.sectors();
         let count = match random.below(10) {
@@ -216,6 +279,40 @@ impl Writer {
     }
 }
 
+impl Writer {
+    /// Each half of the volume is as busy as a quarter of it, that as an eighth, and so on.
+    fn skewed_place(&mut self) -> (u32, u32) {
+        let random = &mut self.random;
+        let count = match random.below(20) {
+            0 => 1 + random.below(2048),
+            1 => 256,
+            2..6 => 1 + random.below(64),
+            6..10 => 1 + random.below(8),
+            _ => 8,
+        };
+        let area = (self.audit.sectors() >> random.below(10)).max(4096);
+        let count = count.min(area);
+        let mut first = random.below(area - count + 1);
+        if random.chance(70) {
+            first &= !7;
+        }
+        (u32::try_from(first).unwrap_or(0), u32::try_from(count).unwrap_or(1))
+    }
+}
+
+/// Whatever a sector shows, it is one write of that place, and all of it.
+fn check_stamps(data: &[u8], first: u64) -> io::Result<()> {
+    for (sector, lba) in data.chunks_exact(SECTOR_BYTES).zip(first..) {
+        if let Err(wrong) = crate::stamp::read(sector, lba) {
+            let text = format!("sector {lba} was read as {wrong}");
+            return Err(io::Error::new(ErrorKind::InvalidData, text));
+        }
+    }
+    Ok(())
+}
+
+const READS_PERCENT: u64 = 10;
+const TRIMS_PERCENT: u64 = 2;
 const ZEROES_PERCENT: u64 = 4;
 
 /// Sectors of the largest writes.

@@ -3,8 +3,8 @@
 //! Each node listens on its own address and finds its peer's at the proxy, so that everything that
 //! crosses from node to node passes here, whoever dialled. Faults hold for both proxies at once. A
 //! cut resets every connection and refuses new ones; a stall takes nothing more in, and gives
-//! nothing more out, without a word, like a switch that lost its way. Bytes are counted as they are
-//! given out, by direction.
+//! nothing more out, without a word, like a switch that lost its way; a corruption flips a bit.
+//! Bytes are counted as they are given out, by direction.
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
@@ -55,6 +55,8 @@ pub struct Link {
     shared: Arc<Shared>,
     /// Where `a` finds `b`, and where `b` finds `a`.
     fronts: [SocketAddr; 2],
+    /// Where `a` and where `b` listens.
+    backs: [SocketAddr; 2],
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -65,6 +67,8 @@ struct Shared {
     /// Counts cuts, so that a connection does not outlive one that was short.
     cuts: AtomicU64,
     stalled: [AtomicBool; 2],
+    /// Bits to flip in each direction.
+    flips: [AtomicU64; 2],
     delay_ms: AtomicU64,
     bytes_per_second: AtomicU64,
     bytes: [AtomicU64; 2],
@@ -87,12 +91,18 @@ impl Link {
             let shared = Arc::clone(&shared);
             threads.push(std::thread::spawn(move || accept(&shared, &listener, target, direction)));
         }
-        Ok(Self { shared, fronts, threads })
+        Ok(Self { shared, fronts, backs: [a, b], threads })
     }
 
     /// Where the node that `direction` begins at finds its peer.
     pub fn front(&self, direction: Direction) -> SocketAddr {
         self.fronts[direction.index()]
+    }
+
+    /// Addresses of the proxy's and of the node's that everything passes which the node that
+    /// `direction` begins at sends: what goes to the one, and what comes from the other.
+    pub fn passed(&self, direction: Direction) -> [SocketAddr; 2] {
+        [self.fronts[direction.index()], self.backs[direction.index()]]
     }
 
     /// Resets every connection, and refuses new ones until it heals.
@@ -117,10 +127,18 @@ impl Link {
         self.stall(Direction::BToA);
     }
 
-    /// Ends cuts and stalls. Delay and rate stay.
+    /// Flips a bit of the next bytes that go in a direction.
+    pub fn corrupt(&self, direction: Direction) {
+        self.shared.flips[direction.index()].fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Ends cuts, stalls and corruptions that are due. Delay and rate stay.
     pub fn heal(&self) {
         for stalled in &self.shared.stalled {
             stalled.store(false, Ordering::SeqCst);
+        }
+        for flips in &self.shared.flips {
+            flips.store(0, Ordering::SeqCst);
         }
         self.shared.is_cut.store(false, Ordering::SeqCst);
     }
@@ -261,7 +279,14 @@ impl Pump {
     fn take_in(&mut self, bytes: &[u8]) {
         let delay = Duration::from_millis(self.shared.delay_ms.load(Ordering::SeqCst));
         self.queued_bytes += bytes.len();
-        self.queue.push_back((Instant::now() + delay, bytes.to_vec()));
+        let mut bytes = bytes.to_vec();
+        let flips = &self.shared.flips[self.way.index()];
+        let less = |flips: u64| flips.checked_sub(1);
+        if flips.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok() {
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 0x10;
+        }
+        self.queue.push_back((Instant::now() + delay, bytes));
     }
 
     /// Gives out what is due; returns how long to wait for more.

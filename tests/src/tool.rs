@@ -22,6 +22,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("e2fsck", "e2fsprogs"),
     ("losetup", "mount"),
     ("mount", "mount"),
+    ("nft", "nftables"),
     ("setpriv", "util-linux"),
     ("unshare", "util-linux"),
     ("drbdadm", "drbd-utils"),

@@ -1,4 +1,4 @@
-//! A backing disk with a volatile cache, and the loss of its power.
+//! A backing disk with a volatile cache, and the loss of its power. It can fail and hang as well.
 //!
 //! `nbdkit` serves a file through a cache that is written back at a flush only. Killed, it has lost
 //! what was not flushed, as a disk does that loses power. The machine goes on running, so a node
@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::served::Served;
-use crate::{Result, ensure, fail};
+use crate::{Context, Result, ensure, fail};
 
 /// A disk whose power can be cut.
 #[derive(Debug)]
@@ -16,14 +16,16 @@ pub struct VolatileDisk {
     base: PathBuf,
     /// What the daemon uses.
     front: PathBuf,
+    /// It fails while this file exists.
+    switch: PathBuf,
     powered: Option<Served>,
 }
 
 impl VolatileDisk {
     /// A disk over the file `base`, off.
     pub fn new(base: &Path) -> Self {
-        let front = base.with_extension("volatile");
-        Self { base: base.to_owned(), front, powered: None }
+        let (front, switch) = (base.with_extension("volatile"), base.with_extension("fails"));
+        Self { base: base.to_owned(), front, switch, powered: None }
     }
 
     /// Switches it on.
@@ -33,9 +35,41 @@ impl VolatileDisk {
     pub fn power_on(&mut self) -> Result<()> {
         ensure(self.powered.is_none(), || "the disk is on".to_owned())?;
         // Small blocks of the cache: a write dirties no more than it would on a disk.
-        let parameters = ["cache=writeback", "cache-min-block-size=4k"].map(str::to_owned);
-        self.powered = Some(Served::start(&self.base, &self.front, &["cache"], &parameters)?);
+        let cache = ["cache=writeback", "cache-min-block-size=4k"].map(str::to_owned);
+        let failing = format!("error-file={}", self.switch.display());
+        let fails = ["error=EIO".to_owned(), "error-rate=100%".to_owned(), failing];
+        // The first filter is the one that requests come to first.
+        let (filters, parameters) = (["error", "cache"], [cache.as_slice(), &fails].concat());
+        self.powered = Some(Served::start(&self.base, &self.front, &filters, &parameters)?);
         Ok(())
+    }
+
+    /// It answers everything with `EIO` from here on, or does so no more.
+    ///
+    /// # Errors
+    /// The file that says so cannot be made or removed.
+    pub fn set_failing(&self, fails: bool) -> Result<()> {
+        if fails {
+            return std::fs::write(&self.switch, "").about(self.switch.display());
+        }
+        match std::fs::remove_file(&self.switch) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(error).about(self.switch.display())
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// It answers nothing from here on, or goes on where it was.
+    ///
+    /// # Errors
+    /// It is off.
+    pub fn set_hanging(&self, hangs: bool) -> Result<()> {
+        match &self.powered {
+            Some(served) if hangs => served.hang(),
+            Some(served) => served.go_on(),
+            None => fail("the disk is off"),
+        }
     }
 
     /// Switches it off without a warning: what was not flushed is lost. The daemon must be dead.

@@ -3,7 +3,8 @@
 //! Each module tells its story in numbered steps. `tandemd` and `tandemadm` must have been built
 //! (`cargo build --release -p tandem-node -p tandem-adm`). Disks lie in cargo's target folder, or
 //! in `TANDEM_TEST_DIR`, on a file system that has `O_DIRECT`. `TANDEM_SEED` repeats the random
-//! choices of a run, `TANDEM_KILLS` and `TANDEM_POWER_LOSSES` make the crash tests longer.
+//! choices of a run; `TANDEM_KILLS`, `TANDEM_POWER_LOSSES` and `TANDEM_CHAOS_MINUTES` make the
+//! crash tests longer.
 
 mod activity_log;
 mod admin;
@@ -11,6 +12,7 @@ mod authentication;
 mod auto_promote;
 mod bad_clients;
 mod basics;
+mod chaos;
 mod clients;
 mod disk_errors;
 mod drbdadm;

@@ -91,3 +91,15 @@ fn a_delay_and_a_limit_take_their_time() {
     b.read_exact(&mut vec![0; 256 << 10]).unwrap();
     assert!(begun.elapsed() >= Duration::from_millis(200), "{:?}", begun.elapsed());
 }
+
+#[test]
+fn a_corruption_flips_one_bit_of_one_direction() {
+    let Bench { link, mut a, mut b, .. } = bench();
+    link.corrupt(Direction::AToB);
+    assert!(arrives(&mut b, &mut a));
+    assert!(!arrives(&mut a, &mut b), "the bytes arrive as they were");
+    assert!(arrives(&mut a, &mut b));
+    link.corrupt(Direction::AToB);
+    link.heal();
+    assert!(arrives(&mut a, &mut b));
+}
