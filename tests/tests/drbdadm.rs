@@ -7,8 +7,8 @@
 //! 4. `outdate` makes it Outdated, which the daemon finds when it is started again.
 //! 5. `wipe-md` wants to be told twice, and leaves the data.
 //!
-//! Once with internal metadata, once with external. Where the daemon is asked first, as for
-//! `get-gi`, its `drbdsetup` is a program that fails, as it does where no daemon runs.
+//! Once with internal metadata, once with external. In this story its `drbdsetup` is a program that
+//! fails, as it does where no daemon runs. [`live`] has others, of a pair that runs.
 
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
@@ -19,10 +19,15 @@ use tandem_tests::{Binaries, Cluster, Context, Metadata, Node, Output, Result, S
 
 const LIMIT: Duration = Duration::from_secs(20);
 
+mod live;
+
 /// drbdadm for one node.
+#[derive(Clone)]
 struct Drbdadm {
     config: PathBuf,
     drbdmeta: PathBuf,
+    drbdsetup: PathBuf,
+    run_dir: PathBuf,
     node: &'static str,
 }
 
@@ -36,13 +41,16 @@ impl Drbdadm {
         std::fs::write(&config, text).about(config.display())?;
         std::fs::create_dir(drbdmeta.parent().expect("it is in a folder"))?;
         symlink(Binaries::find()?.tandemadm, &drbdmeta).about(drbdmeta.display())?;
-        Ok(Self { config, drbdmeta, node: name })
+        let (drbdsetup, run_dir) = (PathBuf::from("/bin/false"), node.run_dir().to_owned());
+        Ok(Self { config, drbdmeta, drbdsetup, run_dir, node: name })
     }
 
     fn run(&self, line: &str) -> Result<Output> {
         let mut command = tool("drbdadm")?;
         command.env("__DRBD_NODE__", self.node).env("DRBD_DRIVER_VERSION_OVERRIDE", "9.2.0");
-        command.arg("-c").arg(&self.config).args(["-s", "/bin/false", "-m"]).arg(&self.drbdmeta);
+        command.env("TANDEM_NODE", self.node).env("TANDEM_RUN_DIR", &self.run_dir);
+        command.arg("-c").arg(&self.config).arg("-s").arg(&self.drbdsetup);
+        command.arg("-m").arg(&self.drbdmeta);
         run(command.args(line.split_whitespace()), LIMIT)
     }
 
@@ -58,7 +66,11 @@ impl Drbdadm {
     /// drbdadm asks for the size of a block device behind its drbdmeta, and fails for a file, also
     /// with its own one; the metadata are there.
     fn create_md(&self, options: &str) -> Result<()> {
-        let output = self.run(&format!("create-md {options} r0"))?;
+        self.create_md_of(options, "r0")
+    }
+
+    fn create_md_of(&self, options: &str, object: &str) -> Result<()> {
+        let output = self.run(&format!("create-md {options} {object}"))?;
         let made = output.stdout.contains("New drbd meta data block successfully created.");
         let asked = output.stderr.contains("BLKGETSIZE64");
         assert!(made && asked && output.code == 20, "{}", output.describe());

@@ -227,7 +227,7 @@ pub(crate) enum Command {
 }
 
 /// A place on a volume in bytes: a number of sectors of 512 bytes, or bytes with a suffix.
-fn sectors(text: &str) -> Result<u64, String> {
+pub(crate) fn sectors(text: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches(['s', 'K', 'M', 'G', 'T']);
     let unit = match &text[digits.len()..] {
         "" | "s" => 512,

@@ -1,4 +1,4 @@
-//! A device or regular file, opened for this program alone.
+//! A device or regular file, opened for this program alone, or looked at.
 //!
 //! A block device is opened with `O_EXCL`, which fails while it is mounted or part of another
 //! device; both kinds are locked with `flock`, as the daemon locks them.
@@ -58,6 +58,14 @@ impl Device {
             return Err(format!("{shown}: has a length of 0; make it as long as it is to be"));
         }
         Ok(Self { path: path.to_owned(), file: File::from(descriptor), bytes })
+    }
+
+    /// Opens `path` to read it, whoever uses it.
+    pub(crate) fn look(path: &Path) -> Result<Self, String> {
+        let wrong = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+        let file = File::open(path).map_err(|error| wrong(&error))?;
+        let bytes = seek(&file, SeekFrom::End(0)).map_err(|error| wrong(&error))?;
+        Ok(Self { path: path.to_owned(), file, bytes })
     }
 
     /// Writes `bytes` at `offset`.

@@ -3,14 +3,15 @@
 //! A command line names objects (`RES`, `RES/VOL`, `RES:PEER` ...). [`plan`] turns it and the
 //! configuration into steps, which `--dry-run` prints and [`run`] carries out: requests to the
 //! daemon behind `RUN_DIR/admin.sock`, or metadata written to a device that no daemon has open.
-//! As `drbdmeta` it is another program ([`personality`]). Exit codes are drbdadm's. Standard output
-//! has what was asked for, standard error what went wrong and what to do.
+//! As `drbdmeta` and `drbdsetup` it is another program ([`personality`]). Exit codes are drbdadm's.
+//! Standard output has what was asked for, standard error what went wrong and what to do.
 
 mod cli;
 mod configuration;
 mod create_md;
 mod device;
 mod drbdmeta;
+mod drbdsetup;
 mod metadata;
 mod object;
 mod offline;

@@ -6,8 +6,8 @@
 
 use std::path::{Path, PathBuf};
 
-use tandem_control::config::MetaDisk;
-use tandem_control::exit;
+use tandem_control::config::{Backing, MetaDisk, ResourceConfig};
+use tandem_control::{VolumeNumber, exit};
 use tandem_replica::bitmap::Bitmap;
 use tandem_replica::meta::{
     Area, BitmapIndex, Chosen, CopyIndex, Identity, Layout, META_BLOCK, MetaError, MetaWrite,
@@ -40,6 +40,13 @@ pub(crate) struct Metadata {
 }
 
 impl MetaPlace {
+    /// That of a volume of a resource that runs; `None` where it has no disk.
+    pub(crate) fn of_running(config: &ResourceConfig, number: VolumeNumber) -> Option<Self> {
+        let volume = config.volumes.iter().find(|volume| volume.number == number)?;
+        let Backing { disk, meta_disk } = volume.backing.clone()?;
+        Some(Self { name: format!("{}/{number}", config.name), disk, meta_disk, owner: None })
+    }
+
     /// A failure that says of what.
     pub(crate) fn failure(&self, exit_code: u8, message: &str) -> Failure {
         Failure::new(exit_code, format!("{}: {message}", self.name))
@@ -48,6 +55,12 @@ impl MetaPlace {
     /// The device that holds the metadata, which nobody else uses meanwhile.
     pub(crate) fn open(&self) -> Result<Device, Failure> {
         Device::open(self.path()?).map_err(|message| self.failure(exit::FAILURE, &message))
+    }
+
+    /// That device to be read while the daemon uses it: what of its superblocks is being written is
+    /// not valid, the other one is.
+    pub(crate) fn look(&self) -> Result<Device, Failure> {
+        Device::look(self.path()?).map_err(|message| self.failure(exit::FAILURE, &message))
     }
 
     /// The name of that device.

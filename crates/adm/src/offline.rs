@@ -13,7 +13,7 @@ mod wipe;
 
 use std::fmt;
 
-use tandem_control::config::MetaDisk;
+use tandem_control::config::{Backing, MetaDisk};
 use tandem_control::{VolumeNumber as Number, exit};
 use tandem_replica::meta::Identity;
 use tandem_wire::{NodeId, VolumeNumber};
@@ -109,7 +109,8 @@ pub(crate) fn place(target: &Target<'_>, number: VolumeNumber) -> Result<MetaPla
     let volume = volume.expect("callers name volumes of the target");
     let owner = Identity::new(resource, number, NodeId(target.config.node_id.0))
         .map_err(|error| Failure::new(exit::CONFIG, format!("{name}: {error}")))?;
-    let (disk, meta_disk) = (volume.disk.clone(), volume.meta_disk.clone());
+    let backing = volume.backing.clone();
+    let Backing { disk, meta_disk } = backing.expect("files name the disk of every volume");
     Ok(MetaPlace { name, disk, meta_disk, owner: Some(owner) })
 }
 
@@ -142,6 +143,19 @@ pub(crate) fn run(place: &MetaPlace, command: MetaCommand) -> Result<(), Failure
         MetaCommand::SetDeviceUuid => drop(Metadata::open(place)?),
     }
     Ok(())
+}
+
+/// What [`MetaCommand::GetGi`] or [`MetaCommand::ShowGi`] print, of a disk that the daemon uses.
+pub(crate) fn generations_in_use(
+    place: &MetaPlace,
+    peer: tandem_control::NodeId,
+    explained: bool,
+) -> Result<String, Failure> {
+    let device = place.look()?;
+    let chosen = place.choose(&device).map_err(|error| place.missing(&device, &error))?;
+    let (superblock, peer) = (chosen.superblock, NodeId(peer.0));
+    let print = if explained { gi::drawing } else { gi::line };
+    Ok(print(&superblock, peer))
 }
 
 /// As the daemon marks them, and as drbdmeta answers.

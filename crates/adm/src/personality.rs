@@ -4,14 +4,16 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-use crate::drbdmeta;
 use crate::output::Failure;
+use crate::{drbdmeta, drbdsetup};
 
 /// What it can be beside itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Personality {
     /// `drbdmeta`: metadata of devices.
     Drbdmeta,
+    /// `drbdsetup`: resources of the daemon.
+    Drbdsetup,
 }
 
 impl Personality {
@@ -30,10 +32,15 @@ impl Personality {
     pub(crate) fn run(self, arguments: &[OsString]) -> Result<(), Failure> {
         match self {
             Self::Drbdmeta => drbdmeta::run(arguments),
+            Self::Drbdsetup => drbdsetup::run(arguments),
         }
     }
 
     fn named(name: &str) -> Option<Self> {
-        (name == "drbdmeta").then_some(Self::Drbdmeta)
+        match name {
+            "drbdmeta" => Some(Self::Drbdmeta),
+            "drbdsetup" => Some(Self::Drbdsetup),
+            _ => None,
+        }
     }
 }

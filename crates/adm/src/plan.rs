@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tandem_control::admin::Request;
-use tandem_control::config::{Config, MetaDisk, ResourceConfig};
+use tandem_control::config::{Backing, Config, MetaDisk, ResourceConfig};
 use tandem_control::{NodeId, VolumeNumber};
 
 use crate::cli::{Command, Wait};
@@ -233,13 +233,14 @@ fn of_peer_device(
 }
 
 fn create_md(target: &Target<'_>, max_peers: u8, force: bool) -> Vec<Step> {
-    let steps = target.volumes().map(|volume| {
+    let disks = target.volumes().filter_map(|volume| Some((volume, volume.backing.as_ref()?)));
+    let steps = disks.map(|(volume, backing)| {
         Step::CreateMd(CreateMd {
             resource: target.config.name.clone(),
             volume: volume.number,
             node_id: target.config.node_id.0,
-            disk: volume.disk.clone(),
-            meta_disk: volume.meta_disk.clone(),
+            disk: backing.disk.clone(),
+            meta_disk: backing.meta_disk.clone(),
             max_peers,
             force,
         })
@@ -289,7 +290,10 @@ fn resource_of(request: &Request) -> &str {
         | Request::WaitSync { resource, .. }
         | Request::Verify { resource, .. }
         | Request::StopVerify { resource, .. } => resource,
-        Request::Status { resource } => resource.as_deref().unwrap_or("all"),
+        Request::Part { resource, .. } => resource,
+        Request::Status { resource } | Request::Running { resource } => {
+            resource.as_deref().unwrap_or("all")
+        }
         Request::Hello { .. } | Request::Ping => "",
     }
 }
@@ -351,9 +355,9 @@ fn show_request(request: &Request, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Request::ResumeSync { resource, volume, peer } => {
             write!(f, "resume-sync {resource}/{volume} peer:{peer}")
         }
-        Request::Status { resource } => {
-            write!(f, "status {}", resource.as_deref().unwrap_or("all"))
-        }
+        Request::Status { resource } => show_question("status", resource.as_deref(), f),
+        Request::Running { resource } => show_question("show", resource.as_deref(), f),
+        Request::Part { resource, part } => write!(f, "part {resource} {part:?}"),
         Request::WaitConnect { resource, peer, timeout } => {
             write!(f, "wait-connect {resource}")?;
             show_wait(peer.map(|peer| peer.0), None, *timeout, f)
@@ -376,6 +380,10 @@ fn show_request(request: &Request, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             write!(f, "verify {resource}/{volume} peer:{peer} --cancel")
         }
     }
+}
+
+fn show_question(verb: &str, resource: Option<&str>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(f, "{verb} {}", resource.unwrap_or("all"))
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "the caller's match lists the requests")]
@@ -414,14 +422,18 @@ fn show_wait(
 fn show_config(verb: &str, config: &ResourceConfig, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     write!(f, "{verb} {} node-id:{}", config.name, config.node_id)?;
     for volume in &config.volumes {
-        let (disk, meta_disk) = (volume.disk.display(), meta_disk(&volume.meta_disk));
         write!(f, "\n  volume:{} minor:{} ", volume.number, volume.minor)?;
-        write!(f, "disk:{disk} meta-disk:{meta_disk} al-extents:{}", volume.options.al_extents)?;
+        if let Some(Backing { disk, meta_disk: meta }) = &volume.backing {
+            write!(f, "disk:{} meta-disk:{} ", disk.display(), meta_disk(meta))?;
+        }
+        write!(f, "al-extents:{}", volume.options.al_extents)?;
     }
     for peer in &config.peers {
         let net = &peer.net;
         write!(f, "\n  peer:{} node-id:{} protocol:{} ", peer.name, peer.node_id, net.protocol)?;
-        write!(f, "path:{}-{} ", peer.own_address, peer.peer_address)?;
+        if let Some(path) = peer.path {
+            write!(f, "path:{}-{} ", path.own_address, path.peer_address)?;
+        }
         write!(f, "timeout:{:?} ping-int:{:?}", net.timeout, net.ping_int)?;
     }
     Ok(())

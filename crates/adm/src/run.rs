@@ -135,7 +135,8 @@ fn connect_for(steps: &[Step], arguments: &Arguments) -> Result<Option<Client>, 
     }
 }
 
-fn ask(client: &mut Client, request: &Request) -> Result<(), Failure> {
+/// Has the daemon do something.
+pub(crate) fn ask(client: &mut Client, request: &Request) -> Result<(), Failure> {
     let response = client
         .call_with_progress(request, output::error)
         .map_err(|error| client_failure(&error))?;
@@ -146,7 +147,7 @@ fn ask(client: &mut Client, request: &Request) -> Result<(), Failure> {
             let code = if refusal.exit_code == exit::OK { exit::STATE } else { refusal.exit_code };
             Err(Failure::new(code, refusal.message))
         }
-        Response::Hello(_) | Response::Status(_) | Response::Progress(_) => {
+        Response::Hello(_) | Response::Status(_) | Response::Progress(_) | Response::Running(_) => {
             let socket = client.socket().display();
             let message = format!("the daemon behind {socket} answered something else than asked");
             Err(Failure::new(exit::FAILURE, message))

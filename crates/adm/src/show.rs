@@ -4,7 +4,7 @@
 
 use tandem_control::admin::{Client, Request, Response};
 use tandem_control::exit;
-use tandem_control::status::{ResourceStatus, TextOptions, json, text};
+use tandem_control::status::{ResourceStatus, TextOptions, VolumeStatus, json, text};
 
 use crate::cli::Arguments;
 use crate::object::{Allowed, Object, PEER, RESOURCE, VOLUME};
@@ -132,7 +132,9 @@ fn fetch(client: &mut Client, object: &Object) -> Result<Vec<ResourceStatus>, Fa
         Response::Refused(refusal) => {
             return Err(Failure::new(refusal.exit_code.max(exit::USAGE), refusal.message));
         }
-        Response::Hello(_) | Response::Done | Response::Progress(_) => Vec::new(),
+        Response::Hello(_) | Response::Done | Response::Progress(_) | Response::Running(_) => {
+            Vec::new()
+        }
     };
     match &object.resource {
         Some(name) if found.is_empty() => {
@@ -164,15 +166,20 @@ fn dstate(resource: &ResourceStatus, object: &Object) -> String {
     let mut out = String::new();
     let meant = |number| object.volume.is_none_or(|meant| meant == number);
     for volume in resource.volumes.iter().filter(|volume| meant(volume.volume)) {
-        out.push_str(volume.disk_state.name());
-        for connection in &resource.connections {
-            let mut devices = connection.peer_devices.iter();
-            let device = devices.find(|device| device.volume == volume.volume);
-            let state = device.map_or("DUnknown", |device| device.peer_disk_state.name());
-            out.push('/');
-            out.push_str(state);
-        }
-        out.push('\n');
+        out.push_str(&dstate_line(resource, volume));
     }
     out
+}
+
+/// The states of a volume's disks: here, then at every peer.
+pub(crate) fn dstate_line(resource: &ResourceStatus, volume: &VolumeStatus) -> String {
+    let mut line = volume.disk_state.name().to_owned();
+    for connection in &resource.connections {
+        let mut devices = connection.peer_devices.iter();
+        let device = devices.find(|device| device.volume == volume.volume);
+        line.push('/');
+        line.push_str(device.map_or("DUnknown", |device| device.peer_disk_state.name()));
+    }
+    line.push('\n');
+    line
 }

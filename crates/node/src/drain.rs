@@ -31,7 +31,7 @@ fn carry_out(shard: &mut Shard, resource: usize, action: Action, now: Instant) {
             }
         }
         Action::OpenDisk { volume, generation } => {
-            let paths = hosted.paths(volume).expect("the core opens volumes of its configuration");
+            let paths = hosted.paths(volume).expect("who attaches has named the disk");
             opener::spawn(&shard.mailbox, key, generation, paths.clone());
         }
         Action::MeasureDisk { volume, generation } => {

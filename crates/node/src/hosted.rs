@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use crate::disk::Disk;
 use crate::export::Question;
-use crate::mail::{ExportFacts, Mailbox, Opening};
+use crate::mail::{ExportFacts, Mailbox, Opening, OwnGreeting};
 use crate::opener::{DiskPaths, SizedFiles};
 use crate::survey::Surveyor;
 
@@ -209,6 +209,16 @@ impl Hosted {
         }
         let surveyor = self.surveyors.iter().find(|(other, _)| *other == volume);
         surveyor.is_some_and(|(_, surveyor)| surveyor.ask(*question))
+    }
+
+    /// What this node says of itself to a peer.
+    pub(crate) fn greeting(&self, peer: NodeId) -> OwnGreeting {
+        OwnGreeting { discard_my_data: self.core.discards_my_data(peer) }
+    }
+
+    /// Where the disks lie that are attached from here on.
+    pub(crate) fn set_paths(&mut self, paths: Vec<DiskPaths>) {
+        self.paths = paths;
     }
 
     pub(crate) fn paths(&self, volume: VolumeNumber) -> Option<&DiskPaths> {

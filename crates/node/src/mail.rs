@@ -45,6 +45,8 @@ pub(crate) enum Mail {
     },
     /// New times, limits or protocol of a connection.
     Update { resource: ResourceKey, peer: PeerConfig, reply: oneshot::Sender<()> },
+    /// Where the disks of volumes lie that are attached from here on.
+    Disks { resource: ResourceKey, disks: Vec<DiskPaths> },
     /// New options of a volume.
     UpdateVolume { resource: ResourceKey, volume: VolumeConfig },
     /// Whether clients promote the resource from now on.

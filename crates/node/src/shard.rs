@@ -25,8 +25,8 @@ use crate::hosted::Hosted;
 use crate::io::Io;
 use crate::limits;
 use crate::link::Link;
-use crate::mail::{Errand, Mail, Mailbox, OwnGreeting, Permits, ResourceKey};
-use crate::opener::{OpenedFiles, SizedFiles};
+use crate::mail::{Errand, Mail, Mailbox, Permits, ResourceKey};
+use crate::opener::{DiskPaths, OpenedFiles, SizedFiles};
 use crate::slab::Slab;
 use crate::token::Token;
 use crate::worklist::Worklist;
@@ -294,6 +294,7 @@ impl Shard {
                 self.tell(resource, now, |core| core.update_peer(peer, now));
                 let _ = reply.send(());
             }
+            Mail::Disks { resource, disks } => self.set_disks(resource, disks),
             Mail::UpdateVolume { resource, volume: it } => {
                 self.tell(resource, now, |core| core.update_volume(it, now));
             }
@@ -304,12 +305,10 @@ impl Shard {
                 self.tell(resource, now, |core| core.set_resync_blocked(volume, blocked, now));
             }
             Mail::Status { resource, reply } => {
-                let Some(hosted) = self.resource_mut(resource.0) else { return };
-                let _ = reply.send(hosted.core.status(now));
+                self.answer(resource, reply, |hosted| hosted.core.status(now));
             }
             Mail::Export { resource, volume, reply } => {
-                let Some(hosted) = self.resource_mut(resource.0) else { return };
-                let _ = reply.send(hosted.export(volume, now));
+                self.answer(resource, reply, |hosted| hosted.export(volume, now));
             }
             Mail::OpenClient { resource, opening } => self.open_client(resource.0, opening, now),
             Mail::Serve { client, admitted } => self.serve(client, *admitted, now),
@@ -318,13 +317,10 @@ impl Shard {
             Mail::Accepts { resource, peer, peer_discards, reply } => {
                 let Some(hosted) = self.resource_mut(resource.0) else { return };
                 let accepted = hosted.core.accepts(peer, peer_discards);
-                let discard_my_data = hosted.core.discards_my_data(peer);
-                let _ = reply.send(accepted.map(|()| OwnGreeting { discard_my_data }));
+                let _ = reply.send(accepted.map(|()| hosted.greeting(peer)));
             }
             Mail::Greeting { resource, peer, reply } => {
-                let Some(hosted) = self.resource_mut(resource.0) else { return };
-                let discard_my_data = hosted.core.discards_my_data(peer);
-                let _ = reply.send(OwnGreeting { discard_my_data });
+                self.answer(resource, reply, |hosted| hosted.greeting(peer));
             }
             Mail::LinkUp { resource, peer, socket, agreed, peer_discards } => {
                 self.link_up(resource.0, peer, socket, agreed, peer_discards, now);
@@ -354,6 +350,24 @@ impl Shard {
         let Some(hosted) = self.resource_mut(resource.0) else { return };
         let id = hosted.begin_command(&command, reply);
         self.tell(resource, now, |core| core.handle_command(id, command, now));
+    }
+
+    /// Answers what is asked of a resource, if it is still there.
+    fn answer<T>(
+        &mut self,
+        resource: ResourceKey,
+        reply: oneshot::Sender<T>,
+        of: impl FnOnce(&Hosted) -> T,
+    ) {
+        let Some(hosted) = self.resource_mut(resource.0) else { return };
+        let _ = reply.send(of(hosted));
+    }
+
+    /// Where disks lie that are attached from here on.
+    fn set_disks(&mut self, resource: ResourceKey, disks: Vec<DiskPaths>) {
+        if let Some(hosted) = self.resource_mut(resource.0) {
+            hosted.set_paths(disks);
+        }
     }
 
     /// Gives the core of a resource an input, if the resource is still there.

@@ -82,7 +82,7 @@ impl Client {
             }
             Response::Hello(hello) => format!("version {}", hello.version),
             Response::Refused(refusal) => format!("another protocol ({})", refusal.message),
-            Response::Done | Response::Status(_) | Response::Progress(_) => {
+            Response::Done | Response::Status(_) | Response::Progress(_) | Response::Running(_) => {
                 "another protocol".to_owned()
             }
         };
@@ -117,7 +117,8 @@ impl Client {
                 last @ (Response::Hello(_)
                 | Response::Done
                 | Response::Status(_)
-                | Response::Refused(_)) => return Ok(last),
+                | Response::Refused(_)
+                | Response::Running(_)) => return Ok(last),
             }
         }
     }
@@ -209,6 +210,8 @@ fn reply_timeout(request: &Request) -> Option<Duration> {
         | Request::StopVerify { .. }
         | Request::Adjust(_)
         | Request::Status { .. }
+        | Request::Part { .. }
+        | Request::Running { .. }
         | Request::SuspendIo { .. }
         | Request::ResumeIo { .. } => Some(REPLY_TIMEOUT),
     }

@@ -24,12 +24,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::ResourceConfig;
+use crate::config::{Part, ResourceConfig};
 use crate::id::{NodeId, VolumeNumber};
 use crate::status::ResourceStatus;
 
 /// Version of this protocol; both ends must speak the same.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Name of the socket in the run directory.
 pub const SOCKET_NAME: &str = "admin.sock";
@@ -218,6 +218,18 @@ pub enum Request {
         /// Peers that are not connected have room for it.
         assume_peer_has_space: bool,
     },
+    /// Puts a part of a resource into place, or changes one.
+    Part {
+        /// The resource.
+        resource: String,
+        /// The part.
+        part: Part,
+    },
+    /// Answered by [`Response::Running`].
+    Running {
+        /// Only this resource; every one for `None`.
+        resource: Option<String>,
+    },
 }
 
 /// What the daemon answers.
@@ -233,6 +245,8 @@ pub enum Response {
     Refused(Refusal),
     /// More responses follow; says what is being waited for.
     Progress(String),
+    /// Answer to [`Request::Running`]: how each resource is configured, and how it is.
+    Running(Vec<(ResourceConfig, ResourceStatus)>),
 }
 
 /// Who the daemon is.

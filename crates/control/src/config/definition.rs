@@ -5,12 +5,14 @@ use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::options::{OptionSet, wfc_timeout};
+use super::options::{OptionSet, texts, wfc_timeout};
+use super::table::Section;
 use super::{
-    DiskOptions, MetaDisk, NetOptions, PeerConfig, PeerVolumeConfig, ResourceConfig,
-    ResourceOptions, ResyncOptions, VolumeConfig,
+    Backing, DiskOptions, MetaDisk, NetOptions, PeerConfig, PeerPath, PeerVolumeConfig,
+    ResourceConfig, ResourceOptions, ResyncOptions, VolumeConfig,
 };
 use crate::id::{Minor, NodeId, VolumeNumber};
+use crate::secret::Secret;
 
 /// What `after-sb-0pri` begins with where it names the host that loses.
 pub(super) const DISCARD_NODE: &str = "discard-node-";
@@ -138,6 +140,7 @@ impl Resource {
             node_name: host.name.clone(),
             node_id: host.node_id,
             options: ResourceOptions::from_set(&options),
+            written: texts(&options, Section::Options),
             handlers: self.handlers.iter().map(by_its_name).collect(),
             volumes: host.volumes.iter().filter_map(HostVolume::config).collect(),
             peers,
@@ -161,7 +164,8 @@ impl Resource {
             let mut set = volume.options.clone();
             set.extend(connection.disk.clone());
             set.extend(connection.volumes.get(&volume.number).cloned().unwrap_or_default());
-            PeerVolumeConfig { number: volume.number, resync: ResyncOptions::from_set(&set) }
+            let (number, written) = (volume.number, texts(&set, Section::PeerDisk));
+            PeerVolumeConfig { number, resync: ResyncOptions::from_set(&set), written }
         });
         let mut net = connection.net.clone();
         if let Some(policy) = net.get_mut("after-sb-0pri")
@@ -174,9 +178,9 @@ impl Resource {
         Some(PeerConfig {
             node_id: self.host(peer)?.node_id,
             name: peer.clone(),
-            own_address: path[own],
-            peer_address: path[1 - own],
+            path: Some(PeerPath { own_address: path[own], peer_address: path[1 - own] }),
             net: NetOptions::from_set(&net),
+            written: texts(&net, Section::Net),
             volumes: volumes.collect(),
         })
     }
@@ -200,13 +204,18 @@ impl Host {
 impl HostVolume {
     /// What the node is told; nothing where it has no disk, which is refused before.
     fn config(&self) -> Option<VolumeConfig> {
+        let mut written = texts(&self.options, Section::OwnDisk);
+        if let (Some(first), Some(text)) = (self.resync_after, written.get_mut("resync-after")) {
+            *text = Secret::new(first.to_string());
+        }
+        let (disk, meta_disk) = (PathBuf::from(self.disk.as_ref()?), self.meta_disk.clone());
         Some(VolumeConfig {
             number: self.number,
             minor: self.minor,
             device: self.device.clone(),
-            disk: PathBuf::from(self.disk.as_ref()?),
-            meta_disk: self.meta_disk.clone(),
+            backing: Some(Backing { disk, meta_disk }),
             options: DiskOptions::from_set(&self.options),
+            written,
             resync_after: self.resync_after,
         })
     }

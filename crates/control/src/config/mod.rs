@@ -15,10 +15,12 @@ mod lexer;
 mod load;
 mod model;
 mod options;
+mod part;
 mod raw;
 mod read;
 mod resolve;
 mod resync_after;
+mod show;
 mod table;
 mod tree;
 
@@ -29,10 +31,12 @@ pub use definition::{Connection, Definition, Host, HostVolume, Resource};
 pub use diagnostic::{ConfigErrors, Diagnostic};
 pub use dump::{Secrets, dump, dump_definition, dump_xml, dump_xml_definition};
 pub use model::{
-    Authentication, DiskOptions, MetaDisk, NetOptions, PeerConfig, PeerVolumeConfig,
-    ResourceConfig, ResourceOptions, ResyncOptions, VolumeConfig,
+    Authentication, Backing, DiskOptions, MetaDisk, NetOptions, OptionTexts, PeerConfig, PeerPath,
+    PeerVolumeConfig, ResourceConfig, ResourceOptions, ResyncOptions, VolumeConfig,
 };
-pub use options::{OptionSet, OptionValue};
+pub use options::{OptionSet, OptionValue, is_flag};
+pub use part::{Part, PartOptions};
+pub use show::{Shown, show, show_json};
 
 use std::path::{Path, PathBuf};
 

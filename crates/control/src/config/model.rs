@@ -1,7 +1,9 @@
 //! The resolved configuration of one resource as one node sees it.
 //!
-//! This is what `up` and `adjust` send to the daemon. All inheritance is applied and every default
-//! filled in, so that two of them are equal exactly when the node would behave the same.
+//! This is what `up` and `adjust` send to the daemon, and what `drbdsetup` has it put together from
+//! [parts](super::Part). All inheritance is applied and every default filled in. Beside that it
+//! keeps the options that were set, in the words of who set them: `drbdsetup show` tells those, and
+//! drbdadm has defaults of its own to compare with.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -17,6 +19,9 @@ use crate::names::{
 };
 use crate::secret::Secret;
 
+/// The options of a section that are set, by name, as they were written; one of them is a secret.
+pub type OptionTexts = BTreeMap<String, Secret>;
+
 /// A resource as one of its nodes sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResourceConfig {
@@ -28,9 +33,11 @@ pub struct ResourceConfig {
     pub node_id: NodeId,
     /// What holds for the resource as a whole.
     pub options: ResourceOptions,
+    /// Those of section `options` that are set.
+    pub written: OptionTexts,
     /// Shell commands by the name of their event.
     pub handlers: BTreeMap<String, String>,
-    /// By ascending number; at least one.
+    /// By ascending number; none as long as it is put together.
     pub volumes: Vec<VolumeConfig>,
     /// By ascending node id.
     pub peers: Vec<PeerConfig>,
@@ -45,14 +52,23 @@ pub struct VolumeConfig {
     pub minor: Minor,
     /// The device name that the file gives, `/dev/drbdN` where it only gives a minor.
     pub device: String,
-    /// The backing disk: a block device or a regular file.
+    /// The backing disk; `None` as long as none is named.
+    pub backing: Option<Backing>,
+    /// How the disk is treated.
+    pub options: DiskOptions,
+    /// Those of section `disk` that are set, but for what concerns a peer.
+    pub written: OptionTexts,
+    /// The volume of this node that is synced before, in this resource or another one.
+    pub resync_after: Option<Minor>,
+}
+
+/// A backing disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Backing {
+    /// A block device or a regular file.
     pub disk: PathBuf,
     /// Where its metadata lies.
     pub meta_disk: MetaDisk,
-    /// How the disk is treated.
-    pub options: DiskOptions,
-    /// The volume of this node that is synced before, in this resource or another one.
-    pub resync_after: Option<Minor>,
 }
 
 /// Where a volume's metadata lies.
@@ -76,14 +92,23 @@ pub struct PeerConfig {
     pub node_id: NodeId,
     /// Its host name, which is also the connection's name.
     pub name: String,
-    /// Where this node listens for it and connects from.
-    pub own_address: SocketAddr,
-    /// Where it listens.
-    pub peer_address: SocketAddr,
+    /// Over which addresses it is reached; `None` as long as none are named.
+    pub path: Option<PeerPath>,
     /// How the connection behaves.
     pub net: NetOptions,
+    /// Those of section `net` that are set.
+    pub written: OptionTexts,
     /// What holds for each volume towards this peer, by ascending volume number.
     pub volumes: Vec<PeerVolumeConfig>,
+}
+
+/// The addresses of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerPath {
+    /// Where this node listens for the peer and connects from.
+    pub own_address: SocketAddr,
+    /// Where the peer listens.
+    pub peer_address: SocketAddr,
 }
 
 /// A volume towards a peer.
@@ -93,6 +118,8 @@ pub struct PeerVolumeConfig {
     pub number: VolumeNumber,
     /// Pace of a resync.
     pub resync: ResyncOptions,
+    /// Those of section `disk` that are set and concern a peer.
+    pub written: OptionTexts,
 }
 
 /// Section `options`.

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use super::OptionTexts;
 use super::diagnostic::{Diagnostics, Position};
 use super::table::{Kind, Section, Spec, Support, Unit};
 use super::tree::{Statement, Word};
+use crate::secret::Secret;
 
 mod typed;
 
@@ -74,6 +76,45 @@ pub(super) fn merge(sets: &[&PlacedSet]) -> PlacedSet {
         merged.extend(set.iter().map(|(name, value)| (*name, value.clone())));
     }
     merged
+}
+
+/// Whether an option of that name, in whatever section, is a flag, which needs no value.
+pub fn is_flag(name: &str) -> bool {
+    let found = Section::ALL.iter().find_map(|section| section.find(name));
+    found.is_some_and(|spec| matches!(spec.kind, Kind::Flag))
+}
+
+/// What of the set is of `section`, as it was written.
+pub(super) fn texts(set: &OptionSet, section: Section) -> OptionTexts {
+    let own = set.iter().filter(|(name, _)| section.find(name).is_some());
+    own.map(|(name, value)| ((*name).to_owned(), Secret::new(value.text.clone()))).collect()
+}
+
+/// The options that texts set, and warnings of what has no effect.
+///
+/// # Errors
+/// A sentence: there is no such option, its value makes no sense, or it is not there.
+pub(super) fn of_texts(
+    texts: &OptionTexts,
+    section: Section,
+) -> Result<(OptionSet, Vec<String>), String> {
+    let (mut set, mut warnings) = (OptionSet::new(), Vec::new());
+    for (name, text) in texts {
+        let text = text.reveal();
+        let spec = section.find(name).ok_or_else(|| unknown_option(name, section))?;
+        let shown = if spec.is_secret() { "..." } else { text };
+        let parsed = parse_text(text, spec)
+            .ok_or_else(|| format!("'{shown}' for option '{name}': {} expected", expected(spec)));
+        let (value, clamped) = parsed?;
+        warnings.extend(clamped);
+        match remark(spec, &value) {
+            None => {}
+            Some(Remark::Warning(message)) => warnings.push(message),
+            Some(Remark::Refusal(message)) => return Err(message),
+        }
+        set.insert(spec.name, value);
+    }
+    Ok((set, warnings))
 }
 
 /// The set without its places.
@@ -186,53 +227,52 @@ fn expected(spec: &Spec) -> String {
 }
 
 fn parse(word: &Word, spec: &Spec, diagnostics: &mut Diagnostics) -> Option<OptionValue> {
-    let text = &word.text;
-    let parsed = match &spec.kind {
-        Kind::Number { min, max, unit, .. } => {
-            let number = parse_number(text, *unit);
-            let clamps = matches!(spec.support, Support::Clamped);
-            match number {
-                Some(number) if (*min..=*max).contains(&number) => {
-                    Some(OptionValue { text: text.clone(), number: Some(number) })
-                }
-                Some(number) if clamps => {
-                    let clamped = number.clamp(*min, *max);
-                    let message = format!("'{}' is {number}, {clamped} is taken", spec.name);
-                    diagnostics.warn_once(spec.name, word.at, message);
-                    Some(OptionValue { text: clamped.to_string(), number: Some(clamped) })
-                }
-                Some(_) | None => None,
-            }
-        }
-        Kind::Flag => ["yes", "no"].contains(&text.as_str()).then(|| OptionValue::plain(text)),
-        Kind::Choice(words) => {
-            let found = words.iter().find(|choice| choice.eq_ignore_ascii_case(text));
-            let prefixes = words.iter().filter_map(|choice| choice.strip_suffix("NAME"));
-            let named = |prefix: &str| text.len() > prefix.len() && text.starts_with(prefix);
-            let is_named = prefixes.into_iter().any(named);
-            if is_named {
-                Some(OptionValue::plain(text))
-            } else {
-                found.map(|choice| OptionValue::plain(choice))
-            }
-        }
-        Kind::CountOr { min, max, words } => {
-            let number = text.parse().ok().filter(|number| (*min..=*max).contains(number));
-            let word = words.contains(&text.as_str()).then_some(None);
-            let value = word.or_else(|| number.map(Some));
-            value.map(|number| OptionValue { text: text.clone(), number })
-        }
-        Kind::Names => Some(OptionValue::plain(text)),
-        Kind::Text { len_max } | Kind::Secret { len_max } => {
-            (text.len() <= *len_max).then(|| OptionValue::plain(text))
-        }
-    };
-    if parsed.is_none() {
+    let Some((value, clamped)) = parse_text(&word.text, spec) else {
         let (shown, expected) = (word.shown(), expected(spec));
         let message = format!("'{shown}' for option '{}': {expected} expected", spec.name);
         diagnostics.error(word.at, message);
+        return None;
+    };
+    if let Some(message) = clamped {
+        diagnostics.warn_once(spec.name, word.at, message);
     }
-    parsed
+    Some(value)
+}
+
+/// The value that a text is, and a word of warning where it was moved into its range.
+fn parse_text(text: &str, spec: &Spec) -> Option<(OptionValue, Option<String>)> {
+    let plain = |text: &str| (OptionValue::plain(text), None);
+    match &spec.kind {
+        Kind::Number { min, max, unit, .. } => {
+            let number = parse_number(text, *unit)?;
+            if (*min..=*max).contains(&number) {
+                return Some((OptionValue { text: text.to_owned(), number: Some(number) }, None));
+            }
+            let clamped = Some(number.clamp(*min, *max));
+            let clamped = clamped.filter(|_| matches!(spec.support, Support::Clamped))?;
+            let message = format!("'{}' is {number}, {clamped} is taken", spec.name);
+            let value = OptionValue { text: clamped.to_string(), number: Some(clamped) };
+            Some((value, Some(message)))
+        }
+        Kind::Flag => ["yes", "no"].contains(&text).then(|| plain(text)),
+        Kind::Choice(words) => {
+            let mut prefixes = words.iter().filter_map(|choice| choice.strip_suffix("NAME"));
+            if prefixes.any(|prefix| text.len() > prefix.len() && text.starts_with(prefix)) {
+                return Some(plain(text));
+            }
+            words.iter().find(|choice| choice.eq_ignore_ascii_case(text)).map(|it| plain(it))
+        }
+        Kind::CountOr { min, max, words } => {
+            let number = text.parse().ok().filter(|number| (*min..=*max).contains(number));
+            let word = words.contains(&text).then_some(None);
+            let value = word.or_else(|| number.map(Some));
+            value.map(|number| (OptionValue { text: text.to_owned(), number }, None))
+        }
+        Kind::Names => Some(plain(text)),
+        Kind::Text { len_max } | Kind::Secret { len_max } => {
+            (text.len() <= *len_max).then(|| plain(text))
+        }
+    }
 }
 
 /// A number in `unit`. A suffix K, M, G or s makes bytes of a unit that counts them.
@@ -255,29 +295,47 @@ fn parse_number(text: &str, unit: Unit) -> Option<u64> {
 }
 
 fn check_support(spec: &Spec, value: &OptionValue, at: Position, diagnostics: &mut Diagnostics) {
+    match remark(spec, value) {
+        None => {}
+        Some(Remark::Warning(message)) => diagnostics.warn_once(spec.name, at, message),
+        Some(Remark::Refusal(message)) => diagnostics.refuse(at, message),
+    }
+}
+
+/// What is to be said of an option that is set to a value.
+enum Remark {
+    /// It has no effect, or another one than it says.
+    Warning(String),
+    /// It is understood and not there.
+    Refusal(String),
+}
+
+fn remark(spec: &Spec, value: &OptionValue) -> Option<Remark> {
     let (name, text) = (spec.name, value.text.as_str());
     let is_among = |words: &[&str]| {
         let number = value.number.map(|number| number.to_string());
         words.iter().any(|word| *word == text || Some(*word) == number.as_deref())
     };
     match &spec.support {
-        Support::Active | Support::Clamped => {}
-        Support::Renamed { quiet, .. } if is_among(quiet) => {}
-        Support::Renamed { why, .. } => {
-            diagnostics.warn_once(name, at, format!("'{name} {text}': {why}"));
+        Support::Active | Support::Clamped => None,
+        Support::Renamed { quiet: words, .. }
+        | Support::Ignored { quiet: words, .. }
+        | Support::Only { allowed: words, .. }
+            if is_among(words) =>
+        {
+            None
         }
-        Support::Ignored { quiet, .. } if is_among(quiet) => {}
+        Support::Renamed { why, .. } => Some(Remark::Warning(format!("'{name} {text}': {why}"))),
         Support::Ignored { why, .. } => {
-            diagnostics.warn_once(name, at, format!("option '{name}' has no effect: {why}"));
+            Some(Remark::Warning(format!("option '{name}' has no effect: {why}")))
         }
-        Support::Only { allowed, .. } if is_among(allowed) => {}
         Support::Only { allowed, why } => {
             let instead = match allowed.first() {
                 Some(word) => format!("; leave it out or say '{word}'"),
                 None => "; leave it out".to_owned(),
             };
             let text = if spec.is_secret() { "..." } else { text };
-            diagnostics.refuse(at, format!("'{name} {text}' is refused: {why}{instead}"));
+            Some(Remark::Refusal(format!("'{name} {text}' is refused: {why}{instead}")))
         }
     }
 }

@@ -18,11 +18,13 @@ pub(super) enum Section {
     Disk,
     /// The part of `disk` that is allowed in a connection.
     PeerDisk,
+    /// The other part.
+    OwnDisk,
     Startup,
 }
 
 impl Section {
-    /// All of them.
+    /// Those that files have.
     pub(super) const ALL: [Self; 6] =
         [Self::Global, Self::Options, Self::Net, Self::Disk, Self::PeerDisk, Self::Startup];
 
@@ -32,7 +34,7 @@ impl Section {
             Self::Global => "global",
             Self::Options => "options",
             Self::Net => "net",
-            Self::Disk | Self::PeerDisk => "disk",
+            Self::Disk | Self::PeerDisk | Self::OwnDisk => "disk",
             Self::Startup => "startup",
         }
     }
@@ -45,6 +47,7 @@ impl Section {
             Self::Net => (net::NET, &[]),
             Self::Disk => (disk::DISK, disk::PEER_DISK),
             Self::PeerDisk => (disk::PEER_DISK, &[]),
+            Self::OwnDisk => (disk::DISK, &[]),
             Self::Startup => (global::STARTUP, &[]),
         };
         first.iter().chain(second)

@@ -4,10 +4,11 @@ mod bad;
 mod documented;
 mod good;
 mod include;
+mod parts;
 mod round_trip;
 mod understood;
 
-use super::{Config, ResourceConfig};
+use super::{Backing, Config, PeerConfig, PeerPath, ResourceConfig, VolumeConfig};
 
 /// The common subset with one volume, on nodes `a` and `b`, with `extra` in the resource.
 fn pair(extra: &str) -> String {
@@ -27,6 +28,14 @@ fn parse(text: &str) -> Config {
 
 fn seen_from_a(text: &str) -> ResourceConfig {
     parse(text).seen_from("a").remove(0)
+}
+
+fn backing_of(volume: &VolumeConfig) -> &Backing {
+    volume.backing.as_ref().unwrap()
+}
+
+fn path_of(peer: &PeerConfig) -> PeerPath {
+    peer.path.unwrap()
 }
 
 fn warnings(text: &str) -> Vec<String> {

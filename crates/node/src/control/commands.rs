@@ -10,7 +10,7 @@ use tandem_replica::wire;
 use super::refusal::Refused;
 use super::registry::Running;
 use super::waiting::{Until, wait};
-use super::{Control, status};
+use super::{Control, parts, status};
 
 impl Control {
     /// The answer to a request.
@@ -23,6 +23,8 @@ impl Control {
             Request::Hello { version } => return self.hello(version),
             Request::Ping => {}
             Request::Up(config) | Request::Adjust(config) => self.up(config).await?,
+            Request::Part { resource, part } => self.part(&resource, part).await?,
+            Request::Running { resource } => return self.running(resource.as_deref()).await,
             Request::Down { resource } => self.down(&resource, false).await?,
             Request::Status { resource } => return self.status(resource.as_deref()).await,
             Request::WaitConnect { resource, peer, timeout } => {
@@ -49,6 +51,10 @@ impl Control {
             | Request::StopVerify { .. } => {
                 let (resource, command) = core_command(request);
                 let running = self.find(&resource)?;
+                parts::check_whole(&running, command)?;
+                if matches!(command, Command::Connect { .. } | Command::Primary { .. }) {
+                    self.registry.seal(&resource);
+                }
                 self.command(&running, command).await?;
             }
         }
@@ -85,6 +91,20 @@ impl Control {
             }
         }
         Ok(Response::Status(all))
+    }
+
+    /// How resources are configured, and how they are.
+    async fn running(&self, resource: Option<&str>) -> Result<Response, Refused> {
+        let asked = match resource {
+            Some(name) => vec![self.find(name)?],
+            None => self.registry.all(),
+        };
+        let mut all = Vec::new();
+        for running in &asked {
+            let status = status::of(self, running).await?;
+            all.push((running.config.as_ref().clone(), status));
+        }
+        Ok(Response::Running(all))
     }
 
     fn find(&self, resource: &str) -> Result<Running, Refused> {
@@ -154,6 +174,8 @@ fn core_command(request: Request) -> (String, Command) {
         | Request::Up(_)
         | Request::Down { .. }
         | Request::Adjust(_)
+        | Request::Part { .. }
+        | Request::Running { .. }
         | Request::Status { .. }
         | Request::WaitConnect { .. }
         | Request::WaitSync { .. } => unreachable!("the caller has matched the others"),

@@ -42,9 +42,9 @@ pub(crate) fn volume(resource: &ResourceConfig, volume: &VolumeConfig) -> replic
     let granularity = volume.options.rs_discard_granularity_bytes;
     replica::VolumeConfig {
         number: VolumeNumber(volume.number.0),
-        external_metadata: match volume.meta_disk {
-            MetaDisk::Internal => false,
-            MetaDisk::External { .. } => true,
+        external_metadata: match volume.backing.as_ref().map(|backing| &backing.meta_disk) {
+            None | Some(MetaDisk::Internal) => false,
+            Some(MetaDisk::External { .. }) => true,
         },
         al_extents: volume.options.al_extents,
         al_updates: volume.options.al_updates,
@@ -170,13 +170,15 @@ fn policies(resource: &ResourceConfig, peer: &PeerConfig) -> Policies {
     }
 }
 
-/// Where the volumes' data and metadata lie.
+/// Where the volumes' data and metadata lie, of those that have a disk.
 ///
 /// # Errors
 /// The configuration asks for what is not supported.
 pub(crate) fn disks(resource: &ResourceConfig) -> Result<Vec<DiskPaths>, String> {
-    let disks = resource.volumes.iter().map(|volume| {
-        let meta = match &volume.meta_disk {
+    let volumes = resource.volumes.iter();
+    let backings = volumes.filter_map(|volume| Some((volume.number, volume.backing.as_ref()?)));
+    let disks = backings.map(|(number, backing)| {
+        let meta = match &backing.meta_disk {
             MetaDisk::Internal => None,
             MetaDisk::External { path, index: None } => Some(path.clone()),
             MetaDisk::External { path, index: Some(index) } => {
@@ -187,8 +189,7 @@ pub(crate) fn disks(resource: &ResourceConfig) -> Result<Vec<DiskPaths>, String>
                 ));
             }
         };
-        let volume_number = VolumeNumber(volume.number.0);
-        Ok(DiskPaths { volume: volume_number, data: volume.disk.clone(), meta })
+        Ok(DiskPaths { volume: VolumeNumber(number.0), data: backing.disk.clone(), meta })
     });
     disks.collect()
 }

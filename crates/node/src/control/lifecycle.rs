@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use tandem_control::VolumeNumber;
-use tandem_control::config::{PeerConfig, ResourceConfig, ResourceOptions};
+use tandem_control::config::ResourceConfig;
 use tandem_replica::wire;
 use tandem_replica::{Command, CommandError, ConnectionState};
 
 use super::refusal::Refused;
 use super::registry::Running;
-use super::{Control, convert, peer, status};
+use super::{Control, convert, peer, shape, status};
 use crate::mail::Mail;
+use crate::opener::DiskPaths;
 use crate::random;
 
 impl Control {
@@ -42,22 +42,7 @@ impl Control {
     }
 
     async fn make(self: &Arc<Self>, config: ResourceConfig) -> Result<(), Refused> {
-        let name = config.name.clone();
-        let refused = |text: String| Refused::Config { resource: name.clone(), text };
-        let disks = convert::disks(&config).map_err(refused)?;
-        for peer in &config.peers {
-            let address = peer.own_address;
-            peer::ensure_listener(self, address)
-                .map_err(|error| refused(format!("cannot listen on {address}: {error}")))?;
-        }
-        let core = convert::config(&config, self.boot_id(), random::number());
-        let shard = self.registry.next_shard(self.shard_count());
-        let auto_promote = config.options.auto_promote;
-        let add = |reply| Mail::Add { config: core, disks, auto_promote, reply };
-        let key = self.shard(shard).ask(add).await?;
-        let running = Running { config: Arc::new(config), shard, key };
-        self.registry.insert(running.clone());
-        self.tell_dependencies(&running);
+        let running = self.create(config, false).await?;
         if let Err(refusal) = self.attach_all(&running).await {
             let down = self.command(&running, Command::Down { force: true }).await;
             if let Err(error) = down {
@@ -67,6 +52,46 @@ impl Control {
             return Err(refusal);
         }
         self.connect_all(&running).await
+    }
+
+    /// Makes the resource, with nothing attached and nothing connected.
+    pub(crate) async fn create(
+        self: &Arc<Self>,
+        config: ResourceConfig,
+        is_begun: bool,
+    ) -> Result<Running, Refused> {
+        self.listen(&config)?;
+        let shard = self.registry.next_shard(self.shard_count());
+        self.add(Arc::new(config), is_begun, shard).await
+    }
+
+    /// Gives a shard the core of a resource.
+    async fn add(
+        &self,
+        config: Arc<ResourceConfig>,
+        is_begun: bool,
+        shard: usize,
+    ) -> Result<Running, Refused> {
+        let disks = disks(&config)?;
+        let core = convert::config(&config, self.boot_id(), random::number());
+        let auto_promote = config.options.auto_promote;
+        let add = |reply| Mail::Add { config: core, disks, auto_promote, reply };
+        let key = self.shard(shard).ask(add).await?;
+        let made = Arc::clone(&config);
+        let running = Running { config, made, is_begun, shard, key };
+        self.registry.insert(running.clone());
+        self.tell_dependencies(&running);
+        Ok(running)
+    }
+
+    fn listen(self: &Arc<Self>, config: &ResourceConfig) -> Result<(), Refused> {
+        for address in config.peers.iter().filter_map(|peer| Some(peer.path?.own_address)) {
+            peer::ensure_listener(self, address).map_err(|error| {
+                let text = format!("cannot listen on {address}: {error}");
+                Refused::Config { resource: config.name.clone(), text }
+            })?;
+        }
+        Ok(())
     }
 
     async fn attach_all(&self, running: &Running) -> Result<(), Refused> {
@@ -95,28 +120,12 @@ impl Control {
 
     /// Changes what can be changed while it runs, then attaches and connects what is not.
     async fn adjust_running(
-        &self,
+        self: &Arc<Self>,
         running: Running,
         config: ResourceConfig,
     ) -> Result<(), Refused> {
-        if let Some(what) = needs_restart(&running.config, &config) {
-            let text =
-                format!("{what} changed: run 'tandemadm down {0}', then 'up {0}'", config.name);
-            return Err(Refused::Config { resource: config.name, text });
-        }
-        for peer in config.peers.iter().filter(|peer| !running.config.peers.contains(peer)) {
-            let peer = convert::peer(&config, peer);
-            self.ask(&running, |resource, reply| Mail::Update { resource, peer, reply }).await?;
-        }
-        for volume in &config.volumes {
-            let (resource, volume) = (running.key, convert::volume(&config, volume));
-            self.shard(running.shard).post(Mail::UpdateVolume { resource, volume });
-        }
-        let (resource, auto_promote) = (running.key, config.options.auto_promote);
-        self.shard(running.shard).post(Mail::AutoPromote { resource, auto_promote });
-        let running = Running { config: Arc::new(config), ..running };
-        self.registry.insert(running.clone());
-        self.tell_dependencies(&running);
+        let running = self.change(running, config).await?;
+        self.registry.seal(&running.config.name);
         let state = status::of_core(self, &running).await?;
         for volume in state.volumes.iter().filter(|it| it.disk == wire::DiskState::Diskless) {
             self.command(&running, Command::Attach { volume: volume.number }).await?;
@@ -126,6 +135,86 @@ impl Control {
             self.command(&running, command).await?;
         }
         Ok(())
+    }
+
+    /// Changes the configuration of a resource that runs. Where the core cannot take that over it
+    /// is made anew, if nobody uses it.
+    pub(crate) async fn change(
+        self: &Arc<Self>,
+        running: Running,
+        config: ResourceConfig,
+    ) -> Result<Running, Refused> {
+        let state = status::of_core(self, &running).await?;
+        let refused = |what: &str| {
+            let name = &running.config.name;
+            let text = format!("{what} changed: run 'tandemadm down {name}', then 'up {name}'");
+            Err(Refused::Config { resource: name.clone(), text })
+        };
+        if let Some(what) = shape::difference_in_use(&state, &running.config, &config) {
+            return refused(what);
+        }
+        let attached: Vec<wire::VolumeNumber> = state
+            .volumes
+            .iter()
+            .filter(|it| it.disk != wire::DiskState::Diskless)
+            .map(|it| it.number)
+            .collect();
+        // A disk that is attached without peers would be taken for the only one there is.
+        let can_attach = running.is_begun && !config.peers.is_empty();
+        let can_be_anew = shape::is_idle(&state) && (attached.is_empty() || can_attach);
+        match shape::difference(&running.made, &config) {
+            Some(what) if !can_be_anew => return refused(what),
+            None if !can_be_anew || !shape::is_outdated(&running.made, &config) => {}
+            Some(_) | None => return self.make_anew(running, config, &attached).await,
+        }
+        self.listen(&config)?;
+        self.tell_changes(&running, &config).await?;
+        let running = Running { config: Arc::new(config), ..running };
+        self.registry.insert(running.clone());
+        self.tell_dependencies(&running);
+        Ok(running)
+    }
+
+    /// Tells the core what it can take over.
+    async fn tell_changes(
+        &self,
+        running: &Running,
+        config: &ResourceConfig,
+    ) -> Result<(), Refused> {
+        for peer in config.peers.iter().filter(|peer| !running.config.peers.contains(peer)) {
+            let peer = convert::peer(config, peer);
+            self.ask(running, |resource, reply| Mail::Update { resource, peer, reply }).await?;
+        }
+        for volume in &config.volumes {
+            let (resource, volume) = (running.key, convert::volume(config, volume));
+            self.shard(running.shard).post(Mail::UpdateVolume { resource, volume });
+        }
+        let (resource, disks) = (running.key, disks(config)?);
+        self.shard(running.shard).post(Mail::Disks { resource, disks });
+        let auto_promote = config.options.auto_promote;
+        self.shard(running.shard).post(Mail::AutoPromote { resource, auto_promote });
+        Ok(())
+    }
+
+    /// Ends the core of a resource that is idle, and begins another one with the same disks.
+    async fn make_anew(
+        self: &Arc<Self>,
+        running: Running,
+        config: ResourceConfig,
+        attached: &[wire::VolumeNumber],
+    ) -> Result<Running, Refused> {
+        disks(&config)?;
+        self.listen(&config)?;
+        self.command(&running, Command::Down { force: false }).await?;
+        self.registry.abandon_attempts(&running);
+        self.forget_dependencies(&running);
+        self.ask(&running, |resource, reply| Mail::Remove { resource, reply }).await?;
+        let Running { is_begun, shard, .. } = running;
+        let running = self.add(Arc::new(config), is_begun, shard).await?;
+        for volume in attached {
+            self.command(&running, Command::Attach { volume: *volume }).await?;
+        }
+        Ok(running)
     }
 
     /// Brings a resource of the configuration file up when the daemon starts.
@@ -145,39 +234,7 @@ impl Control {
     }
 }
 
-/// The options of a resource but for what the core knows nothing of.
-fn of_core(options: &ResourceOptions) -> ResourceOptions {
-    ResourceOptions { auto_promote: false, ..options.clone() }
-}
-
-/// What differs that a running resource cannot take over.
-fn needs_restart(old: &ResourceConfig, new: &ResourceConfig) -> Option<&'static str> {
-    let volumes = |config: &ResourceConfig| -> Vec<VolumeNumber> {
-        config.volumes.iter().map(|volume| volume.number).collect()
-    };
-    let disks = |config: &ResourceConfig| -> Vec<_> {
-        config.volumes.iter().map(|it| (it.disk.clone(), it.meta_disk.clone())).collect()
-    };
-    let nodes = |config: &ResourceConfig| -> Vec<_> {
-        config.peers.iter().map(|peer| (peer.node_id, peer.name.clone())).collect()
-    };
-    let addresses = |config: &ResourceConfig| -> Vec<_> {
-        let of = |peer: &PeerConfig| (peer.own_address, peer.peer_address);
-        config.peers.iter().map(of).collect()
-    };
-    if old.node_id != new.node_id {
-        Some("its node-id")
-    } else if volumes(old) != volumes(new) {
-        Some("its volumes")
-    } else if disks(old) != disks(new) {
-        Some("a disk or meta-disk")
-    } else if nodes(old) != nodes(new) {
-        Some("its peers")
-    } else if addresses(old) != addresses(new) {
-        Some("an address")
-    } else if of_core(&old.options) != of_core(&new.options) {
-        Some("an option of the resource")
-    } else {
-        None
-    }
+/// Where the disks of the resource lie.
+fn disks(config: &ResourceConfig) -> Result<Vec<DiskPaths>, Refused> {
+    convert::disks(config).map_err(|text| Refused::Config { resource: config.name.clone(), text })
 }

@@ -109,7 +109,8 @@ async fn dial(
     running: &Running,
     peer: &PeerConfig,
 ) -> Result<Mail, PeerFailure> {
-    let connected = socket::connect(peer.own_address, peer.peer_address);
+    let path = peer.path.ok_or_else(|| PeerFailure::Refused("it has no path".into()))?;
+    let connected = socket::connect(path.own_address, path.peer_address);
     let connected = timeout(limits::CONNECT_TIMEOUT, connected).await;
     let mut stream = connected.map_err(|_| PeerFailure::Timeout(limits::CONNECT_TIMEOUT))??;
     socket::tune_link(&stream, peer.net.sndbuf_bytes, peer.net.rcvbuf_bytes)?;
@@ -246,7 +247,8 @@ async fn welcome(
     };
     let peer = theirs.sender;
     let own_id = NodeId(running.config.node_id.0);
-    let known = find_peer(&running, peer).filter(|it| it.own_address == address);
+    let known = find_peer(&running, peer)
+        .filter(|it| it.path.is_some_and(|path| path.own_address == address));
     let Some(config) = known.filter(|_| theirs.receiver == own_id) else {
         let text = format!("node {own_id} does not know node {peer} at {address}");
         return reject(RejectCode::WrongNode, text);

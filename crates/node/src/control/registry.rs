@@ -34,6 +34,10 @@ struct State {
 #[derive(Clone, Debug)]
 pub(crate) struct Running {
     pub(crate) config: Arc<ResourceConfig>,
+    /// What its core was made with.
+    pub(crate) made: Arc<ResourceConfig>,
+    /// It is being put together, and was not used yet.
+    pub(crate) is_begun: bool,
     pub(crate) shard: usize,
     pub(crate) key: ResourceKey,
 }
@@ -58,28 +62,31 @@ impl Registry {
         (state.made - 1) % shards
     }
 
+    /// Makes a resource known, or what has changed of it.
     pub(crate) fn insert(&self, running: Running) {
-        self.state().resources.insert(running.config.name.clone(), running);
+        let mut state = self.state();
+        state.resources.insert(running.config.name.clone(), running);
+        state.close_unused_listeners();
     }
 
-    /// Forgets a resource, gives up attempts to reach its peers, and returns the addresses that no
-    /// other resource listens on.
+    /// The resource is used: it is not being put together any more.
+    pub(crate) fn seal(&self, name: &str) {
+        if let Some(running) = self.state().resources.get_mut(name) {
+            running.is_begun = false;
+        }
+    }
+
+    /// Forgets a resource, and gives up what is under way for it.
     pub(crate) fn remove(&self, name: &str) {
         let mut state = self.state();
-        let Some(Running { shard, key, .. }) = state.resources.remove(name) else { return };
-        let is_its = |id: &(usize, ResourceKey, NodeId)| (id.0, id.1) == (shard, key);
-        for attempt in state.attempts.iter().filter(|(id, _)| is_its(id)).map(|(_, it)| it) {
-            attempt.abort();
-        }
-        state.attempts.retain(|id, _| !is_its(id));
-        let State { resources, listeners, .. } = &mut *state;
-        listeners.retain(|address, task| {
-            let is_used = resources.values().any(|running| running.listens_on(*address));
-            if !is_used {
-                task.abort();
-            }
-            is_used
-        });
+        let Some(running) = state.resources.remove(name) else { return };
+        state.abandon_attempts(&running);
+        state.close_unused_listeners();
+    }
+
+    /// The core of a resource ends, and another one follows.
+    pub(crate) fn abandon_attempts(&self, running: &Running) {
+        self.state().abandon_attempts(running);
     }
 
     pub(crate) fn find(&self, name: &str) -> Option<Running> {
@@ -146,9 +153,32 @@ impl Registry {
     }
 }
 
+impl State {
+    fn abandon_attempts(&mut self, running: &Running) {
+        let (shard, key) = (running.shard, running.key);
+        let is_its = |id: &(usize, ResourceKey, NodeId)| (id.0, id.1) == (shard, key);
+        for attempt in self.attempts.iter().filter(|(id, _)| is_its(id)).map(|(_, it)| it) {
+            attempt.abort();
+        }
+        self.attempts.retain(|id, _| !is_its(id));
+    }
+
+    fn close_unused_listeners(&mut self) {
+        let Self { resources, listeners, .. } = self;
+        listeners.retain(|address, task| {
+            let is_used = resources.values().any(|running| running.listens_on(*address));
+            if !is_used {
+                task.abort();
+            }
+            is_used
+        });
+    }
+}
+
 impl Running {
     fn listens_on(&self, address: SocketAddr) -> bool {
-        self.config.peers.iter().any(|peer| peer.own_address == address)
+        let mut paths = self.config.peers.iter().filter_map(|peer| peer.path);
+        paths.any(|path| path.own_address == address)
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use tandem_control::config::{PeerConfig, ResourceConfig};
+use tandem_control::config::{PeerConfig, PeerPath, ResourceConfig};
 use tandem_control::names;
 use tandem_control::status as shown;
 use tandem_control::{NodeId, VolumeNumber};
@@ -75,7 +75,8 @@ fn volume(config: &ResourceConfig, status: &core::VolumeStatus) -> shown::Volume
     let number = VolumeNumber(status.number.0);
     let configured = config.volumes.iter().find(|volume| volume.number == number);
     let has_disk = status.disk != wire::DiskState::Diskless;
-    let backing_dev = configured.filter(|_| has_disk).map(|it| it.disk.display().to_string());
+    let backing = configured.filter(|_| has_disk).and_then(|it| it.backing.as_ref());
+    let backing_dev = backing.map(|backing| backing.disk.display().to_string());
     shown::VolumeStatus {
         volume: number,
         minor: configured.map_or(tandem_control::Minor(0), |volume| volume.minor),
@@ -108,6 +109,10 @@ fn connection(
 ) -> Option<shown::ConnectionStatus> {
     let peer: &PeerConfig = config.peers.iter().find(|it| it.node_id.0 == status.peer.0)?;
     let established = status.state == core::ConnectionState::Connected;
+    let path = |path: PeerPath| {
+        let PeerPath { own_address, peer_address } = path;
+        shown::PathStatus { own_address, peer_address, established }
+    };
     let devices: Vec<_> = status.peer_devices.iter().map(peer_device).collect();
     Some(shown::ConnectionStatus {
         peer_node_id: NodeId(status.peer.0),
@@ -118,11 +123,7 @@ fn connection(
         tls: false,
         ap_in_flight_bytes: status.ap_in_flight_bytes,
         rs_in_flight_bytes: status.rs_in_flight_bytes,
-        paths: vec![shown::PathStatus {
-            own_address: peer.own_address,
-            peer_address: peer.peer_address,
-            established,
-        }],
+        paths: peer.path.into_iter().map(path).collect(),
         peer_devices: devices,
         protocol: protocol(status.protocol),
         sync_state: sync_state(config, status),

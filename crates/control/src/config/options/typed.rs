@@ -56,6 +56,31 @@ impl NetOptions {
     }
 }
 
+impl NetOptions {
+    /// What cannot be meant together: the options to blame, the likeliest first, and a sentence.
+    pub(in crate::config) fn contradictions(&self) -> Vec<([&'static str; 2], String)> {
+        let mut found = Vec::new();
+        // An answer that may take longer than the pause between pings cannot be told from none.
+        for (name, value) in [("connect-int", self.connect_int), ("ping-int", self.ping_int)] {
+            if self.timeout >= value {
+                let text = format!("timeout ({:?}) must be below {name} ({value:?})", self.timeout);
+                found.push((["timeout", name], text));
+            }
+        }
+        // Only protocol A answers before the peer has a write, so only it can pull ahead.
+        if self.on_congestion == OnCongestion::PullAhead && self.protocol != Protocol::A {
+            let text = format!("on-congestion pull-ahead needs protocol A, not {}", self.protocol);
+            found.push((["on-congestion", "protocol"], text));
+        }
+        // Protocol A has answered what the peer lacks before anybody could wait for a fence.
+        if self.fencing == Fencing::ResourceAndStonith && self.protocol == Protocol::A {
+            let text = "fencing resource-and-stonith needs protocol B or C, not A".to_owned();
+            found.push((["fencing", "protocol"], text));
+        }
+        found
+    }
+}
+
 impl DiskOptions {
     pub(in crate::config) fn from_set(set: &OptionSet) -> Self {
         let get = Getter { section: Section::Disk, set };

@@ -149,7 +149,7 @@ fn section_of(body: &mut RawBody, section: Section) -> &mut PlacedSet {
     match section {
         Section::Net => &mut body.net,
         Section::Options => &mut body.options,
-        Section::Disk | Section::PeerDisk => &mut body.disk,
+        Section::Disk | Section::PeerDisk | Section::OwnDisk => &mut body.disk,
         Section::Startup => &mut body.startup,
         Section::Global => unreachable!("a resource has no global options"),
     }

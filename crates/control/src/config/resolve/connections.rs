@@ -12,7 +12,6 @@ use crate::config::raw::{RawConnection, RawHost, RawMesh, RawPath};
 use crate::config::table::{Section, Spec};
 use crate::config::tree::Word;
 use crate::id::VolumeNumber;
-use crate::names::{Fencing, OnCongestion, Protocol};
 
 /// Indexes of two hosts, the smaller one first.
 type Pair = (usize, usize);
@@ -99,10 +98,8 @@ impl<'a> Resolver<'a> {
         let of_meshes = meshes.iter().map(|mesh| &mesh.net);
         let sets = [&self.common.net, &body.net].into_iter().chain(of_meshes).chain([own]);
         let net = merge(&sets.collect::<Vec<_>>());
-        self.check_times(&net);
         self.check_loser(&net, hosts);
-        self.check_congestion(&net);
-        self.check_fencing(&net);
+        self.check_contradictions(&net);
         self.check_authentication(&net);
         let paths = self.paths(hosts, written);
         let disk = written.map(|connection| connection.disk.clone()).unwrap_or_default();
@@ -200,43 +197,14 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// An answer that may take longer than the pause between pings cannot be told from none.
-    fn check_times(&mut self, net: &PlacedSet) {
+    /// Options that contradict each other.
+    fn check_contradictions(&mut self, net: &PlacedSet) {
         let typed = NetOptions::from_set(&without_places(net.clone()));
-        for (name, value) in [("connect-int", typed.connect_int), ("ping-int", typed.ping_int)] {
-            let place = net.get("timeout").or_else(|| net.get(name)).map(|(_, at)| *at);
-            if let Some(at) = place
-                && typed.timeout >= value
-            {
-                let message =
-                    format!("timeout ({:?}) must be below {name} ({value:?})", typed.timeout);
+        for (names, message) in typed.contradictions() {
+            let place = names.iter().find_map(|name| net.get(name)).map(|(_, at)| *at);
+            if let Some(at) = place {
                 self.error(at, message);
             }
-        }
-    }
-
-    /// Only protocol A answers before the peer has a write, so only it can pull ahead.
-    fn check_congestion(&mut self, net: &PlacedSet) {
-        let typed = NetOptions::from_set(&without_places(net.clone()));
-        let pulls = typed.on_congestion == OnCongestion::PullAhead;
-        if let (true, Some((_, at))) = (pulls, net.get("on-congestion"))
-            && typed.protocol != Protocol::A
-        {
-            let message =
-                format!("on-congestion pull-ahead needs protocol A, not {}", typed.protocol);
-            self.error(*at, message);
-        }
-    }
-
-    /// Protocol A has answered what the peer lacks before anybody could wait for a fence.
-    fn check_fencing(&mut self, net: &PlacedSet) {
-        let typed = NetOptions::from_set(&without_places(net.clone()));
-        let freezes = typed.fencing == Fencing::ResourceAndStonith;
-        if let (true, Some((_, at))) = (freezes, net.get("fencing"))
-            && typed.protocol == Protocol::A
-        {
-            let message = "fencing resource-and-stonith needs protocol B or C, not A";
-            self.error(*at, message);
         }
     }
 

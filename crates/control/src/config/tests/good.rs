@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::{pair, parse, seen_from_a, warnings};
+use super::{backing_of, pair, parse, path_of, seen_from_a, warnings};
 use crate::config::{Authentication, Config, MetaDisk, NetOptions, ResyncOptions};
 use crate::id::{Minor, NodeId, VolumeNumber};
 use crate::names::{
@@ -23,14 +23,14 @@ fn the_smallest_resource_has_the_defaults() {
     assert_eq!(volume.number, VolumeNumber(0));
     assert_eq!(volume.minor, Minor(1));
     assert_eq!(volume.device, "/dev/drbd1");
-    assert_eq!(volume.disk, Path::new("/dev/sda"));
-    assert_eq!(volume.meta_disk, MetaDisk::Internal);
+    assert_eq!(backing_of(volume).disk, Path::new("/dev/sda"));
+    assert_eq!(backing_of(volume).meta_disk, MetaDisk::Internal);
     assert_eq!((volume.options.al_extents, volume.options.al_updates), (6433, true));
     assert_eq!((volume.options.rs_discard_granularity_bytes, volume.resync_after), (0, None));
     let [peer] = config.peers.as_slice() else { panic!("{:?}", config.peers) };
     assert_eq!((peer.node_id, peer.name.as_str()), (NodeId(1), "b"));
-    assert_eq!(peer.own_address.to_string(), "10.0.0.1:7000");
-    assert_eq!(peer.peer_address.to_string(), "10.0.0.2:7000");
+    assert_eq!(path_of(peer).own_address.to_string(), "10.0.0.1:7000");
+    assert_eq!(path_of(peer).peer_address.to_string(), "10.0.0.2:7000");
     let expected = NetOptions {
         protocol: Protocol::C,
         timeout: Duration::from_secs(6),
@@ -94,7 +94,7 @@ fn the_other_node_sees_the_mirror_image() {
     let config = parse(&pair("")).seen_from("b").remove(0);
     assert_eq!(config.node_id, NodeId(1));
     assert_eq!(config.peers[0].name, "a");
-    assert_eq!(config.peers[0].own_address.to_string(), "10.0.0.2:7000");
+    assert_eq!(path_of(&config.peers[0]).own_address.to_string(), "10.0.0.2:7000");
     assert!(parse(&pair("")).seen_from("c").is_empty());
 }
 
@@ -207,9 +207,9 @@ fn volume_zero_may_be_implicit_at_either_level() {
             meta-disk /dev/sdc[2]; } }";
     assert_eq!(seen_from_a(in_resource).volumes, seen_from_a(in_host).volumes);
     let volume = parse(in_host).seen_from("b").remove(0).volumes.remove(0);
-    assert_eq!(volume.disk, Path::new("/srv/b disk"));
+    assert_eq!(backing_of(&volume).disk, Path::new("/srv/b disk"));
     let expected = MetaDisk::External { path: "/dev/sdc".into(), index: Some(2) };
-    assert_eq!(volume.meta_disk, expected);
+    assert_eq!(backing_of(&volume).meta_disk, expected);
 }
 
 #[test]
@@ -228,7 +228,7 @@ fn devices_and_metadata_have_several_forms() {
     for (meta_disk, index) in [("/dev/m", None), ("/dev/m[0]", Some(0)), ("/dev/m [9]", Some(9))] {
         let text = pair("").replace("/dev/sda;", &format!("/dev/sda; meta-disk {meta_disk};"));
         let expected = MetaDisk::External { path: "/dev/m".into(), index };
-        assert_eq!(seen_from_a(&text).volumes[0].meta_disk, expected, "{meta_disk}");
+        assert_eq!(backing_of(&seen_from_a(&text).volumes[0]).meta_disk, expected, "{meta_disk}");
     }
 }
 
@@ -237,14 +237,14 @@ fn addresses_may_be_of_either_family_and_of_the_connection() {
     let text = pair("").replace("10.0.0.1:7000", "ipv4 10.0.0.1:7000");
     assert_eq!(seen_from_a(&text).peers, seen_from_a(&pair("")).peers);
     let text = pair("").replace("10.0.0.2:7000", "ipv6 [fd00::2%3]:7000");
-    assert_eq!(seen_from_a(&text).peers[0].peer_address.to_string(), "[fd00::2%3]:7000");
+    assert_eq!(path_of(&seen_from_a(&text).peers[0]).peer_address.to_string(), "[fd00::2%3]:7000");
     let own = "connection { host b address 10.1.0.2:7001; host a port 7002; }";
     let peer = seen_from_a(&pair(own)).peers.remove(0);
-    assert_eq!(peer.own_address.to_string(), "10.0.0.1:7002");
-    assert_eq!(peer.peer_address.to_string(), "10.1.0.2:7001");
+    assert_eq!(path_of(&peer).own_address.to_string(), "10.0.0.1:7002");
+    assert_eq!(path_of(&peer).peer_address.to_string(), "10.1.0.2:7001");
     let path = "connection { path { host a address 10.1.0.1:1; host b address 10.1.0.2:1; } }";
     let text = pair(path).replace("address 10.0.0.1:7000;", "");
-    assert_eq!(seen_from_a(&text).peers[0].own_address.to_string(), "10.1.0.1:1");
+    assert_eq!(path_of(&seen_from_a(&text).peers[0]).own_address.to_string(), "10.1.0.1:1");
 }
 
 #[test]

@@ -87,21 +87,26 @@ impl Variables {
         let list = |of: &dyn Fn(&VolumeConfig) -> String| {
             volumes.iter().map(|volume| of(volume)).collect::<Vec<_>>().join(" ")
         };
+        let disk = |volume: &VolumeConfig| {
+            let backing = volume.backing.as_ref();
+            backing.map_or_else(|| "none".to_owned(), |it| it.disk.display().to_string())
+        };
         self.set("DRBD_VOLUME", list(&|it| it.number.to_string()));
         self.set("DRBD_MINOR", list(&|it| it.minor.to_string()));
-        self.set("DRBD_LL_DISK", list(&|it| it.disk.display().to_string()));
+        self.set("DRBD_LL_DISK", list(&disk));
         if occasion.volume.is_some() {
-            self.set("DRBD_BACKING_DEV", list(&|it| it.disk.display().to_string()));
+            self.set("DRBD_BACKING_DEV", list(&disk));
         }
         for volume in &volumes {
             self.set(&format!("DRBD_MINOR_{}", volume.number), volume.minor);
-            self.set(&format!("DRBD_BACKING_DEV_{}", volume.number), volume.disk.display());
+            self.set(&format!("DRBD_BACKING_DEV_{}", volume.number), disk(volume));
         }
     }
 
     fn peer(&mut self, peer: &PeerConfig) {
         self.set("DRBD_PEER_NODE_ID", peer.node_id.0);
-        for (whose, address) in [("MY", peer.own_address), ("PEER", peer.peer_address)] {
+        let Some(path) = peer.path else { return };
+        for (whose, address) in [("MY", path.own_address), ("PEER", path.peer_address)] {
             let family = if address.is_ipv4() { "ipv4" } else { "ipv6" };
             self.set(&format!("DRBD_{whose}_AF"), family);
             self.set(&format!("DRBD_{whose}_ADDRESS"), address.ip());

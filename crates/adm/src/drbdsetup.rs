@@ -1,0 +1,51 @@
+//! The personality `drbdsetup`: its arguments, as LINBIT's drbdadm and drbdmon pass them, its
+//! output and its exit codes, on the daemon behind `TANDEM_RUN_DIR`.
+//!
+//! What makes and changes a resource a part at a time is told the daemon a part at a time
+//! ([`parts`]); the rest are commands and questions that `tandemadm` has as well. What is not there
+//! is refused with a sentence.
+
+mod commands;
+mod parts;
+mod queries;
+mod session;
+mod words;
+
+use std::ffi::OsString;
+
+use tandem_control::exit;
+
+use crate::output::Failure;
+use session::Session;
+use words::Words;
+
+/// Does what the arguments say, those behind the program's name.
+pub(crate) fn run(arguments: &[OsString]) -> Result<(), Failure> {
+    let mut words = Words::sort(arguments)?;
+    let Some(command) = words.next() else {
+        return Err(usage("USAGE: drbdsetup COMMAND [ARGUMENTS]"));
+    };
+    if ABSENT.contains(&command.as_str()) {
+        let text = format!("{command} is not there, nothing was done");
+        return Err(Failure::new(exit::FAILURE, text));
+    }
+    let mut session = Session::connect()?;
+    if let Some(done) = parts::run(&mut session, &command, &mut words) {
+        return done;
+    }
+    if let Some(done) = commands::run(&mut session, &command, &mut words) {
+        return done;
+    }
+    if let Some(done) = queries::run(&mut session, &command, &mut words) {
+        return done;
+    }
+    Err(usage(&format!("invalid command '{command}'")))
+}
+
+/// Commands of LINBIT's that mean something that there is no way to do.
+const ABSENT: &[&str] = &["new-current-uuid", "forget-peer", "rename-resource", "udev"];
+
+/// What cannot be understood.
+fn usage(text: &str) -> Failure {
+    Failure::new(exit::FAILURE, text)
+}

@@ -1,0 +1,87 @@
+//! The daemon that drbdsetup talks to.
+
+use std::path::PathBuf;
+
+use tandem_control::admin::{Client, Request, Response};
+use tandem_control::config::ResourceConfig;
+use tandem_control::status::ResourceStatus;
+use tandem_control::{Minor, VolumeNumber, exit};
+
+use crate::output::{self, Failure};
+use crate::run::{self, client_failure};
+
+/// A session.
+#[derive(Debug)]
+pub(super) struct Session {
+    client: Client,
+}
+
+impl Session {
+    /// With the daemon of `TANDEM_RUN_DIR`; it must be `TANDEM_NODE`'s, where that is set.
+    pub(super) fn connect() -> Result<Self, Failure> {
+        let run_dir = std::env::var_os("TANDEM_RUN_DIR").unwrap_or_else(|| "/run/tandem".into());
+        let client = Client::connect(&PathBuf::from(run_dir));
+        let client = client.map_err(|error| client_failure(&error))?;
+        let theirs = &client.hello().node;
+        match std::env::var("TANDEM_NODE") {
+            Ok(node) if node != *theirs => {
+                let socket = client.socket().display();
+                let text = format!("TANDEM_NODE is {node}, the daemon behind {socket} is {theirs}");
+                Err(Failure::new(exit::FAILURE, text))
+            }
+            Ok(_) | Err(_) => Ok(Self { client }),
+        }
+    }
+
+    /// Has something done.
+    pub(super) fn ask(&mut self, request: &Request) -> Result<(), Failure> {
+        run::ask(&mut self.client, request)
+    }
+
+    /// How resources are configured, and how they are; an error where the one that is named is not
+    /// there.
+    pub(super) fn running(
+        &mut self,
+        resource: Option<&str>,
+    ) -> Result<Vec<(ResourceConfig, ResourceStatus)>, Failure> {
+        let all = self.client.call(&Request::Running { resource: resource.map(str::to_owned) });
+        match all.map_err(|error| client_failure(&error))? {
+            Response::Running(found) => Ok(found),
+            Response::Refused(refusal) if refusal.exit_code == exit::CONFIG => {
+                let name = resource.unwrap_or("all");
+                Err(Failure::new(exit::CONFIG, format!("{name}: No such resource")))
+            }
+            Response::Refused(refusal) => Err(Failure::new(refusal.exit_code, refusal.message)),
+            Response::Hello(_) | Response::Done | Response::Status(_) | Response::Progress(_) => {
+                Err(Failure::new(exit::FAILURE, "the daemon answered something else than asked"))
+            }
+        }
+    }
+
+    /// The one that is named.
+    pub(super) fn one(
+        &mut self,
+        resource: &str,
+    ) -> Result<(ResourceConfig, ResourceStatus), Failure> {
+        let found = self.running(Some(resource))?.pop();
+        found.ok_or_else(|| Failure::new(exit::CONFIG, format!("{resource}: No such resource")))
+    }
+
+    /// Whose volume a minor is.
+    pub(super) fn volume_of(&mut self, minor: Minor) -> Result<(String, VolumeNumber), Failure> {
+        for (config, _) in self.running(None)? {
+            if let Some(volume) = config.volumes.iter().find(|volume| volume.minor == minor) {
+                return Ok((config.name, volume.number));
+            }
+        }
+        let text = format!("{minor}: Failure: (127) Device minor not allocated");
+        Err(Failure::new(exit::CONFIG, text))
+    }
+}
+
+/// Prints what has no effect.
+pub(super) fn warn(resource: &str, warnings: &[String]) {
+    for warning in warnings {
+        output::error(&format!("{resource}: warning: {warning}"));
+    }
+}
