@@ -26,6 +26,8 @@ const PACKAGES: &[(&str, &str)] = &[
     ("setpriv", "util-linux"),
     ("unshare", "util-linux"),
     ("drbdadm", "drbd-utils"),
+    ("drbdmon", "drbd-utils"),
+    ("script", "bsdutils"),
 ];
 
 /// A command that runs `name`.

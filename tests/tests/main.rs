@@ -16,6 +16,7 @@ mod chaos;
 mod clients;
 mod disk_errors;
 mod drbdadm;
+mod events;
 mod failover;
 mod fencing;
 mod kills;

@@ -166,6 +166,31 @@ pub(crate) enum Command {
         #[arg(value_name = "OBJECT")]
         objects: Vec<String>,
     },
+    /// Print how resources are, then how they change, a line each, until interrupted (of all by
+    /// default; needs no configuration)
+    Events2 {
+        /// Everything on every line, also counters
+        #[arg(long)]
+        full: bool,
+        /// Also counters
+        #[arg(long)]
+        statistics: bool,
+        /// Old and new values
+        #[arg(long)]
+        diff: bool,
+        /// The time before each line
+        #[arg(long)]
+        timestamps: bool,
+        /// Not the changes
+        #[arg(long)]
+        now: bool,
+        /// An 'n' on standard input asks for everything again; anything else ends it
+        #[arg(long)]
+        poll: bool,
+        /// The resource
+        #[arg(value_name = "OBJECT")]
+        object: Option<String>,
+    },
     /// Print the role
     Role(Objects),
     /// Print connection states, one line each

@@ -13,8 +13,10 @@ mod words;
 
 use std::ffi::OsString;
 
+use tandem_control::events::EventOptions;
 use tandem_control::exit;
 
+use crate::events::{Wanted, events};
 use crate::output::Failure;
 use session::Session;
 use words::Words;
@@ -30,6 +32,9 @@ pub(crate) fn run(arguments: &[OsString]) -> Result<(), Failure> {
         return Err(Failure::new(exit::FAILURE, text));
     }
     let mut session = Session::connect()?;
+    if command == "events2" {
+        return events2(session, &mut words);
+    }
     if let Some(done) = parts::run(&mut session, &command, &mut words) {
         return done;
     }
@@ -40,6 +45,24 @@ pub(crate) fn run(arguments: &[OsString]) -> Result<(), Failure> {
         return done;
     }
     Err(usage(&format!("invalid command '{command}'")))
+}
+
+fn events2(session: Session, words: &mut Words) -> Result<(), Failure> {
+    let resource = words.next().filter(|name| name != "all");
+    let wanted = Wanted {
+        lines: EventOptions {
+            full: words.flag("full")?,
+            statistics: words.flag("statistics")?,
+            diff: words.flag("diff")?,
+        },
+        timestamps: words.flag("timestamps")?,
+        now: words.flag("now")?,
+        poll: words.flag("poll")?,
+    };
+    // No line is coloured, and the daemon has buffers of its own.
+    let _ = (words.option("color"), words.option("rcvbuf"));
+    words.finish()?;
+    events(session.into_client(), resource.as_deref(), wanted)
 }
 
 /// Commands of LINBIT's that mean something that there is no way to do.

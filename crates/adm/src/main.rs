@@ -12,6 +12,7 @@ mod create_md;
 mod device;
 mod drbdmeta;
 mod drbdsetup;
+mod events;
 mod metadata;
 mod object;
 mod offline;

@@ -74,6 +74,7 @@ pub(crate) fn plan(
         Command::WaitSync(wait) => (&wait.objects, PEER_DEVICE),
         Command::Verify { objects, .. } => (objects, PEER_DEVICE),
         Command::Status { .. }
+        | Command::Events2 { .. }
         | Command::Role(_)
         | Command::Cstate(_)
         | Command::Dstate(_)
@@ -143,6 +144,7 @@ fn add(command: &Command, target: &Target<'_>, steps: &mut Vec<Step>) {
             Request::WaitSync { resource, volume, peer, timeout }
         }
         Command::Status { .. }
+        | Command::Events2 { .. }
         | Command::Role(_)
         | Command::Cstate(_)
         | Command::Dstate(_)
@@ -291,10 +293,10 @@ fn resource_of(request: &Request) -> &str {
         | Request::Verify { resource, .. }
         | Request::StopVerify { resource, .. } => resource,
         Request::Part { resource, .. } => resource,
-        Request::Status { resource } | Request::Running { resource } => {
-            resource.as_deref().unwrap_or("all")
-        }
-        Request::Hello { .. } | Request::Ping => "",
+        Request::Status { resource }
+        | Request::Running { resource }
+        | Request::Watch { resource } => resource.as_deref().unwrap_or("all"),
+        Request::Hello { .. } | Request::Ping | Request::Refresh => "",
     }
 }
 
@@ -357,6 +359,8 @@ fn show_request(request: &Request, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         }
         Request::Status { resource } => show_question("status", resource.as_deref(), f),
         Request::Running { resource } => show_question("show", resource.as_deref(), f),
+        Request::Watch { resource } => show_question("events2", resource.as_deref(), f),
+        Request::Refresh => write!(f, "refresh"),
         Request::Part { resource, part } => write!(f, "part {resource} {part:?}"),
         Request::WaitConnect { resource, peer, timeout } => {
             write!(f, "wait-connect {resource}")?;

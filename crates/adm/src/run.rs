@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 
 use tandem_control::admin::{Client, ClientError, Request, Response};
+use tandem_control::events::EventOptions;
 use tandem_control::exit;
 
 use crate::cli::{Arguments, Command};
 use crate::configuration::{self, Form};
 use crate::create_md::create_md;
+use crate::events::{Wanted, events};
 use crate::output::{self, Failure};
 use crate::plan::{Step, plan};
 use crate::sh::sh;
@@ -23,6 +25,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Command::Status { verbose, statistics, objects, .. } => {
             let (verbose, statistics) = (*verbose, *statistics);
             show(arguments, Question::Text { verbose, statistics }, objects)
+        }
+        Command::Events2 { full, statistics, diff, timestamps, now, poll, object } => {
+            let (full, statistics, diff) = (*full, *statistics, *diff);
+            let lines = EventOptions { full, statistics, diff };
+            let wanted = Wanted { lines, timestamps: *timestamps, now: *now, poll: *poll };
+            let resource = object.as_deref().filter(|object| *object != "all");
+            if arguments.dry_run {
+                output::print(&format!("events2 {}\n", resource.unwrap_or("all")));
+                return Ok(());
+            }
+            events(connect(arguments)?, resource, wanted)
         }
         Command::Role(objects) => show(arguments, Question::Role, &objects.objects),
         Command::Cstate(objects) => show(arguments, Question::Cstate, &objects.objects),
@@ -147,7 +160,11 @@ pub(crate) fn ask(client: &mut Client, request: &Request) -> Result<(), Failure>
             let code = if refusal.exit_code == exit::OK { exit::STATE } else { refusal.exit_code };
             Err(Failure::new(code, refusal.message))
         }
-        Response::Hello(_) | Response::Status(_) | Response::Progress(_) | Response::Running(_) => {
+        Response::Hello(_)
+        | Response::Status(_)
+        | Response::Progress(_)
+        | Response::Running(_)
+        | Response::Sighted(_) => {
             let socket = client.socket().display();
             let message = format!("the daemon behind {socket} answered something else than asked");
             Err(Failure::new(exit::FAILURE, message))

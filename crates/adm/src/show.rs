@@ -132,9 +132,11 @@ fn fetch(client: &mut Client, object: &Object) -> Result<Vec<ResourceStatus>, Fa
         Response::Refused(refusal) => {
             return Err(Failure::new(refusal.exit_code.max(exit::USAGE), refusal.message));
         }
-        Response::Hello(_) | Response::Done | Response::Progress(_) | Response::Running(_) => {
-            Vec::new()
-        }
+        Response::Hello(_)
+        | Response::Done
+        | Response::Progress(_)
+        | Response::Running(_)
+        | Response::Sighted(_) => Vec::new(),
     };
     match &object.resource {
         Some(name) if found.is_empty() => {

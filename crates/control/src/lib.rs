@@ -6,6 +6,7 @@
 //! - [`admin`] is the language of the admin socket, with a codec for both ends and a blocking
 //!   client.
 //! - [`status`] is what the daemon reports, and its printers in DRBD's text and JSON forms.
+//! - [`events`] prints how that changes.
 //!
 //! The crate depends on no other of the project: the states and numbers here are spelled as an
 //! administrator reads them, and the daemon converts from the core's.
@@ -13,6 +14,7 @@
 pub mod admin;
 pub mod config;
 pub mod daemon_config;
+pub mod events;
 pub mod exit;
 pub mod id;
 pub mod limits;

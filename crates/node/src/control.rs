@@ -33,10 +33,12 @@ pub(crate) mod socket;
 pub(crate) mod status;
 pub(crate) mod stdio;
 pub(crate) mod waiting;
+pub(crate) mod watching;
 
 use dependencies::Dependencies;
 use exports::Exports;
 use registry::{Registry, Running};
+use watching::Watchers;
 
 /// What all tasks of the control thread share.
 #[derive(Debug)]
@@ -51,6 +53,7 @@ pub(crate) struct Control {
     /// Handlers that run at once.
     pub(crate) handlers: Semaphore,
     pub(crate) exports: Exports,
+    watchers: Watchers,
     boot_id: [u8; 16],
 }
 
@@ -72,6 +75,7 @@ impl Control {
             dependencies: Dependencies::default(),
             handlers: Semaphore::new(limits::HANDLERS_MAX),
             exports,
+            watchers: Watchers::default(),
             boot_id,
         })
     }

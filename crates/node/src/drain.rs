@@ -11,10 +11,13 @@ use crate::mail::{Errand, ResourceKey};
 use crate::opener;
 use crate::shard::Shard;
 
-/// Carries out what `resource` wants done.
+/// Carries out what `resource` wants done, and tells those who watch it what has come of it.
 pub(crate) fn drain(shard: &mut Shard, resource: usize, now: Instant) {
     while let Some(action) = shard.resource_mut(resource).and_then(|it| it.core.poll_action()) {
         carry_out(shard, resource, action, now);
+    }
+    if let Some(hosted) = shard.resource_mut(resource) {
+        hosted.watched.look(&hosted.core, now);
     }
 }
 

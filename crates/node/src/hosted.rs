@@ -16,11 +16,13 @@ use crate::export::Question;
 use crate::mail::{ExportFacts, Mailbox, Opening, OwnGreeting};
 use crate::opener::{DiskPaths, SizedFiles};
 use crate::survey::Surveyor;
+use crate::watch::Watched;
 
 /// The resource.
 #[derive(Debug)]
 pub(crate) struct Hosted {
     pub(crate) core: Resource,
+    pub(crate) watched: Watched,
     paths: Vec<DiskPaths>,
     disks: Vec<(VolumeNumber, Disk)>,
     /// Of the open disks.
@@ -55,6 +57,7 @@ impl Hosted {
     pub(crate) fn new(core: Resource, paths: Vec<DiskPaths>, auto_promote: bool) -> Self {
         Self {
             core,
+            watched: Watched::default(),
             paths,
             disks: Vec::new(),
             files: Vec::new(),

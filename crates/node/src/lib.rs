@@ -27,6 +27,7 @@ mod stream;
 mod survey;
 mod token;
 mod transform;
+mod watch;
 mod worklist;
 
 pub use start::{DaemonError, Settings, run};

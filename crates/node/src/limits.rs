@@ -110,6 +110,13 @@ pub const CLIENT_KEEPALIVE: Duration = Duration::from_secs(30);
 /// do not wait behind an online verify.
 pub const DIGEST_BYTES_TURN: usize = 1 << 20;
 
+/// Sightings that wait for a watcher to read them: minutes of any resync, and the first picture of
+/// thousands of resources.
+pub const SIGHTINGS_MAX: usize = 4096;
+
+/// How often a watcher is told how far a resync or a verify is.
+pub const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Handlers that run at once, beside those that the core waits for; more wait for their turn.
 pub const HANDLERS_MAX: usize = 32;
 

@@ -5,9 +5,10 @@
 //! not used twice, so that late mail reaches nobody.
 
 use std::os::fd::OwnedFd;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 
 use bytes::Bytes;
+use tandem_control::config::ResourceConfig;
 use tandem_nbd::{ExportInfo, Extent, Terms};
 use tandem_replica::wire::{Link, NodeId, VolumeNumber};
 use tandem_replica::{
@@ -19,6 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::control::handlers::Occasion;
 use crate::opener::{DiskPaths, OpenedFiles};
+use crate::watch::Watcher;
 
 /// A resource's place in its shard's table; never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,6 +55,13 @@ pub(crate) enum Mail {
     AutoPromote { resource: ResourceKey, auto_promote: bool },
     /// Whether a volume of another resource is to be synced first.
     ResyncBlocked { resource: ResourceKey, volume: VolumeNumber, blocked: bool },
+    /// Somebody watches the resource, or is to know its new configuration; answered when told.
+    Watch {
+        resource: ResourceKey,
+        watcher: Watcher,
+        config: Arc<ResourceConfig>,
+        reply: Option<oneshot::Sender<()>>,
+    },
     /// The state of a resource.
     Status { resource: ResourceKey, reply: oneshot::Sender<ResourceStatus> },
     /// What an export is like, or why it cannot be used.

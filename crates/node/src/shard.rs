@@ -5,9 +5,10 @@
 //! that has something to send or to parse. Nothing here waits anywhere else, takes a lock or
 //! decides anything.
 
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 
+use tandem_control::config::ResourceConfig;
 use tandem_replica::wire::VolumeNumber;
 use tandem_replica::{
     AttachGeneration, ClientId, Command, CommandError, Instant, OpenedDisk, Request, Resource,
@@ -29,6 +30,7 @@ use crate::mail::{Errand, Mail, Mailbox, Permits, ResourceKey};
 use crate::opener::{DiskPaths, OpenedFiles, SizedFiles};
 use crate::slab::Slab;
 use crate::token::Token;
+use crate::watch::Watcher;
 use crate::worklist::Worklist;
 
 mod clients;
@@ -304,6 +306,9 @@ impl Shard {
             Mail::ResyncBlocked { resource, volume, blocked } => {
                 self.tell(resource, now, |core| core.set_resync_blocked(volume, blocked, now));
             }
+            Mail::Watch { resource, watcher, config, reply } => {
+                self.watch(resource, watcher, config, reply, now);
+            }
             Mail::Status { resource, reply } => {
                 self.answer(resource, reply, |hosted| hosted.core.status(now));
             }
@@ -368,6 +373,20 @@ impl Shard {
         if let Some(hosted) = self.resource_mut(resource.0) {
             hosted.set_paths(disks);
         }
+    }
+
+    /// Somebody watches a resource.
+    fn watch(
+        &mut self,
+        resource: ResourceKey,
+        watcher: Watcher,
+        config: Arc<ResourceConfig>,
+        reply: Option<oneshot::Sender<()>>,
+        now: Instant,
+    ) {
+        let Some(hosted) = self.resource_mut(resource.0) else { return };
+        hosted.watched.add(watcher, config, &hosted.core, now);
+        let _ = reply.map(|reply| reply.send(()));
     }
 
     /// Gives the core of a resource an input, if the resource is still there.

@@ -5,7 +5,8 @@
 
 use std::os::unix::fs::symlink;
 
-use tandem_tests::{Binaries, Cluster, Context, Metadata, Result, Side, Spec};
+use tandem_tests::tool::tool;
+use tandem_tests::{Binaries, Cluster, Context, Metadata, Result, Side, Spec, run};
 
 use super::{Drbdadm, LIMIT};
 
@@ -91,6 +92,7 @@ fn debians_drbdadm_drives_a_pair() -> Result<()> {
     bring_up(&cluster, &adms)?;
     states(a)?;
     generations(a)?;
+    drbdmon(&cluster, a)?;
     b.expect("primary r0", 11, "")?;
     b.expect("disconnect r0", 0, "")?;
     b.expect("cstate r0", 0, "StandAlone\n")?;
@@ -134,6 +136,29 @@ fn generations(a: &Drbdadm) -> Result<()> {
     dead.expect("get-gi r0", 20, "in use by another process")?;
     Ok(())
 }
+
+/// Debian's `drbdmon` in a pseudo-terminal shows the resource, its role and its peer, and quits.
+fn drbdmon(cluster: &Cluster, a: &Drbdadm) -> Result<()> {
+    let screen = cluster.folder().join("a.screen");
+    let bin = a.drbdsetup.parent().expect("it is in a folder").display().to_string();
+    let path = std::env::var("PATH").unwrap_or_default();
+    let program = tool("drbdmon")?.get_program().to_owned();
+    let mut command = tool("sh")?;
+    command.args(["-c", DRBDMON, "sh"]).arg(&screen).arg(program);
+    command.env("PATH", format!("{bin}:{path}")).env("TERM", "xterm");
+    command.env("TANDEM_RUN_DIR", &a.run_dir).env("TANDEM_NODE", a.node);
+    run(&mut command, LIMIT)?.ok()?;
+    let shown = std::fs::read_to_string(&screen).about(screen.display())?;
+    for part in ["r0", "*Primary", "Resources:"] {
+        assert!(shown.contains(part), "drbdmon does not show '{part}': {shown}");
+    }
+    Ok(())
+}
+
+/// Waits for the picture, then says `q`.
+const DRBDMON: &str = "i=0
+    { until grep -qs '[*]Primary' \"$1\" || [ $i -ge 100 ]; do sleep 0.1; i=$((i+1)); done
+      printf q; sleep 0.3; } | script -qfec \"$2 --ascii\" \"$1\" >/dev/null";
 
 /// 1. Options and a disk of a running pair are changed in the configuration; `adjust` changes them.
 /// 2. What a running resource cannot take over is refused, and nothing has changed.

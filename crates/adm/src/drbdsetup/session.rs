@@ -33,6 +33,11 @@ impl Session {
         }
     }
 
+    /// Its client, to be used for something else.
+    pub(super) fn into_client(self) -> Client {
+        self.client
+    }
+
     /// Has something done.
     pub(super) fn ask(&mut self, request: &Request) -> Result<(), Failure> {
         run::ask(&mut self.client, request)
@@ -52,7 +57,11 @@ impl Session {
                 Err(Failure::new(exit::CONFIG, format!("{name}: No such resource")))
             }
             Response::Refused(refusal) => Err(Failure::new(refusal.exit_code, refusal.message)),
-            Response::Hello(_) | Response::Done | Response::Status(_) | Response::Progress(_) => {
+            Response::Hello(_)
+            | Response::Done
+            | Response::Status(_)
+            | Response::Progress(_)
+            | Response::Sighted(_) => {
                 Err(Failure::new(exit::FAILURE, "the daemon answered something else than asked"))
             }
         }

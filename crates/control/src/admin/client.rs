@@ -82,9 +82,11 @@ impl Client {
             }
             Response::Hello(hello) => format!("version {}", hello.version),
             Response::Refused(refusal) => format!("another protocol ({})", refusal.message),
-            Response::Done | Response::Status(_) | Response::Progress(_) | Response::Running(_) => {
-                "another protocol".to_owned()
-            }
+            Response::Done
+            | Response::Status(_)
+            | Response::Progress(_)
+            | Response::Running(_)
+            | Response::Sighted(_) => "another protocol".to_owned(),
         };
         Err(ClientError::Version { socket: client.socket, theirs })
     }
@@ -118,9 +120,22 @@ impl Client {
                 | Response::Done
                 | Response::Status(_)
                 | Response::Refused(_)
-                | Response::Running(_)) => return Ok(last),
+                | Response::Running(_)
+                | Response::Sighted(_)) => return Ok(last),
             }
         }
+    }
+
+    /// Watches a resource, or all for `None`.
+    ///
+    /// # Errors
+    /// The daemon went away.
+    pub fn watch(mut self, resource: Option<&str>) -> Result<Watch, ClientError> {
+        let request = Request::Watch { resource: resource.map(str::to_owned) };
+        let frame = encode_request(&request).map_err(|source| self.codec_error(source))?;
+        let sent = self.stream.write_all(&frame);
+        sent.map_err(|source| self.io_error(source))?;
+        Ok(Watch { client: self })
     }
 
     /// What the daemon said of itself.
@@ -185,6 +200,46 @@ impl Client {
     }
 }
 
+/// A session that watches.
+#[derive(Debug)]
+pub struct Watch {
+    client: Client,
+}
+
+/// The end of such a session that asks for everything again.
+#[derive(Debug)]
+pub struct Refresher(UnixStream);
+
+impl Watch {
+    /// Waits for the next [`Response::Sighted`], or for [`Response::Refused`].
+    ///
+    /// # Errors
+    /// The daemon went away, or what it sent makes no sense.
+    pub fn wait(&mut self) -> Result<Response, ClientError> {
+        self.client.receive(None)
+    }
+
+    /// The other end, for another thread.
+    ///
+    /// # Errors
+    /// There are too many open files.
+    pub fn refresher(&self) -> Result<Refresher, ClientError> {
+        let stream = self.client.stream.try_clone();
+        stream.map(Refresher).map_err(|source| self.client.io_error(source))
+    }
+}
+
+impl Refresher {
+    /// Has everything told again.
+    ///
+    /// # Errors
+    /// The daemon went away.
+    pub fn refresh(&mut self) -> io::Result<()> {
+        let frame = encode_request(&Request::Refresh).map_err(io::Error::other)?;
+        self.0.write_all(&frame)
+    }
+}
+
 /// How long to wait for the last response; `None` for ever.
 fn reply_timeout(request: &Request) -> Option<Duration> {
     match request {
@@ -212,6 +267,8 @@ fn reply_timeout(request: &Request) -> Option<Duration> {
         | Request::Status { .. }
         | Request::Part { .. }
         | Request::Running { .. }
+        | Request::Watch { .. }
+        | Request::Refresh
         | Request::SuspendIo { .. }
         | Request::ResumeIo { .. } => Some(REPLY_TIMEOUT),
     }

@@ -14,7 +14,7 @@ mod codec;
 #[cfg(test)]
 mod tests;
 
-pub use client::{Client, ClientError};
+pub use client::{Client, ClientError, Refresher, Watch};
 pub use codec::{
     CodecError, HEADER_LEN, decode_request, decode_response, encode_request, encode_response,
     payload_len,
@@ -230,6 +230,14 @@ pub enum Request {
         /// Only this resource; every one for `None`.
         resource: Option<String>,
     },
+    /// Answered by [`Response::Sighted`], again and again, until the session ends: how resources
+    /// are, then how they become.
+    Watch {
+        /// Only this resource; every one for `None`.
+        resource: Option<String>,
+    },
+    /// In a session that watches: tells everything again.
+    Refresh,
 }
 
 /// What the daemon answers.
@@ -247,6 +255,19 @@ pub enum Response {
     Progress(String),
     /// Answer to [`Request::Running`]: how each resource is configured, and how it is.
     Running(Vec<(ResourceConfig, ResourceStatus)>),
+    /// Something that a session that watches gets to see.
+    Sighted(Box<Sighted>),
+}
+
+/// What is told to whom watches.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Sighted {
+    /// How a resource is.
+    State(ResourceStatus),
+    /// The resource of that name is gone.
+    Gone(String),
+    /// Every resource that was there has been told of.
+    Settled,
 }
 
 /// Who the daemon is.

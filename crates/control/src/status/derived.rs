@@ -1,7 +1,7 @@
 //! Numbers that follow from what a status holds, computed as DRBD's tools do.
 
 use super::{
-    Divergence, PeerDeviceStatus, ResyncProgress, ResyncSuspended, Suspended, SyncState,
+    Blocked, Divergence, PeerDeviceStatus, ResyncProgress, ResyncSuspended, Suspended, SyncState,
     VerifyProgress,
 };
 
@@ -12,7 +12,7 @@ const MIB: f64 = 1_048_576.0;
 
 impl Suspended {
     /// `no`, or the reasons with commas between them.
-    pub(super) fn text(self) -> String {
+    pub(crate) fn text(self) -> String {
         list(&[
             (self.user, "user"),
             (self.no_data, "no-data"),
@@ -27,9 +27,16 @@ impl Suspended {
     }
 }
 
+impl Blocked {
+    /// `no`, or the sides with commas between them.
+    pub(crate) fn text(self) -> String {
+        list(&[(self.upper, "upper"), (self.lower, "lower")])
+    }
+}
+
 impl ResyncSuspended {
     /// `no`, or the reasons with commas between them.
-    pub(super) fn text(self) -> String {
+    pub(crate) fn text(self) -> String {
         list(&[(self.user, "user"), (self.peer, "peer"), (self.dependency, "dependency")])
     }
 }
@@ -66,7 +73,7 @@ impl Divergence {
 }
 
 /// The names whose flag is set, with commas between them, or `no`.
-pub(super) fn list(flags: &[(bool, &str)]) -> String {
+fn list(flags: &[(bool, &str)]) -> String {
     let set: Vec<&str> = flags.iter().filter(|(flag, _)| *flag).map(|(_, name)| *name).collect();
     if set.is_empty() { "no".to_owned() } else { set.join(",") }
 }
@@ -136,7 +143,7 @@ impl ResyncProgress {
     }
 
     /// Rate over the longer window, in MiB per second.
-    pub(super) fn window_mib_per_second(&self) -> f64 {
+    pub(crate) fn window_mib_per_second(&self) -> f64 {
         per_second(self.window1_bytes, self.window1_ms) / MIB
     }
 

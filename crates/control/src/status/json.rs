@@ -10,7 +10,7 @@
 
 use std::net::SocketAddr;
 
-use super::derived::{STALLED_SECONDS, list};
+use super::derived::STALLED_SECONDS;
 use super::{
     ConnectionStatus, PathStatus, PeerDeviceStatus, ResourceStatus, ResyncProgress, VerifyProgress,
     VolumeStatus,
@@ -105,7 +105,6 @@ fn resource(resource: &ResourceStatus) -> String {
 }
 
 fn device(volume: &VolumeStatus) -> String {
-    let blocked = list(&[(volume.blocked.upper, "upper"), (volume.blocked.lower, "lower")]);
     Object::new(4)
         .number("volume", volume.volume.0)
         .number("minor", volume.minor.0)
@@ -122,7 +121,7 @@ fn device(volume: &VolumeStatus) -> String {
         .number("lower-pending", volume.lower_pending)
         .string_or_null("backing-dev", volume.backing_dev.as_deref())
         .flag("al-suspended", volume.al_suspended)
-        .string("blocked", blocked)
+        .string("blocked", volume.blocked.text())
         .number("read-errors", volume.io_errors.reads)
         .number("write-errors", volume.io_errors.writes)
         .number("flush-errors", volume.io_errors.flushes)

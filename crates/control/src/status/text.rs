@@ -3,7 +3,6 @@
 //! What DRBD does not have is appended to a connection's line, and only where there is something to
 //! say, so that a healthy resource prints the same.
 
-use super::derived::list;
 use super::{ConnectionStatus, PeerDeviceStatus, ResourceStatus, VolumeStatus};
 use crate::names::{ConnectionState, DiskState, ReplicationState};
 
@@ -91,7 +90,7 @@ impl Printer {
             self.new_line();
             self.volume_statistics(volume);
         }
-        let blocked = list(&[(volume.blocked.upper, "upper"), (volume.blocked.lower, "lower")]);
+        let blocked = volume.blocked.text();
         self.word_if(verbose || blocked != "no", || format!("blocked:{blocked}"));
         let errors = &volume.io_errors;
         for (name, count) in [

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tandem_control::admin::{
     CodecError, HEADER_LEN, Request, Response, decode_request, encode_response, payload_len,
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 
@@ -17,7 +17,7 @@ use crate::limits;
 
 /// Why a session ended, but for its client's wish.
 #[derive(Debug, thiserror::Error)]
-enum SessionError {
+pub(super) enum SessionError {
     #[error("{0}")]
     Io(#[from] io::Error),
     #[error("{0}")]
@@ -51,6 +51,9 @@ pub(crate) async fn serve(control: Arc<Control>, listener: UnixListener) {
 async fn session(control: &Arc<Control>, mut stream: UnixStream) -> Result<(), SessionError> {
     let mut is_greeted = false;
     while let Some(request) = receive(&mut stream).await? {
+        if is_greeted && let Request::Watch { resource } = request {
+            return control.serve_watcher(stream, resource).await;
+        }
         let is_hello = matches!(request, Request::Hello { .. });
         let response = if is_greeted || is_hello {
             let Some(response) = answer(control, request, &stream).await else { return Ok(()) };
@@ -96,7 +99,9 @@ async fn gone(stream: &UnixStream) {
 }
 
 /// The next request; `None` if the client is done.
-async fn receive(stream: &mut UnixStream) -> Result<Option<Request>, SessionError> {
+pub(super) async fn receive(
+    stream: &mut (impl AsyncRead + Unpin),
+) -> Result<Option<Request>, SessionError> {
     let mut header = [0; HEADER_LEN];
     match stream.read_exact(&mut header).await {
         Ok(_) => {}

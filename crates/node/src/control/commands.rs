@@ -22,6 +22,9 @@ impl Control {
         match request {
             Request::Hello { version } => return self.hello(version),
             Request::Ping => {}
+            Request::Watch { .. } | Request::Refresh => {
+                return Err(Refused::Usage("this is of a session that watches".into()));
+            }
             Request::Up(config) | Request::Adjust(config) => self.up(config).await?,
             Request::Part { resource, part } => self.part(&resource, part).await?,
             Request::Running { resource } => return self.running(resource.as_deref()).await,
@@ -176,6 +179,8 @@ fn core_command(request: Request) -> (String, Command) {
         | Request::Adjust(_)
         | Request::Part { .. }
         | Request::Running { .. }
+        | Request::Watch { .. }
+        | Request::Refresh
         | Request::Status { .. }
         | Request::WaitConnect { .. }
         | Request::WaitSync { .. } => unreachable!("the caller has matched the others"),

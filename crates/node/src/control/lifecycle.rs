@@ -81,6 +81,7 @@ impl Control {
         let running = Running { config, made, is_begun, shard, key };
         self.registry.insert(running.clone());
         self.tell_dependencies(&running);
+        self.tell_watchers(&running);
         Ok(running)
     }
 
@@ -115,6 +116,7 @@ impl Control {
         self.registry.remove(&running.config.name);
         self.forget_dependencies(running);
         self.ask(running, |resource, reply| Mail::Remove { resource, reply }).await?;
+        self.tell_watchers_gone(&running.config.name);
         Ok(())
     }
 
@@ -172,6 +174,7 @@ impl Control {
         let running = Running { config: Arc::new(config), ..running };
         self.registry.insert(running.clone());
         self.tell_dependencies(&running);
+        self.tell_watchers(&running);
         Ok(running)
     }
 

@@ -51,7 +51,10 @@ pub(crate) async fn describe(
     format!("{name}, {}, {}", status.role, disk.unwrap_or("Diskless"))
 }
 
-fn resource(config: &ResourceConfig, status: &core::ResourceStatus) -> shown::ResourceStatus {
+pub(crate) fn resource(
+    config: &ResourceConfig,
+    status: &core::ResourceStatus,
+) -> shown::ResourceStatus {
     let volumes = status.volumes.iter().map(|it| volume(config, it));
     let connections = status.connections.iter().filter_map(|it| connection(config, it));
     shown::ResourceStatus {
