@@ -94,7 +94,7 @@ fn errors_say_what_to_change() {
     let expected = "cram-hmac-alg is sha256 here and sha1 at the peer; both need the same";
     assert_eq!(error.to_string(), expected);
     let text = "wrong".to_owned();
-    let refusal = crate::hello::Reject { code: RejectCode::NotProved, text }.encode();
+    let refusal = Reject { code: RejectCode::NotProved, text }.encode();
     let error = of.verify(&greetings(), End::Acceptor, &refusal).unwrap_err();
     assert_eq!(error.to_string(), "refused by the peer: wrong (NotProved)");
 }
