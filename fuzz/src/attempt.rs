@@ -1,11 +1,11 @@
 //! One run of a target, with everything that must not happen turned into a failure.
 //!
-//! Memory is counted for the whole process: one attempt at a time.
+//! Memory is counted for the whole process: there is one attempt at a time.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Once;
+use std::sync::{Mutex, Once, PoisonError};
 
 use crate::{MEMORY, Sightings, Target};
 
@@ -58,12 +58,16 @@ thread_local! {
     static PANIC: RefCell<Option<(String, String)>> = const { RefCell::new(None) };
 }
 
-/// Runs `target` on `input`.
+/// Held by the attempt that memory is counted for.
+static COUNTING: Mutex<()> = Mutex::new(());
+
+/// Runs `target` on `input`, behind an attempt of another thread.
 ///
 /// # Errors
 /// What must not happen.
 pub fn attempt(target: &Target, input: &[u8]) -> Result<Sightings, Failure> {
     catch_quietly();
+    let _counting = COUNTING.lock().unwrap_or_else(PoisonError::into_inner);
     let mut seen = Sightings::default();
     let before = MEMORY.current_usage();
     MEMORY.reset_peak_usage();
