@@ -63,6 +63,8 @@ pub struct WriteRecord {
     pub submitted: u64,
     /// Moment of its reply.
     pub acked: Option<u64>,
+    /// It was answered with an error.
+    pub failed: bool,
 }
 
 /// A Primary's time in office.
@@ -110,6 +112,7 @@ impl Model {
             fua: false,
             submitted: 0,
             acked: None,
+            failed: false,
         };
         Self {
             protocol,
@@ -189,6 +192,7 @@ impl Model {
 
     /// A write is answered with an error on `node`: what a read may have shown of it need not stay.
     pub fn failed(&mut self, id: WriteId, node: usize) {
+        self.writes[id as usize].failed = true;
         let record = self.writes[id as usize];
         let read = &mut self.volumes[record.volume].nodes[node].read;
         for shown in &mut read[record.first..record.first + record.sectors] {
@@ -319,7 +323,17 @@ impl Model {
 impl WriteRecord {
     /// A record that is not submitted yet.
     pub fn new(volume: usize, first: usize, sectors: usize, zero: bool, fua: bool) -> Self {
-        Self { volume, node: usize::MAX, first, sectors, zero, fua, submitted: 0, acked: None }
+        Self {
+            volume,
+            node: usize::MAX,
+            first,
+            sectors,
+            zero,
+            fua,
+            submitted: 0,
+            acked: None,
+            failed: false,
+        }
     }
 
     /// Whether it wrote this sector.

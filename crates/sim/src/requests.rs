@@ -8,6 +8,7 @@ use crate::checks::{Violation, floors};
 use crate::client::{Kind, Pending};
 use crate::event::{Event, Life};
 use crate::marks::Mark;
+use crate::model::Model;
 use crate::node::volume_number;
 use crate::stamp::{SECTOR, WriteId};
 use crate::steps;
@@ -342,9 +343,13 @@ impl World {
             return Err(Violation::new("INV-19 one reply", text));
         }
         let seen = floors::check_read(&self.model, volume, first, data, floors)?;
-        let read = &mut self.model.volumes[volume].nodes[node].read;
+        let Model { volumes, writes, .. } = &mut self.model;
+        let read = &mut volumes[volume].nodes[node].read;
         for (floor, seen) in read[first..].iter_mut().zip(seen) {
-            *floor = (*floor).max(seen);
+            // What was answered with an error need not stay, also where it is shown afterwards.
+            if !writes[seen as usize].failed {
+                *floor = (*floor).max(seen);
+            }
         }
         Ok(())
     }
