@@ -8,12 +8,11 @@ mod xml;
 pub use xml::{dump_xml, dump_xml_definition};
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
-use std::net::SocketAddr;
 
 use super::definition::{Connection, Definition, Host, HostVolume, Resource};
 use super::options::OptionSet;
 use super::table::{Section, Spec};
+use super::writer::{Writer, address_text, is_plain, quoted};
 use super::{Config, MetaDisk};
 
 /// Column of values, relative to the keyword; drbdadm's.
@@ -30,26 +29,25 @@ pub enum Secrets {
 
 /// The whole configuration as `node` sees it.
 pub fn dump(config: &Config, node: &str, secrets: Secrets) -> String {
-    let mut out = Printer { text: String::new(), depth: 0, secrets };
-    out.line(&format!("# {}", config.file.display()));
-    out.options(Section::Global, &config.global);
+    let mut printer = Printer { out: Writer::default(), secrets };
+    printer.out.line(&format!("# {}", config.file.display()));
+    printer.options(Section::Global, &config.global);
     for definition in &config.definitions {
-        out.text.push('\n');
-        out.definition(definition, node);
+        printer.out.blank();
+        printer.definition(definition, node);
     }
-    out.text
+    printer.out.finish()
 }
 
 /// One resource as `node` sees it.
 pub fn dump_definition(definition: &Definition, node: &str, secrets: Secrets) -> String {
-    let mut out = Printer { text: String::new(), depth: 0, secrets };
-    out.definition(definition, node);
-    out.text
+    let mut printer = Printer { out: Writer::default(), secrets };
+    printer.definition(definition, node);
+    printer.out.finish()
 }
 
 struct Printer {
-    text: String,
-    depth: usize,
+    out: Writer,
     secrets: Secrets,
 }
 
@@ -57,13 +55,13 @@ impl Printer {
     fn definition(&mut self, definition: &Definition, node: &str) {
         let resource = &definition.resource;
         let here = if resource.host_of(node).is_some() { "not ignored" } else { "ignored" };
-        self.line(&format!("# resource {} on {node}: {here}, not stacked", resource.name));
-        self.line(&format!("# defined at {}:{}", definition.file.display(), definition.line));
+        self.out.line(&format!("# resource {} on {node}: {here}, not stacked", resource.name));
+        self.out.line(&format!("# defined at {}:{}", definition.file.display(), definition.line));
         self.resource(resource);
     }
 
     fn resource(&mut self, resource: &Resource) {
-        self.open(&format!("resource {}", quote(&resource.name)));
+        self.out.open(&format!("resource {}", quote(&resource.name)));
         for host in &resource.hosts {
             self.host(host);
         }
@@ -73,17 +71,17 @@ impl Printer {
         self.options(Section::Options, &resource.options);
         self.options(Section::Startup, &resource.startup);
         self.handlers(&resource.handlers);
-        self.close();
+        self.out.close();
     }
 
     fn host(&mut self, host: &Host) {
         match host.address {
             Some(address) if host.floating => {
-                self.open(&format!("floating {}", address_text(address)));
+                self.out.open(&format!("floating {}", address_text(address)));
             }
             Some(_) | None => {
                 let names: Vec<String> = host.names.iter().map(|name| quote(name)).collect();
-                self.open(&format!("on {}", names.join(" ")));
+                self.out.open(&format!("on {}", names.join(" ")));
             }
         }
         self.value("node-id", &host.node_id.to_string());
@@ -94,11 +92,11 @@ impl Printer {
             self.value("address", &address_text(address));
         }
         self.options(Section::Options, &host.options);
-        self.close();
+        self.out.close();
     }
 
     fn volume(&mut self, volume: &HostVolume) {
-        self.open(&format!("volume {}", volume.number));
+        self.out.open(&format!("volume {}", volume.number));
         self.value("device", &format!("{} minor {}", quote(&volume.device), volume.minor));
         let Some(disk) = &volume.disk else {
             self.value("disk", "none");
@@ -121,15 +119,15 @@ impl Printer {
             self.value("tiebreaker", if tiebreaker { "yes" } else { "no" });
         }
         self.options(Section::Disk, &volume.options);
-        self.close();
+        self.out.close();
     }
 
     fn connection(&mut self, connection: &Connection, resource: &Resource) {
-        self.open("connection");
+        self.out.open("connection");
         let one = connection.paths.len() == 1;
         for path in &connection.paths {
             if !one {
-                self.open("path");
+                self.out.open("path");
             }
             for (host, address) in connection.hosts.iter().zip(path) {
                 let host = resource.host(host).and_then(|host| host.names.first()).unwrap_or(host);
@@ -137,63 +135,48 @@ impl Printer {
                 self.value("host", &value);
             }
             if !one {
-                self.close();
+                self.out.close();
             }
         }
         self.options(Section::Net, &connection.net);
         self.options(Section::PeerDisk, &connection.disk);
         for (number, set) in &connection.volumes {
-            self.open(&format!("volume {number}"));
+            self.out.open(&format!("volume {number}"));
             self.options(Section::PeerDisk, set);
-            self.close();
+            self.out.close();
         }
-        self.close();
+        self.out.close();
     }
 
     fn options(&mut self, section: Section, set: &OptionSet) {
         if set.is_empty() {
             return;
         }
-        self.open(section.name());
+        self.out.open(section.name());
         for (name, value) in set {
             let is_secret = section.find(name).is_some_and(Spec::is_secret);
             if is_secret && self.secrets == Secrets::Hidden {
-                self.line(&format!("# {name} is not shown without --show-secrets"));
+                self.out.line(&format!("# {name} is not shown without --show-secrets"));
             } else {
                 self.value(name, &quote(&value.text));
             }
         }
-        self.close();
+        self.out.close();
     }
 
     fn handlers(&mut self, handlers: &BTreeMap<String, String>) {
         if handlers.is_empty() {
             return;
         }
-        self.open("handlers");
+        self.out.open("handlers");
         for (name, command) in handlers {
             self.value(name, &quote(command));
         }
-        self.close();
+        self.out.close();
     }
 
     fn value(&mut self, name: &str, value: &str) {
-        self.line(&format!("{name:<VALUE_COLUMN$}{}{value};", separator(name)));
-    }
-
-    fn open(&mut self, head: &str) {
-        self.line(&format!("{head} {{"));
-        self.depth += 1;
-    }
-
-    fn close(&mut self) {
-        self.depth -= 1;
-        self.line("}");
-    }
-
-    fn line(&mut self, line: &str) {
-        let indent = self.depth * 4;
-        writeln!(self.text, "{:indent$}{line}", "").expect("writing to a string does not fail");
+        self.out.line(&format!("{name:<VALUE_COLUMN$}{}{value};", separator(name)));
     }
 }
 
@@ -202,18 +185,8 @@ fn separator(name: &str) -> &'static str {
     if name.len() < VALUE_COLUMN { "" } else { " " }
 }
 
-fn address_text(address: SocketAddr) -> String {
-    match address {
-        SocketAddr::V4(address) => format!("ipv4 {address}"),
-        SocketAddr::V6(address) => format!("ipv6 {address}"),
-    }
-}
-
 /// The string as the scanner of DRBD takes it, in quotes where it must.
 fn quote(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
-    if !text.is_empty() && text.len() <= crate::limits::WORD_LEN_MAX && text.chars().all(plain) {
-        return text.to_owned();
-    }
-    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+    let is_word = text.len() <= crate::limits::WORD_LEN_MAX && is_plain(text);
+    if is_word { text.to_owned() } else { quoted(text) }
 }

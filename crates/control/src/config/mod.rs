@@ -23,6 +23,7 @@ mod resync_after;
 mod show;
 mod table;
 mod tree;
+mod writer;
 
 #[cfg(test)]
 mod tests;

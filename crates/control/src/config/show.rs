@@ -3,8 +3,7 @@
 //!
 //! Only what is set is told, in the words it was set with. A disk is told while it is attached.
 
-use std::fmt::Write;
-
+use super::writer::{Writer, address_text, is_plain, quoted};
 use super::{Backing, MetaDisk, OptionTexts, PeerConfig, PeerPath, ResourceConfig, VolumeConfig};
 use crate::names::{ConnectionState, DiskState};
 use crate::secret::Secret;
@@ -28,11 +27,11 @@ pub fn show(resources: &[Shown<'_>]) -> String {
     if resources.is_empty() {
         return "# No currently configured DRBD found.\n".to_owned();
     }
-    let mut out = Text { text: String::new(), depth: 0 };
+    let mut text = Text { out: Writer::default() };
     for resource in resources {
-        out.resource(resource);
+        text.resource(resource);
     }
-    out.text
+    text.out.finish()
 }
 
 impl Shown<'_> {
@@ -56,116 +55,90 @@ fn meta_disk(backing: &Backing) -> String {
         MetaDisk::Internal => "internal".to_owned(),
         MetaDisk::External { path, index } => {
             let slot = index.map(|index| format!(" [ {index} ]")).unwrap_or_default();
-            format!("{}{slot}", quote(&path.display().to_string()))
+            format!("{}{slot}", quoted(&path.display().to_string()))
         }
     }
 }
 
 /// Both addresses of a path.
 fn addresses(path: PeerPath) -> [String; 2] {
-    [path.own_address, path.peer_address].map(|address| {
-        let family = if address.is_ipv4() { "ipv4" } else { "ipv6" };
-        format!("{family} {address}")
-    })
+    [path.own_address, path.peer_address].map(address_text)
 }
 
 struct Text {
-    text: String,
-    depth: usize,
+    out: Writer,
 }
 
 impl Text {
     fn resource(&mut self, shown: &Shown<'_>) {
         let config = shown.config;
-        self.open(&format!("resource {}", quote(&config.name)));
+        self.out.open(&format!("resource {}", quoted(&config.name)));
         self.options("options", &config.written);
-        self.open("_this_host");
+        self.out.open("_this_host");
         self.value("node-id", &config.node_id.to_string());
         for volume in &config.volumes {
             self.volume(volume, shown.attached(volume));
         }
-        self.close();
+        self.out.close();
         for peer in &config.peers {
             self.connection(peer, shown.is_standalone(peer));
         }
-        self.close();
-        self.text.push('\n');
+        self.out.close();
+        self.out.blank();
     }
 
     fn volume(&mut self, volume: &VolumeConfig, attached: Option<&Backing>) {
-        self.open(&format!("volume {}", volume.number));
+        self.out.open(&format!("volume {}", volume.number));
         self.value("device", &format!("minor {}", volume.minor));
         if let Some(backing) = attached {
-            self.value("disk", &quote(&backing.disk.display().to_string()));
+            self.value("disk", &quoted(&backing.disk.display().to_string()));
             self.value("meta-disk", &meta_disk(backing));
             self.options("disk", &volume.written);
         }
-        self.close();
+        self.out.close();
     }
 
     fn connection(&mut self, peer: &PeerConfig, is_standalone: bool) {
-        self.open("connection");
+        self.out.open("connection");
         self.value("_peer_node_id", &peer.node_id.to_string());
         if let Some(path) = peer.path {
             let [own, peer] = addresses(path);
-            self.open("path");
+            self.out.open("path");
             self.value("_this_host", &own);
             self.value("_remote_host", &peer);
-            self.close();
+            self.out.close();
         }
         if is_standalone {
-            self.line("_is_standalone;");
+            self.out.line("_is_standalone;");
         }
         let mut net = peer.written.clone();
         net.insert("_name".to_owned(), Secret::new(peer.name.clone()));
         self.options("net", &net);
         for volume in peer.volumes.iter().filter(|volume| !volume.written.is_empty()) {
-            self.open(&format!("volume {}", volume.number));
+            self.out.open(&format!("volume {}", volume.number));
             self.options("disk", &volume.written);
-            self.close();
+            self.out.close();
         }
-        self.close();
+        self.out.close();
     }
 
     fn options(&mut self, section: &str, written: &OptionTexts) {
         if written.is_empty() {
             return;
         }
-        self.open(section);
+        self.out.open(section);
         for (name, text) in written {
             self.value(name, &quoted_where_needed(text.reveal()));
         }
-        self.close();
+        self.out.close();
     }
 
     fn value(&mut self, name: &str, value: &str) {
-        self.line(&format!("{name:<16}\t{value};"));
+        self.out.line(&format!("{name:<16}\t{value};"));
     }
-
-    fn open(&mut self, head: &str) {
-        self.line(&format!("{head} {{"));
-        self.depth += 1;
-    }
-
-    fn close(&mut self) {
-        self.depth -= 1;
-        self.line("}");
-    }
-
-    fn line(&mut self, line: &str) {
-        let indent = self.depth * 4;
-        writeln!(self.text, "{:indent$}{line}", "").expect("writing to a string does not fail");
-    }
-}
-
-/// In quotes, as the scanner of DRBD takes every string.
-fn quote(text: &str) -> String {
-    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 /// A word that is a name or a number stays bare, as drbdsetup shows it.
 fn quoted_where_needed(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
-    let is_word = !text.is_empty() && text.chars().all(plain);
-    if is_word { text.to_owned() } else { quote(text) }
+    if is_plain(text) { text.to_owned() } else { quoted(text) }
 }
