@@ -3,11 +3,11 @@
 //! of one line of the differences.
 
 use super::{Appearance, EventOptions, event_lines};
-use crate::id::{Minor, NodeId, VolumeNumber};
+use crate::id::NodeId;
 use crate::names::{ConnectionState, DiskState, Protocol, ReplicationState, Role, WriteOrdering};
+use crate::status::tests::{peer_device, volume};
 use crate::status::{
-    Blocked, ConnectionStatus, IoErrors, PathStatus, PeerDeviceStatus, ResourceStatus,
-    ResyncProgress, ResyncSuspended, Suspended, SyncState, VolumeStatus,
+    ConnectionStatus, PathStatus, ResourceStatus, ResyncProgress, Suspended, SyncState,
 };
 
 /// The states of a resource, one after the other; `None` where it is not there.
@@ -27,9 +27,12 @@ impl Story {
             connections: Vec::new(),
         };
         let mut story = Self(vec![None, Some(nothing)]);
-        story.then(|it| it.volumes.push(volume()));
+        story.then(|it| it.volumes.push(volume(0, DiskState::Diskless, true)));
         story.then(|it| it.connections.push(connection()));
-        story.then(|it| it.connections[0].peer_devices.push(peer_device()));
+        story.then(|it| {
+            let device = peer_device(0, ReplicationState::Off, DiskState::DUnknown);
+            it.connections[0].peer_devices.push(device);
+        });
         story.then(|it| {
             it.connections[0].paths.push(PathStatus {
                 own_address: "1.2.3.4:7789".parse().unwrap(),
@@ -89,28 +92,6 @@ impl Story {
     }
 }
 
-fn volume() -> VolumeStatus {
-    VolumeStatus {
-        volume: VolumeNumber(0),
-        minor: Minor(1000),
-        disk_state: DiskState::Diskless,
-        client: false,
-        backing_dev: None,
-        quorum: true,
-        open: false,
-        size_bytes: 5 << 10,
-        read_bytes: 10 << 10,
-        written_bytes: 15 << 10,
-        al_writes: 40,
-        bm_writes: 50,
-        upper_pending: 60,
-        lower_pending: 70,
-        al_suspended: false,
-        blocked: Blocked::default(),
-        io_errors: IoErrors::default(),
-    }
-}
-
 fn connection() -> ConnectionStatus {
     ConnectionStatus {
         peer_node_id: NodeId(1),
@@ -128,24 +109,6 @@ fn connection() -> ConnectionStatus {
         disconnect_reason: None,
         lag_bytes: 0,
         lag_ms: 0,
-    }
-}
-
-fn peer_device() -> PeerDeviceStatus {
-    PeerDeviceStatus {
-        volume: VolumeNumber(0),
-        replication_state: ReplicationState::Off,
-        peer_disk_state: DiskState::DUnknown,
-        peer_client: false,
-        resync_suspended: ResyncSuspended::default(),
-        received_bytes: 5 << 10,
-        sent_bytes: 10 << 10,
-        out_of_sync_bytes: 0,
-        pending: 30,
-        unacked: 40,
-        resync: None,
-        verify: None,
-        verify_found_blocks: 0,
     }
 }
 

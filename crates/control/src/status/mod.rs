@@ -10,7 +10,7 @@ mod json;
 mod text;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use json::json;
 pub use text::{TextOptions, text};

@@ -3,7 +3,8 @@
 use super::*;
 use crate::names::{ConnectionState, DiskState, Protocol, ReplicationState, Role, WriteOrdering};
 
-fn volume(number: u16, disk_state: DiskState, quorum: bool) -> VolumeStatus {
+/// A volume with the figures of DRBD's own tests.
+pub(crate) fn volume(number: u16, disk_state: DiskState, quorum: bool) -> VolumeStatus {
     let diskless = disk_state == DiskState::Diskless;
     VolumeStatus {
         volume: VolumeNumber(number),
@@ -26,7 +27,12 @@ fn volume(number: u16, disk_state: DiskState, quorum: bool) -> VolumeStatus {
     }
 }
 
-fn peer_device(number: u16, state: ReplicationState, disk: DiskState) -> PeerDeviceStatus {
+/// What is told of it towards a peer.
+pub(crate) fn peer_device(
+    number: u16,
+    state: ReplicationState,
+    disk: DiskState,
+) -> PeerDeviceStatus {
     PeerDeviceStatus {
         volume: VolumeNumber(number),
         replication_state: state,
