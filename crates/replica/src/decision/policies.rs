@@ -139,20 +139,23 @@ fn decide_each(mine: &[Side], peer: &[Side]) -> Vec<Verdict> {
 }
 
 /// Writes of all volumes have one order. Where each side went on alone as Primary and has the newer
-/// data of some volume, one wrote here and the other there: a split brain, though no volume shows
-/// it. A Secondary may have newer data of a volume whose disk its Primary has lost.
+/// data of some volume by that, one wrote here and the other there: a split brain, though no volume
+/// shows it. A Secondary may have newer data of a volume whose disk its Primary has lost; and a disk
+/// that was away tells of times that have been settled since, so only a newer one is asked.
 fn find_crossed(mine: &[Side], peer: &[Side], verdicts: &mut [Verdict]) {
-    let both_went_on = [mine, peer].iter().all(|sides| sides.iter().any(went_on));
     let by_generation = [Rule::BitmapSelf, Rule::BitmapPeer, Rule::HistorySelf, Rule::HistoryPeer];
     let is_newer = |at: &usize| {
         let Verdict { rule, reverted, .. } = verdicts[*at];
         by_generation.contains(&rule) && !reverted && is_whole(&mine[*at]) && is_whole(&peer[*at])
     };
     let newer: Vec<usize> = (0..verdicts.len()).filter(is_newer).collect();
-    let decisions = || newer.iter().map(|at| verdicts[*at].decision);
-    let is_crossed = decisions().any(|it| matches!(it, Decision::Source(_)))
-        && decisions().any(|it| matches!(it, Decision::Target(_)));
-    if both_went_on && is_crossed {
+    let mine_wrote = newer.iter().any(|at| {
+        matches!(verdicts[*at].decision, Decision::Source(_)) && may_have_gone_on(&mine[*at])
+    });
+    let peer_wrote = newer.iter().any(|at| {
+        matches!(verdicts[*at].decision, Decision::Target(_)) && may_have_gone_on(&peer[*at])
+    });
+    if mine_wrote && peer_wrote {
         let (decision, rule) = (Decision::SplitBrain, Rule::VolumesCrossed);
         for at in newer {
             verdicts[at] = Verdict { decision, rule, reverted: false };
@@ -160,9 +163,10 @@ fn find_crossed(mine: &[Side], peer: &[Side], verdicts: &mut [Verdict]) {
     }
 }
 
-/// Whether this side has been Primary without the other one, or may have been.
-fn went_on(side: &Side) -> bool {
-    side.role == Role::Primary || side.uuids.flags.was_primary || side.uuids.flags.went_on
+/// Whether this side may have written its disk as Primary without the other one.
+fn may_have_gone_on(side: &Side) -> bool {
+    let flags = &side.uuids.flags;
+    side.role == Role::Primary || flags.was_primary || flags.went_on || flags.crashed_primary
 }
 
 /// Who gives its data up gives up all of them: where it has the only whole image of another volume,

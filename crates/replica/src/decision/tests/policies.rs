@@ -176,7 +176,9 @@ fn newer_volumes_on_both_sides_are_a_split_brain() {
         settle(mine, peer).verdicts.iter().map(|it| it.decision).collect()
     };
     assert_eq!(decisions(&mine, &peer), [WIN, LOSE], "one was the other's disk for a while");
-    let peer = peer.map(|side| side.flags(|flags| flags.went_on = true));
+    let marked = peer.map(|side| side.flags(|flags| flags.went_on = true));
+    assert_eq!(decisions(&mine, &[marked[0], peer[1]]), [WIN, LOSE], "a mark on older data");
+    let peer = marked;
     for (mine, peer) in [(&mine, &peer), (&peer, &mine)] {
         assert_eq!(decisions(mine, peer), [STAY; 2]);
         let found = settle(mine, peer).split_brain.unwrap();
