@@ -140,8 +140,8 @@ fn decide_each(mine: &[Side], peer: &[Side]) -> Vec<Verdict> {
 
 /// Writes of all volumes have one order. Where each side went on alone as Primary and has the newer
 /// data of some volume by that, one wrote here and the other there: a split brain, though no volume
-/// shows it. A Secondary may have newer data of a volume whose disk its Primary has lost; and a disk
-/// that was away tells of times that have been settled since, so only a newer one is asked.
+/// shows it. A Secondary may have newer data of a volume whose disk its Primary has lost; and a
+/// disk that was away tells of times that have been settled since, so only a newer one is asked.
 fn find_crossed(mine: &[Side], peer: &[Side], verdicts: &mut [Verdict]) {
     let by_generation = [Rule::BitmapSelf, Rule::BitmapPeer, Rule::HistorySelf, Rule::HistoryPeer];
     let is_newer = |at: &usize| {
