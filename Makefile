@@ -12,6 +12,10 @@ RELEASE := $(CARGO) build --release --locked --bins --workspace
 SIM_SEEDS ?= 2000
 SEEDS ?= 20000
 
+# Moves of the longest scripts of `make small-worlds`, and of those on which every blow falls.
+DEPTH ?= 3
+BLOWS ?= 2
+
 # From so many seeds on `make sim-long` fails where a situation was never met.
 MARKS_SEEDS ?= 20000
 
@@ -33,7 +37,7 @@ FUZZ ?=
 # Private items are documented too: links to them lead somewhere, and need no words for every field.
 RUSTDOC_LINTS := -D warnings -A missing_docs -A rustdoc::private_intra_doc_links
 
-.PHONY: help build demo release test lint doc tidy sim sim-long mutants fuzz kills power chaos install
+.PHONY: help build demo release test lint doc tidy sim sim-long small-worlds mutants fuzz kills power chaos install
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 12
@@ -71,6 +75,10 @@ sim-long: ## The simulator, SEEDS seeds from a random one
 	$(RELEASE)
 	$(TARGET)/release/tandem-sim --seeds $(SEEDS) --start $$(od -An -N4 -tu4 /dev/urandom | tr -d ' ') \
 		--require-marks $(MARKS_SEEDS)
+
+small-worlds: ## Every script of DEPTH moves, every crash and cut of the last one up to BLOWS moves
+	$(RELEASE)
+	$(TARGET)/release/tandem-small-worlds --depth $(DEPTH) --blows $(BLOWS)
 
 mutants: ## Planted bugs, each to be found by the simulator; MUTANTS='a b' for some
 	$(CARGO) build --release --locked -p tandem-sim --bin tandem-mutants

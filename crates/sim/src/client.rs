@@ -6,6 +6,7 @@
 //! write of its own, so that a copy that is still under way can be told from it.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 
 use bytes::Bytes;
 use tandem_replica::{ClientId, Cookie, RequestOp};
@@ -267,6 +268,14 @@ impl Clients {
                 (RequestOp::Write { offset: range.offset, data, fua }, Kind::Write(id))
             }
         }
+    }
+
+    /// A write of these sectors, entered into the model.
+    pub fn write(model: &mut Model, node: usize, sectors: Range<usize>) -> (RequestOp, Kind) {
+        let (first, count) = (sectors.start, sectors.len());
+        let id = model.submit(node, WriteRecord::new(0, first, count, false, false));
+        let (offset, data) = (byte_range(first, count).offset, payload(id, first, count));
+        (RequestOp::Write { offset, data, fua: false }, Kind::Write(id))
     }
 
     fn range(&mut self, sectors: usize) -> (usize, usize) {

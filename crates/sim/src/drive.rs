@@ -3,9 +3,9 @@
 
 use tandem_replica::{
     Action, AttachGeneration, ClientId, CommandId, DiskCompletion, DiskOp, DiskOpKind, DiskToken,
-    Event as Notice, Instant, LinkDown, LinkEvent, Resource,
+    Event as Notice, Instant, LinkDown, LinkEvent, LinkSession, Resource,
 };
-use tandem_wire::{DiskState, VolumeNumber};
+use tandem_wire::{DiskState, Packet, VolumeNumber};
 
 use crate::checks::Violation;
 use crate::clock::{MICROS, MILLIS};
@@ -83,15 +83,7 @@ impl World {
             }
             Action::CloseDisk { volume, generation } => self.close_disk(node, volume, generation),
             Action::Send { session, packet, .. } => {
-                if self.nodes[node].session.is_some_and(|(local, _)| local == session) {
-                    let (_, key) = self.nodes[node].session.expect("just seen");
-                    if self.trace.is_on() {
-                        let text = crate::trace::packet(&packet);
-                        self.tell(Some(node), format_args!("send {text}"));
-                    }
-                    self.saw_sending(node, &packet);
-                    self.link.send(key, node, packet, &mut self.clock);
-                }
+                self.send(node, session, packet);
                 Ok(())
             }
             Action::Connect { .. } => {
@@ -136,6 +128,22 @@ impl World {
         }
     }
 
+    fn send(&mut self, node: usize, session: LinkSession, packet: Packet) {
+        let Some((_, key)) = self.nodes[node].session.filter(|(local, _)| *local == session) else {
+            return;
+        };
+        if self.trace.is_on() {
+            let text = crate::trace::packet(&packet);
+            self.tell(Some(node), format_args!("send {text}"));
+        }
+        self.saw_sending(node, &packet);
+        let is_news = !matches!(packet, Packet::Ping | Packet::PingAck);
+        self.link.send(key, node, packet, &mut self.clock);
+        if is_news {
+            self.drill_saw_packet(node);
+        }
+    }
+
     fn start_disk(&mut self, node: usize, op: DiskOp) -> Result<(), Violation> {
         let DiskOp { volume, generation, token, kind } = op;
         let volume = usize::from(volume.0);
@@ -168,6 +176,9 @@ impl World {
         }
         if let Due::After(delay) | Due::Stalled(Some(delay)) = due {
             self.clock.after(delay, event);
+        }
+        if on_disk {
+            self.drill_saw_operation(node);
         }
         Ok(())
     }

@@ -38,7 +38,11 @@ pub fn run_caught(seed: u64, options: Options) -> Outcome {
 
 /// The same for a run that is recorded or played.
 pub fn run_scripted_caught(seed: u64, options: Options, script: &Script) -> Outcome {
-    let run = || run_scripted(seed, options, script.clone());
+    caught(|| run_scripted(seed, options, script.clone()))
+}
+
+/// What a run comes to, though it may panic.
+pub fn caught(run: impl FnOnce() -> Outcome) -> Outcome {
     panic::catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| Outcome {
         violation: Some((NOW.get(), Violation::new("panic", TEXT.take()))),
         hash: 0,

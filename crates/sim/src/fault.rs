@@ -62,6 +62,17 @@ impl FaultCounts {
     }
 }
 
+/// A node that is to die.
+#[derive(Clone, Copy, Debug)]
+pub struct Doom {
+    /// Which.
+    pub node: usize,
+    /// After so many more of its actions.
+    pub actions: u64,
+    /// With its power, or by a kill; as it comes where nothing is said.
+    pub power: Option<bool>,
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Fault {
     Kill,
@@ -122,7 +133,8 @@ impl World {
         match fault {
             Fault::Kill => self.crash(node, false)?,
             Fault::KillAtAction => {
-                self.doomed = Some((node, self.prng.between(1, 300)));
+                let actions = self.prng.between(1, 300);
+                self.doomed = Some(Doom { node, actions, power: None });
             }
             Fault::Power => self.crash(node, true)?,
             Fault::PowerBoth => {
@@ -260,16 +272,17 @@ impl World {
 
     /// Whether the node was to be killed at this very action; then it is.
     pub(crate) fn doom_strikes(&mut self, node: usize) -> Result<bool, Violation> {
-        let Some((doomed, left)) = self.doomed else { return Ok(false) };
-        if doomed != node {
+        let Some(doom) = self.doomed.as_mut().filter(|doom| doom.node == node) else {
+            return Ok(false);
+        };
+        if doom.actions > 0 {
+            doom.actions -= 1;
             return Ok(false);
         }
-        if left > 0 {
-            self.doomed = Some((node, left - 1));
-            return Ok(false);
-        }
+        let power = doom.power;
         self.doomed = None;
-        let power = self.profile.faults.power > 0 && self.prng.per_mille(300);
+        let power =
+            power.unwrap_or_else(|| self.profile.faults.power > 0 && self.prng.per_mille(300));
         self.crash(node, power)?;
         Ok(true)
     }

@@ -12,6 +12,7 @@ use tandem_wire::{DiskState, Role};
 
 use crate::checks::Violation;
 use crate::disk::SimDisk;
+use crate::fault::Doom;
 use crate::format::{META_BYTES, placement};
 use crate::marks::Mark;
 use crate::model::VolumeModel;
@@ -43,8 +44,9 @@ impl World {
             }
         }
         if self.prng.per_mille(400) && self.doomed.is_none() {
-            let victim = self.prng.index(2);
-            self.doomed = Some((victim, self.prng.between(1, 60)));
+            let node = self.prng.index(2);
+            let actions = self.prng.between(1, 60);
+            self.doomed = Some(Doom { node, actions, power: None });
         }
         // Mostly where it is allowed.
         let primary = (0..2).find(|node| self.nodes[*node].view.role == Role::Primary);

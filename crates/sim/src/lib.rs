@@ -3,8 +3,8 @@
 //!
 //! [`world`] runs a seed; [`disk`], [`link`], [`clock`] are the world's parts, [`client`],
 //! [`operator`] and [`fault`] what happens in it, [`model`] and [`checks`] what must hold,
-//! [`marks`] what has been met. One seed is one run, to the bit: chance comes from [`prng`] only,
-//! time from [`clock`] only.
+//! [`marks`] what has been met; in a small world a [`drill`] takes the place of chance. One seed is
+//! one run, to the bit: chance comes from [`prng`] only, time from [`clock`] only.
 
 pub mod ailment;
 pub mod checks;
@@ -13,6 +13,7 @@ pub mod clock;
 pub mod device;
 pub mod dialing;
 pub mod disk;
+pub mod drill;
 pub mod drive;
 pub mod event;
 pub mod eviction;

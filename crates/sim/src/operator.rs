@@ -242,7 +242,9 @@ impl World {
         self.clock.after(pause, Event::Operator);
         self.check_commands()?;
         self.check_apart()?;
-        if acts {
+        if self.phase == Phase::Load && self.drill.is_some() {
+            self.tend_drill()?;
+        } else if acts {
             self.tend_everything()?;
             self.script.ends();
         } else {
@@ -380,7 +382,7 @@ impl World {
         self.command(node, Command::Secondary { force: false })
     }
 
-    fn finish_down(&mut self, node: usize) -> Result<(), Violation> {
+    pub(crate) fn finish_down(&mut self, node: usize) -> Result<(), Violation> {
         let Some(force) = self.operator.going_down[node].take() else { return Ok(()) };
         let target = &mut self.nodes[node];
         for disk in &mut target.disks {

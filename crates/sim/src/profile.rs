@@ -15,6 +15,8 @@ use crate::link::LinkPace;
 use crate::node::node_id;
 use crate::prng::Prng;
 
+mod small;
+
 /// What the operator takes to start, connect, and resolve what only he can.
 const OPERATOR_PATIENCE: u64 = 45 * SECONDS;
 

@@ -40,7 +40,7 @@ impl World {
                 return Ok(());
             }
             if self.script.begins(steps::Kind::Request, self.clients.prng_mut()) {
-                self.ask(slot, client, node)?;
+                self.ask(slot, node)?;
                 self.script.ends();
             }
         }
@@ -65,16 +65,16 @@ impl World {
         self.input(node, |core, now| core.close_client(client, now))?;
         if self.prng.per_mille(700) {
             self.open_client(slot)?;
-            while let Some((client, node)) = self.clients.slots[slot].open
+            while let Some((_, node)) = self.clients.slots[slot].open
                 && self.clients.has_again(slot)
             {
-                self.ask(slot, client, node)?;
+                self.ask(slot, node)?;
             }
         }
         Ok(())
     }
 
-    fn open_client(&mut self, slot: usize) -> Result<(), Violation> {
+    pub(crate) fn open_client(&mut self, slot: usize) -> Result<(), Violation> {
         let primaries: Vec<usize> =
             (0..2).filter(|node| self.nodes[*node].view.role == Role::Primary).collect();
         if primaries.is_empty() {
@@ -100,13 +100,12 @@ impl World {
         Ok(())
     }
 
-    fn ask(&mut self, slot: usize, client: ClientId, node: usize) -> Result<(), Violation> {
+    fn ask(&mut self, slot: usize, node: usize) -> Result<(), Violation> {
         let volume = self.clients.slots[slot].volume;
         let export = (self.nodes[node].resource.as_ref())
             .and_then(|resource| resource.export(volume_number(volume)).ok());
         let Some(export) = export else { return Ok(()) };
         let sectors = usize::try_from(export.size_bytes).expect("small") / SECTOR;
-        let session = self.nodes[node].session.map(|(_, key)| key);
         let block_size = export.block_size.max(512);
         let (op, kind) = match self.clients.draw_again(&mut self.model, node, slot) {
             Some((op, kind, before)) => {
@@ -115,6 +114,18 @@ impl World {
             }
             None => self.clients.draw(&mut self.model, node, volume, sectors, block_size),
         };
+        self.submit(slot, (op, kind))
+    }
+
+    /// The client of a slot asks for something, on the connection that is open.
+    pub(crate) fn submit(
+        &mut self,
+        slot: usize,
+        (op, kind): (RequestOp, Kind),
+    ) -> Result<(), Violation> {
+        let Some((client, node)) = self.clients.slots[slot].open else { return Ok(()) };
+        let volume = self.clients.slots[slot].volume;
+        let session = self.nodes[node].session.map(|(_, key)| key);
         self.saw_request(node, volume, &op);
         let cookie = Cookie(self.clients.next_id());
         self.clients.requests += 1;

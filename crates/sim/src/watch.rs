@@ -385,7 +385,7 @@ impl World {
     }
 
     /// Nothing is under way; what flies in a session that neither node has does not count.
-    fn is_quiet(&self) -> bool {
+    pub(crate) fn is_quiet(&self) -> bool {
         let sessions = self.nodes.iter().filter_map(|node| node.session);
         self.clients.pending.is_empty()
             && sessions.map(|(_, key)| key).all(|key| self.link.is_session_idle(key))

@@ -13,8 +13,9 @@ use crate::checks::differences::Differences;
 use crate::checks::progress::Progress;
 use crate::client::Clients;
 use crate::clock::{Clock, MILLIS, SECONDS};
+use crate::drill::Drill;
 use crate::event::Event;
-use crate::fault::FaultCounts;
+use crate::fault::{Doom, FaultCounts};
 use crate::link::SimLink;
 use crate::marks::Marks;
 use crate::model::Model;
@@ -97,6 +98,8 @@ pub struct World {
     pub trace: Trace,
     /// What is recorded or played, if anything.
     pub script: Script,
+    /// The moves that are made instead of load and faults, if any.
+    pub drill: Option<Drill>,
     /// Faults injected.
     pub faults: FaultCounts,
     /// Situations met.
@@ -107,8 +110,8 @@ pub struct World {
     pub phase: Phase,
     /// When the phase ends, or must have ended.
     pub phase_end: u64,
-    /// A node that is to be killed after so many more actions.
-    pub doomed: Option<(usize, u64)>,
+    /// A node that is to die between two actions.
+    pub doomed: Option<Doom>,
     /// Timer events since time last went on, for live-locks.
     pub spinning: (u64, u64),
     /// By volume and node: what it asked for last in the running resync.
@@ -133,6 +136,11 @@ impl World {
     pub fn new(seed: u64, options: Options) -> Self {
         let mut prng = Prng::new(seed);
         let profile = Profile::draw(&mut prng.fork(1));
+        Self::of(profile, prng, options)
+    }
+
+    /// A world with these parameters at its beginning.
+    pub fn of(profile: Profile, mut prng: Prng, options: Options) -> Self {
         let sectors: Vec<usize> = (profile.volume_blocks.iter())
             .map(|blocks| usize::try_from(*blocks).expect("small") * BLOCK_SECTORS)
             .collect();
@@ -149,6 +157,7 @@ impl World {
             verifies: Verifies::default(),
             trace: Trace::new(options.trace),
             script: Script::default(),
+            drill: None,
             faults: FaultCounts::default(),
             marks: Marks::default(),
             cursors: [[None; 2]; 2],
@@ -164,7 +173,7 @@ impl World {
     }
 
     /// Lets everything happen.
-    pub fn run(mut self) -> Outcome {
+    pub fn run(&mut self) -> Outcome {
         self.trace.line(0, None, format_args!("{:?}", self.profile));
         let violation = self.live().err();
         let now = self.clock.now();
@@ -179,7 +188,7 @@ impl World {
             simulated: now,
             requests: self.clients.requests,
             faults: self.faults,
-            marks: self.marks,
+            marks: std::mem::take(&mut self.marks),
         }
     }
 
@@ -269,6 +278,10 @@ impl World {
         self.phase = phase;
         match phase {
             Phase::Setup | Phase::Done => {}
+            Phase::Load if self.drill.is_some() => {
+                self.trust_fences();
+                self.phase_end = u64::MAX;
+            }
             Phase::Load => {
                 self.trust_fences();
                 self.wear_out();

@@ -33,7 +33,12 @@ impl World {
         }
         self.faults.commands += 1;
         let pause = self.prng.log_between(10 * MILLIS, 5 * SECONDS);
-        self.operator.io[node].resume_at = Some(self.clock.now() + pause);
+        self.suspend_io(node, self.clock.now() + pause)
+    }
+
+    /// The operator says `suspend-io`, and will say `resume-io` at `resume_at` or when he is calm.
+    pub(crate) fn suspend_io(&mut self, node: usize, resume_at: u64) -> Result<(), Violation> {
+        self.operator.io[node].resume_at = Some(resume_at);
         self.command(node, Command::SuspendIo)
     }
 
@@ -54,6 +59,11 @@ impl World {
         if self.nodes[node].view.suspended.fencing && !self.prng.per_mille(20) {
             return Ok(());
         }
+        self.resume_io(node)
+    }
+
+    /// The operator says `resume-io`.
+    pub(crate) fn resume_io(&mut self, node: usize) -> Result<(), Violation> {
         let orders = &mut self.operator.io[node];
         orders.resume_at = None;
         orders.is_frozen = false;

@@ -1,0 +1,195 @@
+//! Every drill up to a length, and every blow on what its last move leads to: `tandem-small-worlds
+//! --depth 4 --blows 3`; or one of them again with its timeline: `--play '0:write 1:invalidate'
+//! --blow kill@1:4 --trace`.
+//!
+//! Drills grow move by move. One whose last move came to nothing is not gone on with: it is the one
+//! without that move. Nor is one that failed. Exit code 1 where one failed; progress goes to
+//! standard error.
+#![expect(clippy::print_stdout, reason = "a command that reports to its user")]
+
+use std::num::NonZeroUsize;
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use tandem_sim::checks::Violation;
+use tandem_sim::clock::MILLIS;
+use tandem_sim::drill::{self, Blow, Move, Moves};
+use tandem_sim::failure::keep_panics_quiet;
+use tandem_wire::Protocol;
+
+/// Small worlds: every script of moves up to a length, every crash and cut of its last move.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Longest scripts.
+    #[arg(long, default_value_t = 2)]
+    depth: usize,
+    /// Longest scripts on whose last move every blow falls.
+    #[arg(long, default_value_t = 1)]
+    blows: usize,
+    /// Protocol of the connection: A, B or C.
+    #[arg(long, default_value = "C", value_parser = protocol)]
+    protocol: Protocol,
+    /// Scripts at the same time; as many as there are processors unless told otherwise.
+    #[arg(long)]
+    jobs: Option<NonZeroUsize>,
+    /// Make these moves only, as `0:write 1:invalidate`.
+    #[arg(long, value_name = "MOVES")]
+    play: Option<Moves>,
+    /// Let this blow fall on the last of them, as `kill@1:4`.
+    #[arg(long, requires = "play")]
+    blow: Option<Blow>,
+    /// Print the timeline.
+    #[arg(long, requires = "play")]
+    trace: bool,
+}
+
+fn protocol(text: &str) -> Result<Protocol, String> {
+    match text {
+        "A" => Ok(Protocol::A),
+        "B" => Ok(Protocol::B),
+        "C" => Ok(Protocol::C),
+        _ => Err("A, B or C".into()),
+    }
+}
+
+/// What has come of all of them so far.
+#[derive(Debug, Default)]
+struct Tally {
+    scripts: u64,
+    /// Scripts whose last move came to nothing.
+    idle: u64,
+    blows: u64,
+    failed: u64,
+    simulated: u64,
+    /// Scripts to be gone on with.
+    open: Vec<Moves>,
+    told: Duration,
+}
+
+/// Time between two lines about progress.
+const TELL_EVERY: Duration = Duration::from_secs(10);
+
+/// Failures that are printed; more would be of one cause.
+const FAILURES_MAX: u64 = 50;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    keep_panics_quiet();
+    if let Some(moves) = &arguments.play {
+        return play(moves, &arguments);
+    }
+    let began = Instant::now();
+    let tally = Mutex::new(Tally { open: vec![Moves::default()], ..Tally::default() });
+    for depth in 1..=arguments.depth {
+        let stems = std::mem::take(&mut tally.lock().expect("no job panics while it counts").open);
+        go_through(&stems, depth, &arguments, &tally, began);
+    }
+    let tally = tally.into_inner().expect("no job panics while it counts");
+    println!(
+        "{} scripts of {} moves at most, {} of them with a last move that came to nothing; {} \
+         blows on those of {} at most; {} simulated seconds in {:.1} s",
+        tally.scripts,
+        arguments.depth,
+        tally.idle,
+        tally.blows,
+        arguments.blows.min(arguments.depth),
+        tally.simulated / 1000,
+        began.elapsed().as_secs_f64()
+    );
+    println!("{} failed", tally.failed);
+    if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Every script that is one move longer than one of `stems`.
+fn go_through(
+    stems: &[Moves],
+    depth: usize,
+    arguments: &Arguments,
+    tally: &Mutex<Tally>,
+    began: Instant,
+) {
+    let all: Vec<Move> = Move::all().collect();
+    let (next, count) = (AtomicUsize::new(0), stems.len() * all.len());
+    let processors = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    std::thread::scope(|scope| {
+        for _ in 0..arguments.jobs.unwrap_or_else(processors).get() {
+            scope.spawn(|| {
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    if index >= count {
+                        return;
+                    }
+                    let mut moves = stems[index / all.len()].clone();
+                    moves.0.push(all[index % all.len()]);
+                    drill(moves, depth <= arguments.blows, arguments.protocol, tally);
+                    let (elapsed, mut tally) =
+                        (began.elapsed(), tally.lock().expect("no job panics while it counts"));
+                    if elapsed - tally.told >= TELL_EVERY {
+                        tally.told = elapsed;
+                        eprintln!(
+                            "{} of {count} scripts of {depth} moves done; {} blows, {} failed",
+                            index + 1,
+                            tally.blows,
+                            tally.failed
+                        );
+                    }
+                }
+            });
+        }
+    });
+}
+
+/// One script, and the blows on it.
+fn drill(moves: Moves, with_blows: bool, protocol: Protocol, tally: &Mutex<Tally>) {
+    let (outcome, effects) = drill::run(&moves, None, protocol, false);
+    let mut simulated = outcome.simulated / MILLIS;
+    let mut failures: Vec<(Option<Blow>, (u64, Violation))> = Vec::new();
+    failures.extend(outcome.violation.map(|violation| (None, violation)));
+    let goes_on = failures.is_empty() && !effects.is_nothing();
+    let blows = if with_blows && goes_on { effects.blows() } else { Vec::new() };
+    for blow in &blows {
+        let (outcome, _) = drill::run(&moves, Some(*blow), protocol, false);
+        simulated += outcome.simulated / MILLIS;
+        failures.extend(outcome.violation.map(|violation| (Some(*blow), violation)));
+    }
+    let mut tally = tally.lock().expect("no job panics while it counts");
+    tally.scripts += 1;
+    tally.idle += u64::from(effects.is_nothing());
+    tally.blows += blows.len() as u64;
+    tally.simulated += simulated;
+    for (blow, (at, violation)) in failures {
+        tally.failed += 1;
+        if tally.failed <= FAILURES_MAX {
+            tell_failure(&moves, blow, protocol, at, &violation);
+        }
+    }
+    if goes_on {
+        tally.open.push(moves);
+    }
+}
+
+fn tell_failure(
+    moves: &Moves,
+    blow: Option<Blow>,
+    protocol: Protocol,
+    at: u64,
+    violation: &Violation,
+) {
+    let blow = blow.map(|blow| format!(" --blow {blow}")).unwrap_or_default();
+    println!("{moves}{blow} failed at {} ms: {violation}", at / MILLIS);
+    println!(
+        "    cargo run --release -p tandem-sim --bin tandem-small-worlds -- --protocol \
+         {protocol:?} --play '{moves}'{blow} --trace"
+    );
+}
+
+fn play(moves: &Moves, arguments: &Arguments) -> ExitCode {
+    let (outcome, effects) = drill::run(moves, arguments.blow, arguments.protocol, arguments.trace);
+    println!("{effects:?}");
+    let Some((at, violation)) = outcome.violation else { return ExitCode::SUCCESS };
+    tell_failure(moves, arguments.blow, arguments.protocol, at, &violation);
+    ExitCode::FAILURE
+}

@@ -1,0 +1,268 @@
+//! A drill: moves of an operator, a client and the network, one after the other, in a small world
+//! where nothing happens by itself.
+//!
+//! A move is made when all that the last one led to has come to rest. Where the last one's effects
+//! are to be cut off, a blow falls at one operation of a disk or at one packet of them. Behind the
+//! moves comes the healing of every run, with all its checks.
+
+use tandem_replica::Command;
+use tandem_wire::Protocol;
+
+use crate::checks::Violation;
+use crate::client::Clients;
+use crate::clock::{MILLIS, SECONDS};
+use crate::failure::caught;
+use crate::fault::Doom;
+use crate::node::{Node, node_id, volume_number};
+use crate::prng::Prng;
+use crate::profile::Profile;
+use crate::stamp::BLOCK_SECTORS;
+use crate::view::View;
+use crate::world::{Options, Outcome, World};
+
+mod words;
+
+pub use words::{Act, Blow, Move, Moves, Strike};
+
+/// What there is to be noticed, or to be tried again, is by then: more than the nodes' timeouts.
+const REST: u64 = 1200 * MILLIS;
+
+/// What has not come to rest by then waits for something.
+const PATIENCE: u64 = 10 * SECONDS;
+
+/// What the last move has led to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Effects {
+    /// By node: operations of its disk.
+    pub operations: [u64; 2],
+    /// By node: packets that it has sent, but for keepalives.
+    pub packets: [u64; 2],
+    /// States are others, or a command is open.
+    pub is_news: bool,
+}
+
+impl Effects {
+    /// Whether it has come to nothing: what follows it is the same as without.
+    pub fn is_nothing(&self) -> bool {
+        !self.is_news && self.operations == [0; 2] && self.packets == [0; 2]
+    }
+
+    /// Every blow that can fall on it.
+    pub fn blows(&self) -> Vec<Blow> {
+        let mut blows = Vec::new();
+        for (strike, counts) in [
+            (Strike::Kill, self.operations),
+            (Strike::Power, self.operations),
+            (Strike::Reset, self.packets),
+        ] {
+            for node in [0, 1] {
+                blows.extend((1..=counts[node]).map(|at| Blow { strike, node, at }));
+            }
+        }
+        blows
+    }
+}
+
+/// A drill on its way.
+#[derive(Debug)]
+pub struct Drill {
+    moves: Vec<Move>,
+    blow: Option<Blow>,
+    made: usize,
+    /// When the last one was made.
+    since: u64,
+    /// The states before the last one.
+    before: Option<[View; 2]>,
+    effects: Effects,
+}
+
+impl Drill {
+    fn is_at_last(&self) -> bool {
+        self.made == self.moves.len() && self.before.is_some()
+    }
+
+    /// One more of `node`'s: whether the blow falls now.
+    fn strikes(&self, node: usize, count: u64, is_disk: bool) -> Option<Strike> {
+        let blow = self.blow.filter(|blow| blow.node == node && blow.at == count)?;
+        (is_disk == (blow.strike != Strike::Reset)).then_some(blow.strike)
+    }
+}
+
+/// Makes these moves in a small world, with a blow on the last one. Where it failed before that
+/// there are no effects.
+pub fn run(
+    moves: &Moves,
+    blow: Option<Blow>,
+    protocol: Protocol,
+    trace: bool,
+) -> (Outcome, Effects) {
+    let mut effects = Effects::default();
+    let outcome = caught(|| {
+        let options = Options { seconds: 0, trace };
+        let mut world = World::of(Profile::small(protocol), Prng::new(0), options);
+        let (moves, before) = (moves.0.clone(), None);
+        let drill = Drill { moves, blow, made: 0, since: 0, before, effects };
+        world.drill = Some(drill);
+        let outcome = world.run();
+        effects = world.drill.map(|drill| drill.effects).unwrap_or_default();
+        outcome
+    });
+    (outcome, effects)
+}
+
+impl World {
+    /// The next move, if all that the last one led to has come to rest.
+    pub(crate) fn tend_drill(&mut self) -> Result<(), Violation> {
+        for node in [0, 1] {
+            self.finish_down(node)?;
+        }
+        let now = self.clock.now();
+        let at_rest = self.operator.pending.is_empty()
+            && self.nodes.iter().all(Node::answers)
+            && self.is_quiet();
+        let drill = self.drill.as_ref().expect("looked at by the caller");
+        let waits = if at_rest { REST } else { PATIENCE };
+        if now < drill.since + waits && drill.made > 0 {
+            return Ok(());
+        }
+        let views = [0, 1].map(|node| self.nodes[node].view.clone());
+        let is_open = !self.operator.pending.is_empty();
+        let drill = self.drill.as_mut().expect("looked at by the caller");
+        let Some(next) = drill.moves.get(drill.made).copied() else {
+            drill.effects.is_news = is_open || drill.before.take().is_some_and(|it| it != views);
+            self.phase_end = now;
+            return Ok(());
+        };
+        drill.made += 1;
+        drill.since = now;
+        if drill.made == drill.moves.len() {
+            drill.before = Some(views);
+        }
+        self.tell(Some(next.node), format_args!("** {next}"));
+        self.send_clients_away()?;
+        self.make(next)
+    }
+
+    /// Clients that wait for nothing leave, so that nobody is in the way of the next move.
+    fn send_clients_away(&mut self) -> Result<(), Violation> {
+        for slot in 0..self.clients.slots.len() {
+            let client = self.clients.slots[slot];
+            if let (Some((id, node)), 0) = (client.open, client.in_flight) {
+                self.clients.drop_client(id);
+                self.input(node, |core, now| core.close_client(id, now))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn make(&mut self, Move { node, act }: Move) -> Result<(), Violation> {
+        let (volume, peer, reset_bitmap) = (volume_number(0), node_id(1 - node), true);
+        let command = match act {
+            Act::Write => return self.write_at(node),
+            Act::Suspend => return self.suspend_io(node, u64::MAX),
+            Act::Resume => return self.resume_io(node),
+            Act::Kill => return self.crash(node, false),
+            Act::Power => return self.crash(node, true),
+            Act::Cut => {
+                self.link.cut(node);
+                return Ok(());
+            }
+            Act::Mend => {
+                self.link.heal(node, &mut self.clock);
+                return Ok(());
+            }
+            Act::Primary => Command::Primary { force: false },
+            Act::PrimaryForce => Command::Primary { force: true },
+            Act::Secondary => Command::Secondary { force: false },
+            Act::Disconnect => Command::Disconnect { peer, force: false },
+            Act::Connect => Command::Connect { peer, discard_my_data: false },
+            Act::Discard => Command::Connect { peer, discard_my_data: true },
+            Act::Attach => Command::Attach { volume },
+            Act::Detach => Command::Detach { volume, force: false },
+            Act::DetachForce => Command::Detach { volume, force: true },
+            Act::Invalidate => Command::Invalidate { volume, reset_bitmap },
+            Act::InvalidateRemote => Command::InvalidateRemote { volume, peer, reset_bitmap },
+            Act::Outdate => Command::Outdate { volume },
+            Act::Pause => Command::PauseSync { volume, peer },
+            Act::Continue => Command::ResumeSync { volume, peer },
+            Act::Verify => Command::Verify { volume, peer, start: None, stop: None, repair: false },
+            Act::Restart => Command::Down { force: false },
+        };
+        self.command(node, command)
+    }
+
+    /// A client of `node`, if it has any, writes two blocks; the next write falls on the next two.
+    fn write_at(&mut self, node: usize) -> Result<(), Violation> {
+        let on_node = |world: &Self| {
+            (0..2).find(|slot| {
+                world.clients.slots[*slot].open.is_some_and(|(_, open_on)| open_on == node)
+            })
+        };
+        for slot in [node, 1 - node] {
+            if on_node(self).is_none() && self.clients.slots[slot].open.is_none() {
+                self.open_client(slot)?;
+            }
+        }
+        let Some(slot) = on_node(self) else { return Ok(()) };
+        let first = (self.model.writes.len() - 1) % 8 * 2 * BLOCK_SECTORS;
+        let request = Clients::write(&mut self.model, node, first..first + 2 * BLOCK_SECTORS);
+        self.submit(slot, request)
+    }
+
+    /// An operation of a disk has begun.
+    pub(crate) fn drill_saw_operation(&mut self, node: usize) {
+        let Some(drill) = self.drill.as_mut().filter(|drill| drill.is_at_last()) else { return };
+        drill.effects.operations[node] += 1;
+        if let Some(strike) = drill.strikes(node, drill.effects.operations[node], true) {
+            let power = Some(strike == Strike::Power);
+            self.doomed = Some(Doom { node, actions: 0, power });
+        }
+    }
+
+    /// A packet that is no keepalive has been sent.
+    pub(crate) fn drill_saw_packet(&mut self, node: usize) {
+        let Some(drill) = self.drill.as_mut().filter(|drill| drill.is_at_last()) else { return };
+        drill.effects.packets[node] += 1;
+        if drill.strikes(node, drill.effects.packets[node], false).is_some() {
+            self.tell(None, format_args!("** the link is reset"));
+            self.link.reset(&mut self.clock);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn moves(text: &str) -> Moves {
+        text.parse().expect("moves")
+    }
+
+    #[test]
+    fn a_move_has_effects_or_none() {
+        let effects = |text: &str| {
+            let (outcome, effects) = run(&moves(text), None, Protocol::C, false);
+            assert_eq!(outcome.violation, None, "{text}");
+            effects
+        };
+        assert!(effects("0:connect").is_nothing(), "it is connected");
+        assert!(effects("1:write").is_nothing(), "no client comes to a Secondary");
+        let write = effects("0:write");
+        assert!(write.operations.iter().chain(&write.packets).all(|count| *count > 0), "{write:?}");
+        assert!(effects("1:disconnect 0:write").packets == [0; 2], "nobody to send it to");
+    }
+
+    /// Blows fall where they are said to: what comes after one is not what comes without it.
+    #[test]
+    fn every_blow_on_a_write_falls() {
+        let drill = moves("0:write");
+        let (whole, effects) = run(&drill, None, Protocol::C, false);
+        let blows = effects.blows();
+        assert!(blows.len() > 10, "{blows:?}");
+        for blow in blows {
+            let (outcome, _) = run(&drill, Some(blow), Protocol::C, false);
+            assert_eq!(outcome.violation, None, "{blow}");
+            assert_ne!(outcome.hash, whole.hash, "{blow}");
+        }
+    }
+}

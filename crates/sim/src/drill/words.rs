@@ -1,0 +1,190 @@
+//! Moves and blows, and how they are written: a drill as `1:disconnect 0:write 1:primary-force`, a
+//! blow as `kill@0:7` (at node 0's seventh operation), `power@1:3` or `reset@0:12` (of the link,
+//! behind node 0's twelfth packet).
+
+use std::fmt;
+use std::str::FromStr;
+
+macro_rules! moves {
+    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
+        /// What is done at a node.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Act { $($(#[$doc])* $name,)* }
+
+        impl Act {
+            /// All of them, with their names.
+            pub const ALL: &[(Self, &'static str)] = &[$((Self::$name, $text),)*];
+        }
+    };
+}
+
+moves! {
+    /// A client writes a few blocks.
+    Write = "write",
+    /// `primary`.
+    Primary = "primary",
+    /// `primary --force`.
+    PrimaryForce = "primary-force",
+    /// `secondary`.
+    Secondary = "secondary",
+    /// `disconnect`.
+    Disconnect = "disconnect",
+    /// `connect`.
+    Connect = "connect",
+    /// `connect --discard-my-data`.
+    Discard = "discard",
+    /// `attach`.
+    Attach = "attach",
+    /// `detach`.
+    Detach = "detach",
+    /// `detach --force`.
+    DetachForce = "detach-force",
+    /// `invalidate`.
+    Invalidate = "invalidate",
+    /// `invalidate-remote`.
+    InvalidateRemote = "invalidate-remote",
+    /// `outdate`.
+    Outdate = "outdate",
+    /// `suspend-io`.
+    Suspend = "suspend-io",
+    /// `resume-io`.
+    Resume = "resume-io",
+    /// `pause-sync`.
+    Pause = "pause-sync",
+    /// `resume-sync`.
+    Continue = "resume-sync",
+    /// `verify`.
+    Verify = "verify",
+    /// `down`, then a new process.
+    Restart = "restart",
+    /// The process is killed.
+    Kill = "kill",
+    /// The node loses its power.
+    Power = "power",
+    /// What it sends is lost until `mend`.
+    Cut = "cut",
+    /// What it sends arrives again.
+    Mend = "mend",
+}
+
+/// One move of a drill.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Move {
+    /// Where.
+    pub node: usize,
+    /// What.
+    pub act: Act,
+}
+
+impl Move {
+    /// Every move that there is.
+    pub fn all() -> impl Iterator<Item = Self> {
+        [0, 1]
+            .into_iter()
+            .flat_map(|node| Act::ALL.iter().map(move |(act, _)| Self { node, act: *act }))
+    }
+}
+
+impl fmt::Display for Move {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (_, name) = Act::ALL.iter().find(|(act, _)| *act == self.act).expect("all are listed");
+        write!(f, "{}:{name}", self.node)
+    }
+}
+
+impl FromStr for Move {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let bad = || format!("{text:?} is no move: write 0:primary or 1:write");
+        let (node, name) = text.split_once(':').ok_or_else(bad)?;
+        let node = ["0", "1"].iter().position(|it| *it == node).ok_or_else(bad)?;
+        let (act, _) = Act::ALL.iter().find(|(_, it)| *it == name).ok_or_else(bad)?;
+        Ok(Self { node, act: *act })
+    }
+}
+
+/// The moves of a drill.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Moves(pub Vec<Move>);
+
+impl fmt::Display for Moves {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let texts: Vec<String> = self.0.iter().map(ToString::to_string).collect();
+        f.write_str(&texts.join(" "))
+    }
+}
+
+impl FromStr for Moves {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.split_whitespace().map(str::parse).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+/// How what the last move leads to is cut off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strike {
+    /// A process is killed while the operation is in flight.
+    Kill,
+    /// A node loses its power while the operation is in flight.
+    Power,
+    /// The link is reset behind the packet.
+    Reset,
+}
+
+/// A strike at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Blow {
+    /// What falls.
+    pub strike: Strike,
+    /// Whose operations or packets are counted.
+    pub node: usize,
+    /// At which of them, from 1.
+    pub at: u64,
+}
+
+const STRIKES: [(Strike, &str); 3] =
+    [(Strike::Kill, "kill"), (Strike::Power, "power"), (Strike::Reset, "reset")];
+
+impl fmt::Display for Blow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (_, name) = STRIKES.iter().find(|(it, _)| *it == self.strike).expect("all are listed");
+        write!(f, "{name}@{}:{}", self.node, self.at)
+    }
+}
+
+impl FromStr for Blow {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let bad = || format!("{text:?} is no blow: write kill@0:7, power@1:3 or reset@0:12");
+        let (name, place) = text.split_once('@').ok_or_else(bad)?;
+        let (strike, _) = STRIKES.iter().find(|(_, it)| *it == name).ok_or_else(bad)?;
+        let (node, at) = place.split_once(':').ok_or_else(bad)?;
+        let node = ["0", "1"].iter().position(|it| *it == node).ok_or_else(bad)?;
+        let at = at.parse().map_err(|_| bad())?;
+        Ok(Self { strike: *strike, node, at })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moves_and_blows_are_what_they_read_as() {
+        let text = "0:write 1:primary-force 0:invalidate-remote";
+        assert_eq!(text.parse::<Moves>().expect("moves").to_string(), text);
+        for text in ["kill@0:7", "power@1:3", "reset@0:12"] {
+            assert_eq!(text.parse::<Blow>().expect("a blow").to_string(), text);
+        }
+        for text in ["2:write", "0:fly", "write"] {
+            assert!(text.parse::<Moves>().expect_err("no move").contains("is no move"));
+        }
+        for text in ["kill@2:7", "reset@0", "rot@0:1"] {
+            assert!(text.parse::<Blow>().expect_err("no blow").contains("is no blow"));
+        }
+    }
+}
