@@ -104,6 +104,16 @@ chaos: ## Faults of all kinds at once, under load, for MINUTES
 	TANDEM_CHAOS_MINUTES=$(MINUTES) $(OWN_NETWORK) \
 		$(CARGO) test --locked -p tandem-tests chaos -- --nocapture
 
-install: build ## tandemd and tandemadm to PREFIX/sbin
-	install -d $(DESTDIR)$(PREFIX)/sbin
+install: build ## tandemd, tandemadm, its manual pages and completions to PREFIX
+	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/share/man/man8 \
+		$(DESTDIR)$(PREFIX)/share/bash-completion/completions \
+		$(DESTDIR)$(PREFIX)/share/zsh/site-functions \
+		$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 	install -m 755 $(TARGET)/release/tandemd $(TARGET)/release/tandemadm $(DESTDIR)$(PREFIX)/sbin
+	$(TARGET)/release/tandemadm man-pages $(DESTDIR)$(PREFIX)/share/man/man8
+	$(TARGET)/release/tandemadm completions bash > \
+		$(DESTDIR)$(PREFIX)/share/bash-completion/completions/tandemadm
+	$(TARGET)/release/tandemadm completions zsh > \
+		$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_tandemadm
+	$(TARGET)/release/tandemadm completions fish > \
+		$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/tandemadm.fish

@@ -3,8 +3,9 @@
 //! 1. The link is cut. `a` goes on as Primary; `b` is promoted; both are written to.
 //! 2. The link heals. Both nodes report the split brain, stay apart, and change neither image.
 //! 3. `connect` alone leads to the same again.
-//! 4. `connect --discard-my-data` on one side, with a plain `connect` on the other, makes that side
-//!    a copy of the other one, and only what differs is copied.
+//! 4. `why` and `split-brain show` say what there is to decide. `split-brain resolve` on one side
+//!    makes it a copy of the other one, and only what differs is copied. Then there is nothing left
+//!    to resolve, and `why` has nothing to tell.
 
 use std::time::Duration;
 
@@ -63,14 +64,23 @@ fn resolve(cluster: &Cluster, victim: Side, bytes: u64) -> Result<()> {
     let survivor = cluster.node(victim.peer());
     let kept = image::digest(survivor.disk(0), bytes)?;
     let before = cluster.link().bytes_both();
-    cluster.node(victim).adm_ok(&["connect", "--discard-my-data", "r0"])?;
-    survivor.adm_ok(&["connect", "r0"])?;
+    let loser = cluster.node(victim);
+    let why = loser.adm_ok(&["why", "r0"])?;
+    assert!(why.contains("split brain, both nodes wrote since they parted"), "{why}");
+    let shown = loser.adm_ok(&["split-brain", "show", "r0"])?;
+    assert!(shown.contains("blocks of 4 KiB (") && shown.contains("--discard-mine r0:"), "{shown}");
+    loser.adm_ok(&["split-brain", "resolve", "--discard-mine", "r0"])?;
     cluster.wait_in_sync()?;
     let crossed = cluster.link().bytes_both() - before;
     assert!(crossed < 2 << 20, "{crossed} bytes crossed");
     assert_eq!(image::digest(survivor.disk(0), bytes)?, kept, "the wrong side was overwritten");
     cluster.assert_same_data()?;
     assert_eq!(survivor.status()?.sync_state(), "Normal");
+    assert_eq!(loser.adm_ok(&["split-brain", "show", "r0"])?, "r0: no split brain\n");
+    let again = loser.adm(&["split-brain", "resolve", "--discard-mine", "r0"])?;
+    assert_eq!(again.code, 11, "{again:?}");
+    let why = loser.adm_ok(&["why"])?;
+    assert!(why.ends_with("connected, UpToDate and in sync.\n"), "{why}");
     Ok(())
 }
 

@@ -3,8 +3,11 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 
 use crate::sh::Sh;
+
+mod examples;
 
 /// Administers the replicated volumes of this node.
 #[derive(Debug, Parser)]
@@ -36,7 +39,9 @@ pub(crate) struct Arguments {
     pub(crate) command: Command,
 }
 
-const OBJECTS: &str = "Objects are RES, RES/VOL, RES:PEER, RES:PEER/VOL or minor-N, as the \
+const OBJECTS: &str = "A first pair: on both nodes 'tandemadm create-md r0' and 'tandemadm up r0', \
+    on one 'tandemadm primary --force r0', once.\nWhat is wrong: 'tandemadm status', then \
+    'tandemadm why'.\n\nObjects are RES, RES/VOL, RES:PEER, RES:PEER/VOL or minor-N, as the \
     command allows, or 'all'.\nExit codes are drbdadm's: 0 done, 1 usage, 5 timed out, 10 \
     configuration invalid or refused,\n11 state change refused, 17 needs UpToDate data, 20 no \
     daemon, 40 existing data.";
@@ -45,6 +50,7 @@ const OBJECTS: &str = "Objects are RES, RES/VOL, RES:PEER, RES:PEER/VOL or minor
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Write metadata, so that a disk can be attached (offline; refuses existing data)
+    #[command(after_help = examples::CREATE_MD)]
     CreateMd {
         /// Overwrite existing data or metadata
         #[arg(long)]
@@ -71,6 +77,7 @@ pub(crate) enum Command {
         objects: Objects,
     },
     /// Connect to peers
+    #[command(after_help = examples::CONNECT)]
     Connect {
         /// Take the peer's data, whatever the histories say
         #[arg(long)]
@@ -87,6 +94,7 @@ pub(crate) enum Command {
         objects: Objects,
     },
     /// Promote: serve the exports
+    #[command(after_help = examples::PRIMARY)]
     Primary {
         /// Also without UpToDate data
         #[arg(long, alias = "overwrite-data-of-peer")]
@@ -95,6 +103,7 @@ pub(crate) enum Command {
         objects: Objects,
     },
     /// Demote
+    #[command(after_help = examples::SECONDARY)]
     Secondary {
         /// Also while clients are connected
         #[arg(long)]
@@ -103,6 +112,7 @@ pub(crate) enum Command {
         objects: Objects,
     },
     /// This node's data are wrong: copy from a peer (StandAlone: only mark them)
+    #[command(after_help = examples::INVALIDATE)]
     Invalidate(Invalidate),
     /// A peer's data are wrong: copy to it
     InvalidateRemote(Invalidate),
@@ -126,6 +136,7 @@ pub(crate) enum Command {
     /// Mark what a crash as Primary may have left different (an attach does it, too)
     ApplyAl(Objects),
     /// Give volumes the room that their disks have got, while they are in use (on the Primary)
+    #[command(after_help = examples::RESIZE)]
     Resize {
         /// New size in sectors of 512 bytes, or with a suffix K, M, G, T (default: as much as the
         /// disks of all nodes have room for)
@@ -141,6 +152,7 @@ pub(crate) enum Command {
         objects: Objects,
     },
     /// Freeze I/O on this node, and come back when nothing is in flight
+    #[command(after_help = examples::SUSPEND_IO)]
     SuspendIo(Objects),
     /// Let I/O go on, whatever it was frozen for
     ResumeIo(Objects),
@@ -149,6 +161,7 @@ pub(crate) enum Command {
     /// Let paused resyncs go on
     ResumeSync(Objects),
     /// Show states (of all resources by default; needs no configuration)
+    #[command(after_help = examples::STATUS)]
     Status {
         /// As JSON
         #[arg(long, conflicts_with_all = ["verbose", "statistics", "watch"])]
@@ -166,6 +179,16 @@ pub(crate) enum Command {
         #[arg(value_name = "OBJECT")]
         objects: Vec<String>,
     },
+    /// Say why resources are not connected, UpToDate, promotable or in sync, and what helps (of all
+    /// by default; needs no configuration)
+    Why {
+        /// Resources
+        #[arg(value_name = "OBJECT")]
+        objects: Vec<String>,
+    },
+    /// Both nodes wrote since they parted: show what each would lose, and end it
+    #[command(subcommand)]
+    SplitBrain(SplitBrain),
     /// Print how resources are, then how they change, a line each, until interrupted (of all by
     /// default; needs no configuration)
     Events2 {
@@ -198,6 +221,7 @@ pub(crate) enum Command {
     /// Print disk states, one line per volume: LOCAL/PEER
     Dstate(Objects),
     /// Change running resources to what the configuration says
+    #[command(after_help = examples::ADJUST)]
     Adjust(Objects),
     /// Print the configuration as it is understood, also where it asks for what is not there (exit
     /// code 10)
@@ -226,12 +250,26 @@ pub(crate) enum Command {
     },
     #[command(flatten)]
     Sh(Sh),
+    /// Print completions for a shell, to be put where it looks for them
+    #[command(after_help = examples::COMPLETIONS)]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Write the manual pages to a folder
+    #[command(hide = true)]
+    ManPages {
+        /// The folder
+        folder: PathBuf,
+    },
     /// Wait until peers are connected
     WaitConnect(Wait),
     /// Wait until no resync runs
+    #[command(after_help = examples::WAIT_SYNC)]
     WaitSync(Wait),
     /// Compare with a peer while in use; what differs is known to both nodes and resynced when they
     /// connect anew
+    #[command(after_help = examples::VERIFY)]
     Verify {
         /// First sector of 512 bytes, or a size with a suffix K, M, G (default: where the last
         /// verify was stopped)
@@ -246,6 +284,26 @@ pub(crate) enum Command {
         /// Stop the verify that is running
         #[arg(long, conflicts_with_all = ["start", "stop", "repair"])]
         cancel: bool,
+        #[command(flatten)]
+        objects: Objects,
+    },
+}
+
+/// What is to be done about a split brain.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SplitBrain {
+    /// Say with whom, what each node would lose, and what ends it
+    Show {
+        /// Resources, or their peers
+        #[arg(value_name = "OBJECT")]
+        objects: Vec<String>,
+    },
+    /// End it: the peer's data are copied here. The other node need not be told
+    #[command(after_help = examples::RESOLVE)]
+    Resolve {
+        /// What only this node has is lost; say so
+        #[arg(long, required = true)]
+        discard_mine: bool,
         #[command(flatten)]
         objects: Objects,
     },

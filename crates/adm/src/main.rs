@@ -13,6 +13,7 @@ mod device;
 mod drbdmeta;
 mod drbdsetup;
 mod events;
+mod manual;
 mod metadata;
 mod object;
 mod offline;
@@ -22,6 +23,7 @@ mod plan;
 mod run;
 mod sh;
 mod show;
+mod split_brain;
 mod watch;
 
 use std::ffi::OsString;

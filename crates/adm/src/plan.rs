@@ -75,6 +75,10 @@ pub(crate) fn plan(
         Command::Verify { objects, .. } => (objects, PEER_DEVICE),
         Command::Status { .. }
         | Command::Events2 { .. }
+        | Command::Why { .. }
+        | Command::SplitBrain(_)
+        | Command::Completions { .. }
+        | Command::ManPages { .. }
         | Command::Role(_)
         | Command::Cstate(_)
         | Command::Dstate(_)
@@ -145,6 +149,10 @@ fn add(command: &Command, target: &Target<'_>, steps: &mut Vec<Step>) {
         }
         Command::Status { .. }
         | Command::Events2 { .. }
+        | Command::Why { .. }
+        | Command::SplitBrain(_)
+        | Command::Completions { .. }
+        | Command::ManPages { .. }
         | Command::Role(_)
         | Command::Cstate(_)
         | Command::Dstate(_)

@@ -10,10 +10,12 @@ use crate::cli::{Arguments, Command};
 use crate::configuration::{self, Form};
 use crate::create_md::create_md;
 use crate::events::{Wanted, events};
+use crate::manual;
 use crate::output::{self, Failure};
 use crate::plan::{Step, plan};
 use crate::sh::sh;
 use crate::show::{Question, show};
+use crate::split_brain::split_brain;
 
 /// Does what the command line says.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
@@ -31,12 +33,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
             let lines = EventOptions { full, statistics, diff };
             let wanted = Wanted { lines, timestamps: *timestamps, now: *now, poll: *poll };
             let resource = object.as_deref().filter(|object| *object != "all");
-            if arguments.dry_run {
-                output::print(&format!("events2 {}\n", resource.unwrap_or("all")));
-                return Ok(());
-            }
-            events(connect(arguments)?, resource, wanted)
+            events2(arguments, resource, wanted)
         }
+        Command::Why { objects } => show(arguments, Question::Why, objects),
+        Command::SplitBrain(what) => split_brain(arguments, what),
         Command::Role(objects) => show(arguments, Question::Role, &objects.objects),
         Command::Cstate(objects) => show(arguments, Question::Cstate, &objects.objects),
         Command::Dstate(objects) => show(arguments, Question::Dstate, &objects.objects),
@@ -47,6 +47,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
             configuration::dump(file, &node, objects, Form::Xml, *show_secrets)
         }
         Command::Check { file: named } => configuration::check(named.as_ref().unwrap_or(file)),
+        Command::Completions { shell } => {
+            manual::completions(*shell);
+            Ok(())
+        }
+        Command::ManPages { folder } => manual::write_pages(folder),
         Command::Sh(question) => sh(file, &node, question),
         Command::CreateMd { .. }
         | Command::Up(_)
@@ -84,6 +89,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
 }
 
+fn events2(arguments: &Arguments, resource: Option<&str>, wanted: Wanted) -> Result<(), Failure> {
+    if arguments.dry_run {
+        output::print(&format!("events2 {}\n", resource.unwrap_or("all")));
+        return Ok(());
+    }
+    events(connect(arguments)?, resource, wanted)
+}
+
 /// Connects to the daemon, or says which socket nobody listens on.
 pub(crate) fn connect(arguments: &Arguments) -> Result<Client, Failure> {
     Client::connect(&arguments.run_dir).map_err(|error| client_failure(&error))
@@ -100,7 +113,7 @@ pub(crate) fn client_failure(error: &ClientError) -> Failure {
 }
 
 /// After a failure the resource's other steps are left out, and the next resource is gone on with.
-fn carry_out(steps: &[Step], arguments: &Arguments) -> Result<(), Failure> {
+pub(crate) fn carry_out(steps: &[Step], arguments: &Arguments) -> Result<(), Failure> {
     if arguments.dry_run {
         let lines: Vec<String> = steps.iter().map(|step| format!("{step}\n")).collect();
         output::print(&lines.concat());

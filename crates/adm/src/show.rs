@@ -1,10 +1,10 @@
-//! Commands that show what the daemon reports: `status`, `role`, `cstate`, `dstate`.
+//! Commands that show what the daemon reports: `status`, `why`, `role`, `cstate`, `dstate`.
 //!
 //! They ask the daemon alone and need no configuration, so that they work when that is broken.
 
 use tandem_control::admin::{Client, Request, Response};
 use tandem_control::exit;
-use tandem_control::status::{ResourceStatus, TextOptions, VolumeStatus, json, text};
+use tandem_control::status::{ResourceStatus, TextOptions, VolumeStatus, json, text, why};
 
 use crate::cli::Arguments;
 use crate::object::{Allowed, Object, PEER, RESOURCE, VOLUME};
@@ -26,6 +26,8 @@ pub(crate) enum Question {
     Json,
     /// Everything, again and again.
     Watch,
+    /// What is not as it should be, and what helps.
+    Why,
     /// One word.
     Role,
     /// A line per connection.
@@ -41,7 +43,11 @@ pub(crate) fn show(
     texts: &[String],
 ) -> Result<(), Failure> {
     let allowed = match question {
-        Question::Text { .. } | Question::Json | Question::Watch | Question::Role => RESOURCE,
+        Question::Text { .. }
+        | Question::Json
+        | Question::Watch
+        | Question::Why
+        | Question::Role => RESOURCE,
         Question::Cstate => PEER,
         Question::Dstate => VOLUME,
     };
@@ -58,7 +64,7 @@ pub(crate) fn show(
         return watch(&mut client, &objects);
     }
     for object in &objects {
-        check(object, &fetch(&mut client, object)?)?;
+        fetch_checked(&mut client, object)?;
     }
     output::print(&answer(question, &mut client, &objects)?);
     Ok(())
@@ -73,7 +79,7 @@ fn answer(question: Question, client: &mut Client, objects: &[Object]) -> Result
             let options = TextOptions { verbose, statistics, terminal, width };
             Ok(text(&fetch_all(client, objects)?, options))
         }
-        Question::Watch | Question::Role | Question::Cstate | Question::Dstate => {
+        Question::Watch | Question::Why | Question::Role | Question::Cstate | Question::Dstate => {
             let mut out = String::new();
             for object in objects {
                 for resource in fetch(client, object)? {
@@ -83,6 +89,16 @@ fn answer(question: Question, client: &mut Client, objects: &[Object]) -> Result
             Ok(out)
         }
     }
+}
+
+/// The status of what an object names, of which every part exists.
+pub(crate) fn fetch_checked(
+    client: &mut Client,
+    object: &Object,
+) -> Result<Vec<ResourceStatus>, Failure> {
+    let found = fetch(client, object)?;
+    check(object, &found)?;
+    Ok(found)
 }
 
 /// A peer or volume that is named must exist.
@@ -117,7 +133,7 @@ pub(crate) fn fetch_all(
 }
 
 /// The objects; everything if none is named.
-fn parse(texts: &[String], allowed: Allowed) -> Result<Vec<Object>, Failure> {
+pub(crate) fn parse(texts: &[String], allowed: Allowed) -> Result<Vec<Object>, Failure> {
     if texts.is_empty() {
         return Ok(vec![Object { resource: None, peer: None, volume: None }]);
     }
@@ -150,6 +166,7 @@ fn fetch(client: &mut Client, object: &Object) -> Result<Vec<ResourceStatus>, Fa
 /// `role`: one word; `cstate`: a line per connection; `dstate`: a line per volume.
 fn lines(question: Question, resource: &ResourceStatus, object: &Object) -> String {
     match question {
+        Question::Why => why(resource),
         Question::Role => format!("{}\n", resource.role),
         Question::Cstate => cstate(resource, object),
         Question::Dstate => dstate(resource, object),

@@ -71,3 +71,27 @@ fn what_is_understood_and_not_there_is_shown_and_not_used() {
     let up = setup.run("-d up r0");
     assert_eq!((up.code, up.out.as_str()), (10, ""), "{up:?}");
 }
+
+#[test]
+fn every_command_has_a_page_and_completions() {
+    let setup = Setup::new();
+    let pages = setup.path().join("man");
+    assert_eq!(setup.run(&format!("man-pages {}", pages.display())).code, 0);
+    let help = setup.run("--help").out;
+    let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let names: Vec<&str> = commands
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.strip_prefix("  ")?.split(' ').next())
+        .filter(|name| !name.is_empty() && *name != "help")
+        .collect();
+    assert!(names.len() > 30 && names.contains(&"split-brain"), "{names:?}");
+    let script = setup.run("completions bash").out;
+    for name in names {
+        let page = std::fs::read_to_string(pages.join(format!("tandemadm-{name}.8")));
+        assert!(page.expect(name).contains(".SH NAME"), "{name}");
+        assert!(script.contains(&format!("tandemadm,{name})")), "{name}");
+    }
+    for shell in ["zsh", "fish"] {
+        assert!(setup.run(&format!("completions {shell}")).out.contains("split-brain"), "{shell}");
+    }
+}

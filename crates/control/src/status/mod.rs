@@ -8,12 +8,14 @@
 mod derived;
 mod json;
 mod text;
+mod why;
 
 #[cfg(test)]
 pub(crate) mod tests;
 
 pub use json::json;
 pub use text::{TextOptions, text};
+pub use why::{Finding, findings, why};
 
 use std::net::SocketAddr;
 

@@ -61,7 +61,8 @@ fn syncing(number: u16) -> PeerDeviceStatus {
     PeerDeviceStatus { out_of_sync_bytes: 2500 << 10, resync: Some(resync), ..device }
 }
 
-fn resource(
+/// One peer.
+pub(crate) fn resource(
     state: ConnectionState,
     volumes: Vec<VolumeStatus>,
     peer_devices: Vec<PeerDeviceStatus>,
