@@ -13,7 +13,7 @@ use tandem_replica::{ClientId, Cookie, RequestOp};
 use tandem_wire::ByteRange;
 
 use crate::event::Life;
-use crate::model::{Model, WriteRecord};
+use crate::model::{Model, ReadFloor, WriteRecord};
 use crate::prng::Prng;
 use crate::profile::Profile;
 use crate::stamp::{self, BLOCK_SECTORS, SECTOR, WriteId};
@@ -83,7 +83,7 @@ pub enum Kind {
         /// First sector.
         first: usize,
         /// By sector.
-        floors: Vec<WriteId>,
+        floors: Vec<ReadFloor>,
     },
     /// A write, a trim or zeroing.
     Write(WriteId),

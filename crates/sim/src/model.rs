@@ -67,6 +67,15 @@ pub struct WriteRecord {
     pub failed: bool,
 }
 
+/// The oldest write that a read may show of a sector: the newer of both.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadFloor {
+    /// What was replied to before.
+    pub owed: WriteId,
+    /// What a read before it has shown.
+    pub shown: WriteId,
+}
+
 /// A Primary's time in office.
 #[derive(Clone, Debug, Default)]
 pub struct Tenure {
@@ -212,6 +221,20 @@ impl Model {
         }
     }
 
+    /// The oldest write that a read may show now that is replied to: what reads have shown need not
+    /// stay where that has been let go of meanwhile and nobody has answered it.
+    pub fn floor_of_read(
+        &self,
+        volume: usize,
+        node: usize,
+        sector: usize,
+        floor: ReadFloor,
+    ) -> WriteId {
+        let ReadFloor { owed, shown } = floor;
+        let is_shown = self.volumes[volume].nodes[node].read[sector] >= shown;
+        if is_shown || self.writes[shown as usize].acked.is_some() { owed.max(shown) } else { owed }
+    }
+
     /// A flush is replied to that was submitted when `covered` writes of the volume had been. `own`
     /// and `replicated` as for a write.
     pub fn flushed(
@@ -255,6 +278,13 @@ impl Model {
             volume.nodes[1 - node].follows = follows && !volume.nodes[1 - node].target;
             volume.nodes[node].follows = false;
         }
+    }
+
+    /// What the Primary has written is given up in part, as where policies have it lose a split
+    /// brain: only what it writes from here on has an order.
+    pub fn begin_order(&mut self) {
+        self.tenure.start = self.newest();
+        self.tenure.flushes.clear();
     }
 
     /// The write that a sector shows: the oldest and the newest it can be, for zeroes look alike
@@ -355,10 +385,10 @@ impl VolumeModel {
         }
     }
 
-    /// The oldest write that a read submitted now on `node` may show, by sector.
-    pub fn read_floors(&self, node: usize, range: std::ops::Range<usize>) -> Vec<WriteId> {
+    /// What a read submitted now on `node` must show, by sector.
+    pub fn read_floors(&self, node: usize, range: std::ops::Range<usize>) -> Vec<ReadFloor> {
         let node = &self.nodes[node];
-        range.map(|sector| node.volatile[sector].max(node.read[sector])).collect()
+        range.map(|at| ReadFloor { owed: node.volatile[at], shown: node.read[at] }).collect()
     }
 
     /// The source has seen the end of a resync: what it replied to by now the target has too, if it

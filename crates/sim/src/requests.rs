@@ -8,7 +8,7 @@ use crate::checks::{Violation, floors};
 use crate::client::{Kind, Pending};
 use crate::event::{Event, Life};
 use crate::marks::Mark;
-use crate::model::Model;
+use crate::model::{Model, ReadFloor};
 use crate::node::volume_number;
 use crate::stamp::{SECTOR, WriteId};
 use crate::steps;
@@ -347,13 +347,17 @@ impl World {
         volume: usize,
         first: usize,
         data: &[u8],
-        floors: &[u32],
+        floors: &[ReadFloor],
     ) -> Result<(), Violation> {
         if data.len() != floors.len() * SECTOR {
             let text = format!("a read of {} sectors returns {} bytes", floors.len(), data.len());
             return Err(Violation::new("INV-19 one reply", text));
         }
-        let seen = floors::check_read(&self.model, volume, first, data, floors)?;
+        let floors = floors.iter().enumerate();
+        let floors: Vec<WriteId> = floors
+            .map(|(at, floor)| self.model.floor_of_read(volume, node, first + at, *floor))
+            .collect();
+        let seen = floors::check_read(&self.model, volume, first, data, &floors)?;
         let Model { volumes, writes, .. } = &mut self.model;
         let read = &mut volumes[volume].nodes[node].read;
         for (floor, seen) in read[first..].iter_mut().zip(seen) {

@@ -161,6 +161,9 @@ fn release_by_policy(model: &mut Model, node: usize, role: Role, peer_role: Role
         for volume in &mut model.volumes {
             volume.nodes[node].released = true;
         }
+        if model.tenure.node == Some(node) {
+            model.begin_order();
+        }
     }
 }
 
