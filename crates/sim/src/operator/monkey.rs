@@ -103,8 +103,12 @@ impl World {
             let met = node.view.is_connected()
                 && both.iter().all(|disk| *disk < DiskState::UpToDate)
                 && state.disk > DiskState::Negotiating;
-            // Those with no whole image refuse each other, and the newer one of these an older one.
-            let refused = state.disk == DiskState::Outdated && !node.view.is_connected() && !cut;
+            // Those with no whole image refuse each other; the newer one of these an older one, or
+            // what may be older.
+            let other = self.nodes[1 - node.index].view.volumes[volume].disk;
+            let is_older = state.disk == DiskState::Outdated
+                || (state.disk == DiskState::Consistent && other == DiskState::Inconsistent);
+            let refused = is_older && !node.view.is_connected() && !cut;
             met || refused || state.disk == DiskState::Inconsistent
         };
         let hopeless = self.nodes.iter().all(Node::answers)
