@@ -22,6 +22,7 @@ mod fencing;
 mod kills;
 mod large;
 mod limits;
+mod monitor;
 mod nbd_protocol;
 mod partition;
 mod postgres;

@@ -186,6 +186,8 @@ pub(crate) enum Command {
         #[arg(value_name = "OBJECT")]
         objects: Vec<String>,
     },
+    /// Show everything on the whole screen: states, resyncs, rates, and what is wrong; q ends it
+    Monitor,
     /// Both nodes wrote since they parted: show what each would lose, and end it
     #[command(subcommand)]
     SplitBrain(SplitBrain),

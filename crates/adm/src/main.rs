@@ -15,6 +15,7 @@ mod drbdsetup;
 mod events;
 mod manual;
 mod metadata;
+mod monitor;
 mod object;
 mod offline;
 mod output;

@@ -10,12 +10,15 @@ use crate::cli::Arguments;
 use crate::output::{self, Failure};
 
 /// Prints the completions of a shell.
-pub(crate) fn completions(shell: Shell) {
+pub(crate) fn completions(shell: Shell) -> Result<(), Failure> {
     let mut command = Arguments::command();
     let name = command.get_name().to_owned();
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut command, name, &mut script);
-    output::print(&String::from_utf8_lossy(&script));
+    let text = String::from_utf8(script)
+        .map_err(|error| Failure::new(exit::FAILURE, format!("completions: {error}")))?;
+    output::print(&text);
+    Ok(())
 }
 
 /// Writes `tandemadm.8`, and one page for each command.

@@ -76,6 +76,7 @@ pub(crate) fn plan(
         Command::Status { .. }
         | Command::Events2 { .. }
         | Command::Why { .. }
+        | Command::Monitor
         | Command::SplitBrain(_)
         | Command::Completions { .. }
         | Command::ManPages { .. }
@@ -150,6 +151,7 @@ fn add(command: &Command, target: &Target<'_>, steps: &mut Vec<Step>) {
         Command::Status { .. }
         | Command::Events2 { .. }
         | Command::Why { .. }
+        | Command::Monitor
         | Command::SplitBrain(_)
         | Command::Completions { .. }
         | Command::ManPages { .. }

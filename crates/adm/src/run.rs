@@ -11,6 +11,7 @@ use crate::configuration::{self, Form};
 use crate::create_md::create_md;
 use crate::events::{Wanted, events};
 use crate::manual;
+use crate::monitor::monitor;
 use crate::output::{self, Failure};
 use crate::plan::{Step, plan};
 use crate::sh::sh;
@@ -22,11 +23,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let node = arguments.node.clone().unwrap_or_else(host_name);
     let file = &arguments.config_file;
     match &arguments.command {
-        Command::Status { json: true, objects, .. } => show(arguments, Question::Json, objects),
-        Command::Status { watch: true, objects, .. } => show(arguments, Question::Watch, objects),
-        Command::Status { verbose, statistics, objects, .. } => {
-            let (verbose, statistics) = (*verbose, *statistics);
-            show(arguments, Question::Text { verbose, statistics }, objects)
+        Command::Status { json, verbose, statistics, watch, objects } => {
+            let question = match (json, watch) {
+                (true, _) => Question::Json,
+                (false, true) => Question::Watch,
+                (false, false) => Question::Text { verbose: *verbose, statistics: *statistics },
+            };
+            show(arguments, question, objects)
         }
         Command::Events2 { full, statistics, diff, timestamps, now, poll, object } => {
             let (full, statistics, diff) = (*full, *statistics, *diff);
@@ -36,6 +39,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
             events2(arguments, resource, wanted)
         }
         Command::Why { objects } => show(arguments, Question::Why, objects),
+        Command::Monitor => monitor(arguments, &node),
         Command::SplitBrain(what) => split_brain(arguments, what),
         Command::Role(objects) => show(arguments, Question::Role, &objects.objects),
         Command::Cstate(objects) => show(arguments, Question::Cstate, &objects.objects),
@@ -47,10 +51,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
             configuration::dump(file, &node, objects, Form::Xml, *show_secrets)
         }
         Command::Check { file: named } => configuration::check(named.as_ref().unwrap_or(file)),
-        Command::Completions { shell } => {
-            manual::completions(*shell);
-            Ok(())
-        }
+        Command::Completions { shell } => manual::completions(*shell),
         Command::ManPages { folder } => manual::write_pages(folder),
         Command::Sh(question) => sh(file, &node, question),
         Command::CreateMd { .. }
