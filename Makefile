@@ -37,7 +37,7 @@ FUZZ ?=
 # Private items are documented too: links to them lead somewhere, and need no words for every field.
 RUSTDOC_LINTS := -D warnings -A missing_docs -A rustdoc::private_intra_doc_links
 
-.PHONY: help build demo release test lint doc tidy sim sim-long small-worlds mutants fuzz kills power chaos install
+.PHONY: help build demo release test lint doc tidy sim sim-long small-worlds mutants fuzz kills power chaos bench-quick bench bench-report install
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 12
@@ -103,6 +103,20 @@ chaos: ## Faults of all kinds at once, under load, for MINUTES
 	$(RELEASE)
 	TANDEM_CHAOS_MINUTES=$(MINUTES) $(OWN_NETWORK) \
 		$(CARGO) test --locked -p tandem-tests chaos -- --nocapture
+
+bench-quick: ## tandem beside its peers, the workloads that say most; three minutes
+	scripts/install-test-tools
+	$(RELEASE)
+	$(TARGET)/release/tandem-bench quick --disks $(TARGET) --out $(TARGET)/bench.json
+
+bench: ## The same with all workloads and candidates, on disk and in memory; fifteen minutes
+	scripts/install-test-tools
+	$(RELEASE)
+	$(TARGET)/release/tandem-bench full --disks $(TARGET) --out $(TARGET)/bench.json
+
+bench-report: ## The last measurement's table, and charts in target/bench.html
+	$(RELEASE)
+	$(TARGET)/release/tandem-bench report $(TARGET)/bench.json
 
 install: build ## tandemd, tandemadm, its manual pages and completions to PREFIX
 	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/share/man/man8 \

@@ -88,7 +88,10 @@ impl Cluster {
             Node::new(name, binaries.clone(), path, run_dir, disks[index].clone())
         };
         let nodes = [node("a", 0), node("b", 1)];
-        let (seen_by_a, seen_by_b) = (link.front(Direction::AToB), link.front(Direction::BToA));
+        let (seen_by_a, seen_by_b) = match spec.is_direct {
+            true => (b, a),
+            false => (link.front(Direction::AToB), link.front(Direction::BToA)),
+        };
         for (node, addresses) in nodes.iter().zip([[a, seen_by_a], [seen_by_b, b]]) {
             let host = |index: usize| Host {
                 name: nodes[index].name(),

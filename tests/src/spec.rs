@@ -33,6 +33,8 @@ pub struct Spec {
     pub handlers: String,
     /// Options of the resource, as they stand in their section.
     pub options: String,
+    /// The nodes talk to each other without a proxy between them.
+    pub is_direct: bool,
 }
 
 impl Default for Spec {
@@ -46,6 +48,7 @@ impl Default for Spec {
             disk: String::new(),
             handlers: String::new(),
             options: String::new(),
+            is_direct: false,
         }
     }
 }

@@ -17,6 +17,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("nbdsh", "python3-libnbd"),
     ("qemu-img", "qemu-utils"),
     ("qemu-nbd", "qemu-utils"),
+    ("qemu-storage-daemon", "qemu-utils"),
     ("nbdkit", "nbdkit"),
     ("mkfs.ext4", "e2fsprogs"),
     ("e2fsck", "e2fsprogs"),

@@ -6,7 +6,7 @@ use crate::purity::PURE;
 use crate::tree::{File, Finding, Tree};
 
 /// Folders of packages, and the packages of this project that each may depend on.
-const LAYERS: [(&str, &[&str]); 12] = [
+const LAYERS: [(&str, &[&str]); 13] = [
     ("crates/wire", &[]),
     ("crates/nbd", &[]),
     ("crates/replica", &["wire"]),
@@ -20,6 +20,7 @@ const LAYERS: [(&str, &[&str]); 12] = [
     // The binaries only.
     ("tests", &[]),
     ("demo", &["tests"]),
+    ("bench", &["tests"]),
     ("tidy", &[]),
 ];
 

@@ -1,0 +1,205 @@
+//! What is measured: tandem in each protocol and without its peer, and what others would take in
+//! its place.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tandem_tests::tool::tool;
+use tandem_tests::{Cluster, Process, Result, Side, Spec, fail, image};
+
+use crate::qemu::{self, Copies};
+
+/// How long a daemon may take to end.
+const END_LIMIT: Duration = Duration::from_secs(20);
+
+/// Kinds of candidates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A pair of tandem, by protocol.
+    Tandem(char),
+    /// Tandem with its peer away.
+    TandemAlone,
+    /// QEMU's storage daemon, one copy.
+    QemuAlone,
+    /// Two daemons, two copies, by the quorum driver.
+    QemuQuorum,
+    /// The same by a write-blocking mirror.
+    QemuMirror,
+    /// nbdkit's file plugin, one copy, through the page cache.
+    Nbdkit,
+}
+
+/// The ones with two copies, and what one copy costs.
+pub const QUICK: &[Kind] =
+    &[Kind::Tandem('C'), Kind::Tandem('A'), Kind::QemuQuorum, Kind::QemuMirror, Kind::QemuAlone];
+
+/// All of them.
+pub const ALL: &[Kind] = &[
+    Kind::Tandem('C'),
+    Kind::Tandem('B'),
+    Kind::Tandem('A'),
+    Kind::TandemAlone,
+    Kind::QemuQuorum,
+    Kind::QemuMirror,
+    Kind::QemuAlone,
+    Kind::Nbdkit,
+];
+
+/// A candidate that runs.
+#[derive(Debug)]
+pub struct Candidate {
+    /// As tables name it.
+    pub name: String,
+    /// Its export.
+    pub uri: String,
+    /// All of its daemons.
+    pub pids: Vec<u32>,
+    running: Running,
+}
+
+#[derive(Debug)]
+enum Running {
+    Tandem(Box<Cluster>),
+    Processes(Vec<Process>),
+}
+
+impl Candidate {
+    /// Ends its daemons; the ones that others depend on last.
+    ///
+    /// # Errors
+    /// One does not end.
+    pub fn end(self) -> Result<()> {
+        match self.running {
+            Running::Tandem(mut cluster) => cluster.stop(),
+            Running::Processes(mut processes) => {
+                let mut last_first = processes.iter_mut().rev();
+                last_first.try_for_each(|process| process.terminate(END_LIMIT).map(drop))
+            }
+        }
+    }
+}
+
+impl Kind {
+    /// As tables name it.
+    pub fn name(self) -> String {
+        match self {
+            Self::Tandem(protocol) => format!("tandem {protocol}"),
+            Self::TandemAlone => "tandem alone".to_owned(),
+            Self::QemuAlone => "qemu alone".to_owned(),
+            Self::QemuQuorum => "qemu quorum".to_owned(),
+            Self::QemuMirror => "qemu mirror".to_owned(),
+            Self::Nbdkit => "nbdkit file".to_owned(),
+        }
+    }
+
+    /// Starts it with disks of so many bytes in a folder of its own below `parent`.
+    ///
+    /// # Errors
+    /// A program is missing, or does not come up.
+    pub fn start(self, parent: &Path, bytes: u64) -> Result<Candidate> {
+        match self {
+            Self::Tandem(protocol) => tandem(&self.name(), parent, bytes, protocol, true),
+            Self::TandemAlone => tandem(&self.name(), parent, bytes, 'C', false),
+            Self::QemuAlone | Self::QemuQuorum | Self::QemuMirror => self.qemu(parent, bytes),
+            Self::Nbdkit => nbdkit(&self.name(), parent, bytes),
+        }
+    }
+
+    fn qemu(self, parent: &Path, bytes: u64) -> Result<Candidate> {
+        let folder = folder(&self.name(), parent)?;
+        let disk = |name: &str| -> Result<PathBuf> {
+            let file = folder.join(name);
+            image::allocate(&file, bytes)?;
+            Ok(file)
+        };
+        let mut processes = Vec::new();
+        let peer_socket = folder.join("peer.sock").display().to_string();
+        if self != Self::QemuAlone {
+            let peer = qemu::start("peer", &folder, &disk("b.img")?, Copies::One)?;
+            processes.push(peer.process);
+        }
+        let copies = match self {
+            Self::QemuQuorum => Copies::Quorum(&peer_socket),
+            Self::QemuMirror => Copies::Mirror(&peer_socket),
+            Self::Tandem(_) | Self::TandemAlone | Self::QemuAlone | Self::Nbdkit => Copies::One,
+        };
+        let main = qemu::start("main", &folder, &disk("a.img")?, copies)?;
+        processes.push(main.process);
+        Ok(Candidate {
+            name: self.name(),
+            uri: main.uri,
+            pids: processes.iter().map(Process::pid).collect(),
+            running: Running::Processes(processes),
+        })
+    }
+}
+
+/// A pair whose nodes talk to each other over TCP on loopback.
+fn tandem(
+    name: &str,
+    parent: &Path,
+    bytes: u64,
+    protocol: char,
+    with_peer: bool,
+) -> Result<Candidate> {
+    let folder = Cluster::folder_in(parent, &name.replace(' ', "-"))?;
+    let disks = ["a.img", "b.img"].map(|file| vec![folder.path().join(file)]);
+    // Metadata lie on the same disks, behind the volume.
+    let spec =
+        Spec { protocol, volumes: vec![bytes + (8 << 20)], is_direct: true, ..Spec::default() };
+    let mut cluster = Cluster::with_disks(spec, folder, &disks)?;
+    cluster.be_quiet();
+    if with_peer {
+        cluster.bring_up()?;
+    } else {
+        cluster.node(Side::A).adm_ok(&["create-md", "r0"])?;
+        cluster.node_mut(Side::A).start()?;
+        cluster.node(Side::A).adm_ok(&["primary", "--force", "r0"])?;
+    }
+    let mut pids = Vec::new();
+    for side in [Side::A, Side::B] {
+        if cluster.node(side).is_started() {
+            pids.push(cluster.node_mut(side).daemon()?.pid());
+        }
+    }
+    let uri = cluster.node(Side::A).uri(0);
+    let running = Running::Tandem(Box::new(cluster));
+    Ok(Candidate { name: name.to_owned(), uri, pids, running })
+}
+
+fn nbdkit(name: &str, parent: &Path, bytes: u64) -> Result<Candidate> {
+    let folder = folder(name, parent)?;
+    let file = folder.join("a.img");
+    image::allocate(&file, bytes)?;
+    let socket = folder.join("main.sock");
+    let mut command = tool("nbdkit")?;
+    command.args(["--foreground", "--unix"]).arg(&socket).arg("file").arg(&file);
+    let log = folder.join("log");
+    let process = Process::start(name, &mut command, &log)?;
+    qemu::await_socket(&socket, &log)?;
+    let pids = vec![process.pid()];
+    let uri = format!("nbd+unix:///?socket={}", socket.display());
+    Ok(Candidate { name: name.to_owned(), uri, pids, running: Running::Processes(vec![process]) })
+}
+
+fn folder(name: &str, parent: &Path) -> Result<PathBuf> {
+    let folder = parent.join(name.replace(' ', "-"));
+    std::fs::create_dir_all(&folder)?;
+    Ok(folder)
+}
+
+/// The kinds with these names; all of `kinds` where none is named.
+///
+/// # Errors
+/// A name is nobody's.
+pub fn named(kinds: &[Kind], names: &[String]) -> Result<Vec<Kind>> {
+    for name in names {
+        if !ALL.iter().any(|kind| kind.name() == *name) {
+            let known: Vec<String> = ALL.iter().map(|kind| kind.name()).collect();
+            return fail(format!("'{name}' is no candidate; there are: {}", known.join(", ")));
+        }
+    }
+    let of = if names.is_empty() { kinds } else { ALL };
+    let chosen = of.iter().filter(|kind| names.is_empty() || names.contains(&kind.name()));
+    Ok(chosen.copied().collect())
+}

@@ -1,0 +1,19 @@
+//! The benchmark harness: tandem beside its peers, on the same disk, in the same run.
+//!
+//! All [`candidates`] are started, their disks are written once, and then rounds go through all
+//! [`workload`]s, each candidate in its turn: what the machine does meanwhile hits all of them
+//! alike ([`measure`]). What counts is the ratio of medians, and the CPU time of all of a
+//! candidate's daemons for each request ([`usage`]). What is no stream of requests is measured from
+//! its beginning to its end ([`operations`]). [`results`] are written as JSON, and shown as
+//! a [`table`] or a [`page`] of charts.
+
+pub mod candidates;
+pub mod machine;
+pub mod measure;
+pub mod operations;
+pub mod page;
+pub mod qemu;
+pub mod results;
+pub mod table;
+pub mod usage;
+pub mod workload;

@@ -1,0 +1,88 @@
+//! `tandem-bench`: tandem beside its peers, on the same disk, in the same run.
+//!
+//! `tandem-bench quick` and `tandem-bench full` measure, print a table and write JSON;
+//! `tandem-bench report FILE` makes the table and a page of charts of it again.
+#![expect(clippy::print_stdout, reason = "a command that reports to its user")]
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tandem_bench::measure::{self, Plan};
+use tandem_bench::results::Results;
+use tandem_bench::{page, table};
+use tandem_tests::{Context, Result};
+
+/// Tandem beside its peers, on the same disk, in the same run.
+#[derive(Debug, Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The workloads that say most, in under three minutes
+    Quick(Where),
+    /// All workloads and candidates, on disk and in memory, in under fifteen minutes
+    Full(Where),
+    /// Resyncs, a fail-over, the start on large disks: a part of `full`
+    Operations(Where),
+    /// Print the table of results, and write FILE.html with charts
+    Report {
+        /// What a measurement has written
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct Where {
+    /// Results, as JSON
+    #[arg(long, default_value = "target/bench.json")]
+    out: PathBuf,
+    /// Where the disks are put: a file system on a disk that has `O_DIRECT`
+    #[arg(long, default_value = "target")]
+    disks: PathBuf,
+    /// Candidates to measure, by name; all where none is named
+    #[arg(long, value_name = "NAME")]
+    only: Vec<String>,
+    /// Rounds; more for steadier medians
+    #[arg(long)]
+    rounds: Option<usize>,
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().command {
+        Command::Quick(place) => measure(Plan::quick(), &place),
+        Command::Full(place) => measure(Plan::full(), &place),
+        Command::Operations(place) => measure(Plan::operations(), &place),
+        Command::Report { file } => report(&file),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("tandem-bench: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn measure(mut plan: Plan, place: &Where) -> Result<()> {
+    plan.rounds = place.rounds.unwrap_or(plan.rounds).max(1);
+    let results = measure::run(&plan, &place.disks, &place.only)?;
+    let text = serde_json::to_string_pretty(&results).about("results")?;
+    std::fs::write(&place.out, text).about(place.out.display())?;
+    print!("{}", table::markdown(&results));
+    println!("\nwritten to {}", place.out.display());
+    Ok(())
+}
+
+fn report(file: &Path) -> Result<()> {
+    let text = std::fs::read_to_string(file).about(file.display())?;
+    let results: Results = serde_json::from_str(&text).about(file.display())?;
+    let html = file.with_extension("html");
+    std::fs::write(&html, page::html(&results)).about(html.display())?;
+    print!("{}", table::markdown(&results));
+    println!("\ncharts in {}", html.display());
+    Ok(())
+}
