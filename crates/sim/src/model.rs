@@ -275,6 +275,8 @@ impl Model {
                 model.flushed[node] = 0;
             }
             volume.nodes[node].read.fill(0);
+            // Who serves its data does not discard them.
+            volume.nodes[node].discards = false;
             volume.nodes[1 - node].follows = follows && !volume.nodes[1 - node].target;
             volume.nodes[node].follows = false;
         }

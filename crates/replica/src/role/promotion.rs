@@ -1,7 +1,7 @@
 //! Promotion: good data, no other Primary, every peer's vote, and a durable mark, in this order.
 
 use super::{Promotion, RoleChange};
-use crate::action::CommandId;
+use crate::action::{CommandId, Severity};
 use crate::error::CommandError;
 use crate::peers::{PeerIndex, PeerSet, VolumeIndex};
 use crate::resource::Resource;
@@ -222,6 +222,7 @@ impl Resource {
     fn promoted(&mut self) {
         self.role = Role::Primary;
         self.end_promotion(Ok(()));
+        self.keep_data();
         self.part_from_fenced();
         if std::mem::take(&mut self.decide_anew) {
             for peer in self.peer_indexes() {
@@ -229,6 +230,18 @@ impl Resource {
             }
         }
         self.broadcast_states();
+    }
+
+    /// A Primary cannot discard its data: what was said before the promotion does not count for
+    /// what its clients write from here on.
+    fn keep_data(&mut self) {
+        for peer in self.peer_indexes() {
+            if std::mem::take(&mut self.connections[peer].discard_my_data) {
+                let text = "connect --discard-my-data is taken back: this node was promoted, and \
+                            its data are in use";
+                self.note(None, Some(peer), Severity::Warning, text.to_owned());
+            }
+        }
     }
 
     fn end_promotion(&mut self, result: Result<(), CommandError>) {

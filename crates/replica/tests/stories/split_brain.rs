@@ -63,6 +63,24 @@ fn a_split_brain_is_seen_by_both_and_changes_nothing() {
     }
 }
 
+/// The peer was away when the node was told to discard its data, and it was promoted instead: what
+/// its clients write then is no part of what the operator gave up.
+#[test]
+fn who_is_promoted_discards_nothing() {
+    let mut pair = Pair::in_sync(1, Protocol::C);
+    pair.cut();
+    demote(&mut pair, 0);
+    pair.try_connect(1, true).unwrap();
+    promote(&mut pair, 1);
+    assert!(was_told(&pair, 1, "connect --discard-my-data is taken back"));
+    pair.write(1, 4096, &[2; 8192]);
+    let written = data(&pair, 1);
+    pair.heal();
+    pair.run(Duration::from_secs(60));
+    assert_in_sync(&pair);
+    assert_eq!(data(&pair, 0), written);
+}
+
 #[test]
 fn discarding_one_side_resolves_a_split_brain() {
     for victim in 0..2 {
