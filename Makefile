@@ -9,7 +9,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 RELEASE := $(CARGO) build --release --locked --bins --workspace
 
 # Seeds of `make sim`, some two minutes on two cores; of `make sim-long` as you like.
-SIM_SEEDS ?= 2000
+SIM_SEEDS ?= 1500
 SEEDS ?= 20000
 
 # Moves of the longest scripts of `make small-worlds`, and of those on which every blow falls.
