@@ -115,27 +115,16 @@ fn resync(device: &PeerDeviceStatus, name: &str) -> Option<Resync> {
 
 #[cfg(test)]
 mod tests {
-    use tandem_control::VolumeNumber;
     use tandem_control::names::{DiskState, ReplicationState};
-    use tandem_control::status::{PeerDeviceStatus, ResyncProgress, ResyncSuspended};
+    use tandem_control::status::{PeerDeviceStatus, ResyncProgress, samples};
 
     use super::{Resync, resync};
 
     fn device(resync: Option<ResyncProgress>) -> PeerDeviceStatus {
         PeerDeviceStatus {
-            volume: VolumeNumber(0),
-            replication_state: ReplicationState::SyncTarget,
-            peer_disk_state: DiskState::UpToDate,
-            peer_client: false,
-            resync_suspended: ResyncSuspended::default(),
-            received_bytes: 0,
-            sent_bytes: 0,
             out_of_sync_bytes: 75 << 20,
-            pending: 0,
-            unacked: 0,
             resync,
-            verify: None,
-            verify_found_blocks: 0,
+            ..samples::peer_device(0, ReplicationState::SyncTarget, DiskState::UpToDate)
         }
     }
 

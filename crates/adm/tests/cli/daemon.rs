@@ -8,14 +8,11 @@ use tandem_control::admin::{
     HEADER_LEN, Hello, Refusal, Request, Response, SOCKET_NAME, VERSION, decode_request,
     encode_response, payload_len,
 };
-use tandem_control::names::{
-    ConnectionState, DiskState, Protocol, ReplicationState, Role, WriteOrdering,
-};
+use tandem_control::names::{ConnectionState, DiskState, ReplicationState, Role};
 use tandem_control::status::{
-    Blocked, ConnectionStatus, IoErrors, PeerDeviceStatus, ResourceStatus, ResyncProgress,
-    ResyncSuspended, Suspended, SyncState, VolumeStatus,
+    ConnectionStatus, PeerDeviceStatus, ResourceStatus, ResyncProgress, VolumeStatus, samples,
 };
-use tandem_control::{Minor, NodeId, VolumeNumber};
+use tandem_control::{NodeId, VolumeNumber};
 
 use crate::{Run, Setup};
 
@@ -69,65 +66,23 @@ fn refused(exit_code: u8, message: &str) -> Vec<Response> {
 
 fn status() -> Response {
     let volume = |number| VolumeStatus {
-        volume: VolumeNumber(number),
-        minor: Minor(1),
-        disk_state: DiskState::UpToDate,
-        client: false,
-        backing_dev: None,
-        quorum: true,
         open: true,
         size_bytes: 1 << 30,
-        read_bytes: 0,
-        written_bytes: 0,
-        al_writes: 0,
-        bm_writes: 0,
-        upper_pending: 0,
-        lower_pending: 0,
-        al_suspended: false,
-        blocked: Blocked::default(),
-        io_errors: IoErrors::default(),
+        ..samples::volume(number, DiskState::UpToDate)
     };
     let device = |number, disk| PeerDeviceStatus {
-        volume: VolumeNumber(number),
-        replication_state: ReplicationState::SyncSource,
-        peer_disk_state: disk,
-        peer_client: false,
-        resync_suspended: ResyncSuspended::default(),
-        received_bytes: 0,
-        sent_bytes: 0,
         out_of_sync_bytes: 1 << 20,
-        pending: 0,
-        unacked: 0,
         resync: Some(ResyncProgress { total_bytes: 4 << 20, ..ResyncProgress::default() }),
-        verify: None,
-        verify_found_blocks: 0,
+        ..samples::peer_device(number, ReplicationState::SyncSource, disk)
     };
     let connection = ConnectionStatus {
-        peer_node_id: NodeId(1),
-        name: "b".into(),
-        connection_state: ConnectionState::Connected,
-        congested: false,
-        peer_role: Role::Secondary,
-        tls: false,
-        ap_in_flight_bytes: 0,
-        rs_in_flight_bytes: 0,
-        paths: Vec::new(),
         peer_devices: vec![device(0, DiskState::Inconsistent), device(1, DiskState::Outdated)],
-        protocol: Protocol::C,
-        sync_state: SyncState::Normal,
-        disconnect_reason: None,
-        lag_bytes: 0,
-        lag_ms: 0,
+        ..samples::connection("b", ConnectionState::Connected)
     };
     Response::Status(vec![ResourceStatus {
-        name: "r0".into(),
-        node_id: NodeId(0),
-        role: Role::Primary,
-        suspended: Suspended::default(),
-        force_io_failures: false,
-        write_ordering: WriteOrdering::Flush,
         volumes: vec![volume(0), volume(1)],
         connections: vec![connection],
+        ..samples::resource("r0", Role::Primary)
     }])
 }
 

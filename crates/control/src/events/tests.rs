@@ -4,11 +4,9 @@
 
 use super::{Appearance, EventOptions, event_lines};
 use crate::id::NodeId;
-use crate::names::{ConnectionState, DiskState, Protocol, ReplicationState, Role, WriteOrdering};
+use crate::names::{ConnectionState, DiskState, ReplicationState, Role, WriteOrdering};
 use crate::status::tests::{peer_device, volume};
-use crate::status::{
-    ConnectionStatus, PathStatus, ResourceStatus, ResyncProgress, Suspended, SyncState,
-};
+use crate::status::{ConnectionStatus, PathStatus, ResourceStatus, ResyncProgress, samples};
 
 /// The states of a resource, one after the other; `None` where it is not there.
 struct Story(Vec<Option<ResourceStatus>>);
@@ -17,14 +15,9 @@ impl Story {
     /// Made from its parts.
     fn made() -> Self {
         let nothing = ResourceStatus {
-            name: "some-resource".to_owned(),
             node_id: NodeId(4),
-            role: Role::Secondary,
-            suspended: Suspended::default(),
-            force_io_failures: false,
             write_ordering: WriteOrdering::None,
-            volumes: Vec::new(),
-            connections: Vec::new(),
+            ..samples::resource("some-resource", Role::Secondary)
         };
         let mut story = Self(vec![None, Some(nothing)]);
         story.then(|it| it.volumes.push(volume(0, DiskState::Diskless, true)));
@@ -94,21 +87,9 @@ impl Story {
 
 fn connection() -> ConnectionStatus {
     ConnectionStatus {
-        peer_node_id: NodeId(1),
-        name: "some-peer".to_owned(),
-        connection_state: ConnectionState::StandAlone,
-        congested: false,
-        peer_role: Role::Unknown,
-        tls: false,
         ap_in_flight_bytes: 10 * 512,
         rs_in_flight_bytes: 20 * 512,
-        paths: Vec::new(),
-        peer_devices: Vec::new(),
-        protocol: Protocol::C,
-        sync_state: SyncState::Normal,
-        disconnect_reason: None,
-        lag_bytes: 0,
-        lag_ms: 0,
+        ..samples::connection("some-peer", ConnectionState::StandAlone)
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod derived;
 mod json;
+pub mod samples;
 mod text;
 mod why;
 

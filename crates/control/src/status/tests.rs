@@ -1,19 +1,15 @@
 //! The printers against DRBD's own output, `tests/golden/status-*`.
 
 use super::*;
-use crate::names::{ConnectionState, DiskState, Protocol, ReplicationState, Role, WriteOrdering};
+use crate::names::{ConnectionState, DiskState, ReplicationState, Role};
 
 /// A volume with the figures of DRBD's own tests.
 pub(crate) fn volume(number: u16, disk_state: DiskState, quorum: bool) -> VolumeStatus {
     let diskless = disk_state == DiskState::Diskless;
     VolumeStatus {
-        volume: VolumeNumber(number),
         minor: Minor(1000 + u32::from(number)),
-        disk_state,
-        client: false,
         backing_dev: (!diskless).then(|| "/dev/sda".to_owned()),
         quorum,
-        open: false,
         size_bytes: 5 << 10,
         read_bytes: 10 << 10,
         written_bytes: 15 << 10,
@@ -21,9 +17,7 @@ pub(crate) fn volume(number: u16, disk_state: DiskState, quorum: bool) -> Volume
         bm_writes: 50,
         upper_pending: 60,
         lower_pending: 70,
-        al_suspended: false,
-        blocked: Blocked::default(),
-        io_errors: IoErrors::default(),
+        ..samples::volume(number, disk_state)
     }
 }
 
@@ -34,19 +28,11 @@ pub(crate) fn peer_device(
     disk: DiskState,
 ) -> PeerDeviceStatus {
     PeerDeviceStatus {
-        volume: VolumeNumber(number),
-        replication_state: state,
-        peer_disk_state: disk,
-        peer_client: false,
-        resync_suspended: ResyncSuspended::default(),
         received_bytes: 5 << 10,
         sent_bytes: 10 << 10,
-        out_of_sync_bytes: 0,
         pending: 30,
         unacked: 40,
-        resync: None,
-        verify: None,
-        verify_found_blocks: 0,
+        ..samples::peer_device(number, state, disk)
     }
 }
 
@@ -67,14 +53,7 @@ pub(crate) fn resource(
     volumes: Vec<VolumeStatus>,
     peer_devices: Vec<PeerDeviceStatus>,
 ) -> ResourceStatus {
-    let connected = state == ConnectionState::Connected;
     let connection = ConnectionStatus {
-        peer_node_id: NodeId(1),
-        name: "some-peer".to_owned(),
-        connection_state: state,
-        congested: false,
-        peer_role: if connected { Role::Secondary } else { Role::Unknown },
-        tls: false,
         ap_in_flight_bytes: 10 * 512,
         rs_in_flight_bytes: 20 * 512,
         paths: vec![PathStatus {
@@ -83,25 +62,17 @@ pub(crate) fn resource(
             established: true,
         }],
         peer_devices,
-        protocol: Protocol::C,
-        sync_state: SyncState::Normal,
-        disconnect_reason: None,
-        lag_bytes: 0,
-        lag_ms: 0,
+        ..samples::connection("some-peer", state)
     };
     ResourceStatus {
-        name: "some-resource".to_owned(),
         node_id: NodeId(4),
-        role: Role::Primary,
-        suspended: Suspended::default(),
-        force_io_failures: false,
-        write_ordering: WriteOrdering::Flush,
         volumes,
         connections: vec![connection],
+        ..samples::resource("some-resource", Role::Primary)
     }
 }
 
-fn samples() -> [(&'static str, ResourceStatus); 5] {
+fn statuses() -> [(&'static str, ResourceStatus); 5] {
     use ConnectionState::{Connected, Connecting};
     use DiskState::{DUnknown, Diskless, UpToDate};
     use ReplicationState::{Established, Off};
@@ -128,7 +99,7 @@ fn text_is_drbds_in_every_form() {
     let plain = TextOptions::default();
     let verbose = TextOptions { verbose: true, ..plain };
     let statistics = TextOptions { statistics: true, ..verbose };
-    for (name, status) in samples() {
+    for (name, status) in statuses() {
         let forms = [("", plain), ("-verbose", verbose), ("-verbose-statistics", statistics)];
         for (suffix, options) in forms {
             let name = format!("{name}{suffix}.txt");
@@ -154,7 +125,7 @@ fn json_is_drbds_with_keys_added() {
         "lag-bytes",
         "lag-ms",
     ];
-    for (name, status) in samples() {
+    for (name, status) in statuses() {
         let ours = json(std::slice::from_ref(&status));
         serde_json::from_str::<serde_json::Value>(&ours).expect("it is JSON");
         let is_added = |line: &&str| added.iter().any(|key| line.contains(&format!("\"{key}\":")));
@@ -176,7 +147,7 @@ fn nothing_configured_prints_as_drbd() {
 
 #[test]
 fn split_brain_shows_on_the_connection() {
-    let (_, mut status) = samples().into_iter().nth(1).unwrap();
+    let (_, mut status) = statuses().into_iter().nth(1).unwrap();
     let connection = &mut status.connections[0];
     connection.connection_state = ConnectionState::StandAlone;
     connection.disconnect_reason = Some("the session ended".to_owned());
@@ -214,7 +185,7 @@ fn split_brain_shows_on_the_connection() {
 
 #[test]
 fn a_reason_shows_only_where_the_connection_rests() {
-    let (_, mut status) = samples().into_iter().nth(1).unwrap();
+    let (_, mut status) = statuses().into_iter().nth(1).unwrap();
     status.connections[0].disconnect_reason = Some("ping timed out".to_owned());
     let shown = |status: &ResourceStatus| {
         text(std::slice::from_ref(status), TextOptions::default()).contains("reason:")
@@ -235,7 +206,7 @@ fn resync_numbers_survive_extremes() {
     device.resync.as_mut().unwrap().window1_ms = u64::MAX;
     assert_eq!(device.seconds_left(), None, "longer than a u64 of seconds");
     assert_eq!(device.percent_done(), Some(0.0), "more is out of sync than at the beginning");
-    let mut status = samples()[0].1.clone();
+    let mut status = statuses()[0].1.clone();
     status.volumes[0].size_bytes = 0;
     status.connections[0].peer_devices = vec![device];
     let value: serde_json::Value = serde_json::from_str(&json(&[status])).unwrap();

@@ -2,35 +2,10 @@
 
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
-use tandem_control::names::{Protocol, ReplicationState, WriteOrdering};
-use tandem_control::status::{
-    Blocked, IoErrors, ResyncProgress, ResyncSuspended, Suspended, SyncState,
-};
-use tandem_control::{Minor, NodeId, VolumeNumber};
+use tandem_control::names::ReplicationState;
+use tandem_control::status::{ResyncProgress, samples};
 
 use super::*;
-
-fn volume(disk_state: DiskState) -> VolumeStatus {
-    VolumeStatus {
-        volume: VolumeNumber(0),
-        minor: Minor(0),
-        disk_state,
-        client: false,
-        backing_dev: None,
-        quorum: true,
-        open: false,
-        size_bytes: 1 << 30,
-        read_bytes: 0,
-        written_bytes: 0,
-        al_writes: 0,
-        bm_writes: 0,
-        upper_pending: 0,
-        lower_pending: 0,
-        al_suspended: false,
-        blocked: Blocked::default(),
-        io_errors: IoErrors::default(),
-    }
-}
 
 fn pair(
     name: &str,
@@ -43,47 +18,13 @@ fn pair(
     } else {
         ReplicationState::Off
     };
-    let device = PeerDeviceStatus {
-        volume: VolumeNumber(0),
-        replication_state,
-        peer_disk_state: peer_disk,
-        peer_client: false,
-        resync_suspended: ResyncSuspended::default(),
-        received_bytes: 0,
-        sent_bytes: 0,
-        out_of_sync_bytes: 0,
-        pending: 0,
-        unacked: 0,
-        resync: None,
-        verify: None,
-        verify_found_blocks: 0,
-    };
-    let connection = ConnectionStatus {
-        peer_node_id: NodeId(1),
-        name: "bravo".to_owned(),
-        connection_state: link,
-        congested: false,
-        peer_role: Role::Secondary,
-        tls: false,
-        ap_in_flight_bytes: 0,
-        rs_in_flight_bytes: 0,
-        paths: Vec::new(),
-        peer_devices: vec![device],
-        protocol: Protocol::C,
-        sync_state: SyncState::Normal,
-        disconnect_reason: None,
-        lag_bytes: 0,
-        lag_ms: 0,
-    };
+    let device = samples::peer_device(0, replication_state, peer_disk);
+    let connection =
+        ConnectionStatus { peer_devices: vec![device], ..samples::connection("bravo", link) };
     ResourceStatus {
-        name: name.to_owned(),
-        node_id: NodeId(0),
-        role: Role::Primary,
-        suspended: Suspended::default(),
-        force_io_failures: false,
-        write_ordering: WriteOrdering::Flush,
-        volumes: vec![volume(disk)],
+        volumes: vec![samples::volume(0, disk)],
         connections: vec![connection],
+        ..samples::resource(name, Role::Primary)
     }
 }
 

@@ -8,11 +8,9 @@ use crate::config::{
     show_json,
 };
 use crate::id::{Minor, NodeId, VolumeNumber};
-use crate::names::{ConnectionState, DiskState, Protocol, Role, WriteOrdering};
+use crate::names::{ConnectionState, DiskState, Protocol, Role};
 use crate::secret::Secret;
-use crate::status::{
-    Blocked, ConnectionStatus, IoErrors, ResourceStatus, Suspended, SyncState, VolumeStatus,
-};
+use crate::status::{ResourceStatus, VolumeStatus, samples};
 
 const FILE: &str = "
     resource r0 {
@@ -175,51 +173,12 @@ fn what_cannot_be_is_refused_with_a_sentence() {
 }
 
 fn status(state: ConnectionState, disk_state: DiskState) -> ResourceStatus {
-    let volume = |volume, minor| VolumeStatus {
-        volume: VolumeNumber(volume),
-        minor: Minor(minor),
-        disk_state,
-        client: false,
-        backing_dev: None,
-        quorum: true,
-        open: false,
-        size_bytes: 0,
-        read_bytes: 0,
-        written_bytes: 0,
-        al_writes: 0,
-        bm_writes: 0,
-        upper_pending: 0,
-        lower_pending: 0,
-        al_suspended: false,
-        blocked: Blocked::default(),
-        io_errors: IoErrors::default(),
-    };
-    let connection = ConnectionStatus {
-        peer_node_id: NodeId(1),
-        name: "b".to_owned(),
-        connection_state: state,
-        congested: false,
-        peer_role: Role::Unknown,
-        tls: false,
-        ap_in_flight_bytes: 0,
-        rs_in_flight_bytes: 0,
-        paths: Vec::new(),
-        peer_devices: Vec::new(),
-        protocol: Protocol::C,
-        sync_state: SyncState::Normal,
-        disconnect_reason: None,
-        lag_bytes: 0,
-        lag_ms: 0,
-    };
+    let volume =
+        |number, minor| VolumeStatus { minor: Minor(minor), ..samples::volume(number, disk_state) };
     ResourceStatus {
-        name: "r0".to_owned(),
-        node_id: NodeId(0),
-        role: Role::Secondary,
-        suspended: Suspended::default(),
-        force_io_failures: false,
-        write_ordering: WriteOrdering::Flush,
         volumes: vec![volume(0, 7), volume(3, 8)],
-        connections: vec![connection],
+        connections: vec![samples::connection("b", state)],
+        ..samples::resource("r0", Role::Secondary)
     }
 }
 
