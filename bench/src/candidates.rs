@@ -97,11 +97,20 @@ impl Kind {
     /// # Errors
     /// A program is missing, or does not come up.
     pub fn start(self, parent: &Path, bytes: u64) -> Result<Candidate> {
+        let name = self.name();
         match self {
-            Self::Tandem(protocol) => tandem(&self.name(), parent, bytes, protocol, true),
-            Self::TandemAlone => tandem(&self.name(), parent, bytes, 'C', false),
+            Self::Tandem(protocol) => {
+                let mut cluster = pair(parent, &name, bytes, protocol)?;
+                cluster.bring_up()?;
+                tandem(&name, cluster)
+            }
+            Self::TandemAlone => {
+                let mut cluster = pair(parent, &name, bytes, 'C')?;
+                cluster.bring_up_alone()?;
+                tandem(&name, cluster)
+            }
             Self::QemuAlone | Self::QemuQuorum | Self::QemuMirror => self.qemu(parent, bytes),
-            Self::Nbdkit => nbdkit(&self.name(), parent, bytes),
+            Self::Nbdkit => nbdkit(&name, parent, bytes),
         }
     }
 
@@ -134,14 +143,11 @@ impl Kind {
     }
 }
 
-/// A pair whose nodes talk to each other over TCP on loopback.
-fn tandem(
-    name: &str,
-    parent: &Path,
-    bytes: u64,
-    protocol: char,
-    with_peer: bool,
-) -> Result<Candidate> {
+/// Disks of a pair whose nodes talk to each other over TCP on loopback; not brought up.
+///
+/// # Errors
+/// There is no room.
+pub fn pair(parent: &Path, name: &str, bytes: u64, protocol: char) -> Result<Cluster> {
     let folder = Cluster::folder_in(parent, &name.replace(' ', "-"))?;
     let disks = ["a.img", "b.img"].map(|file| vec![folder.path().join(file)]);
     // Metadata lie on the same disks, behind the volume.
@@ -149,19 +155,25 @@ fn tandem(
         Spec { protocol, volumes: vec![bytes + (8 << 20)], is_direct: true, ..Spec::default() };
     let mut cluster = Cluster::with_disks(spec, folder, &disks)?;
     cluster.be_quiet();
-    if with_peer {
-        cluster.bring_up()?;
-    } else {
-        cluster.node(Side::A).adm_ok(&["create-md", "r0"])?;
-        cluster.node_mut(Side::A).start()?;
-        cluster.node(Side::A).adm_ok(&["primary", "--force", "r0"])?;
-    }
+    Ok(cluster)
+}
+
+/// The daemons of a pair that run.
+///
+/// # Errors
+/// One has just ended.
+pub fn daemons(cluster: &mut Cluster) -> Result<Vec<u32>> {
     let mut pids = Vec::new();
     for side in [Side::A, Side::B] {
         if cluster.node(side).is_started() {
             pids.push(cluster.node_mut(side).daemon()?.pid());
         }
     }
+    Ok(pids)
+}
+
+fn tandem(name: &str, mut cluster: Cluster) -> Result<Candidate> {
+    let pids = daemons(&mut cluster)?;
     let uri = cluster.node(Side::A).uri(0);
     let running = Running::Tandem(Box::new(cluster));
     Ok(Candidate { name: name.to_owned(), uri, pids, running })

@@ -1,17 +1,18 @@
 //! What is measured from its beginning to its end: resyncs, a fail-over, the start on a large disk.
 
-use std::fs::File;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use tandem_tests::{Cluster, Context, Process, Result, Side, Spec, Status, fail, image};
+use tandem_tests::{Cluster, Context, Process, Result, Side, Status, fail, image};
 
+use crate::candidates::{daemons, pair};
 use crate::qemu::{self, Copies};
 use crate::results::Operation;
 use crate::usage::Usage;
 use crate::workload::Workload;
 
-const GIB: u64 = 1 << 30;
+/// Of a volume that is copied: 1 GiB.
+const BYTES: u64 = 1 << 30;
 const TIB: u64 = 1 << 40;
 
 /// How long anything may take.
@@ -46,35 +47,38 @@ fn note(found: &mut Vec<Operation>, name: &str, unit: &str, value: f64) {
     }
 }
 
-fn pair(parent: &Path, name: &str, bytes: u64) -> Result<Cluster> {
-    let folder = Cluster::folder_in(parent, name)?;
-    let disks = ["a", "b"].map(|name| vec![folder.path().join(name)]);
-    let spec = Spec { volumes: vec![bytes + (8 << 20)], is_direct: true, ..Spec::default() };
-    let mut cluster = Cluster::with_disks(spec, folder, &disks)?;
-    cluster.be_quiet();
+fn in_sync(parent: &Path, name: &str, bytes: u64) -> Result<Cluster> {
+    let mut cluster = pair(parent, name, bytes, 'C')?;
     cluster.bring_up()?;
     Ok(cluster)
 }
 
-fn pids(cluster: &mut Cluster) -> Result<[u32; 2]> {
-    let a = cluster.node_mut(Side::A).daemon()?.pid();
-    Ok([a, cluster.node_mut(Side::B).daemon()?.pid()])
+/// Notes how fast a copy of [`BYTES`] goes, and what it takes of the processors.
+fn copy(
+    found: &mut Vec<Operation>,
+    name: &str,
+    pids: &[u32],
+    act: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    let (before, begun) = (Usage::of(pids)?, Instant::now());
+    act()?;
+    let (seconds, after) = (begun.elapsed().as_secs_f64(), Usage::of(pids)?);
+    let cpu = (after.cpu_ns - before.cpu_ns) as f64 / 1e9;
+    note(found, name, "MB/s", BYTES as f64 / 1e6 / seconds);
+    note(found, name, "CPU s/GB", cpu / (BYTES as f64 / 1e9));
+    Ok(())
 }
 
 /// All of a volume, then what was written to a twentieth of it while the nodes were apart.
 fn resyncs(parent: &Path, found: &mut Vec<Operation>) -> Result<()> {
-    const BYTES: u64 = GIB;
-    let mut cluster = pair(parent, "resync", BYTES)?;
-    let pids = pids(&mut cluster)?;
+    let mut cluster = in_sync(parent, "resync", BYTES)?;
+    let pids = daemons(&mut cluster)?;
     let a = cluster.node(Side::A);
     Workload::fill(&a.uri(0), BYTES)?;
-    let (before, begun) = (Usage::of(&pids)?, Instant::now());
-    a.adm_ok(&["invalidate-remote", "r0:b/0"])?;
-    cluster.wait_in_sync()?;
-    let (seconds, after) = (begun.elapsed().as_secs_f64(), Usage::of(&pids)?);
-    let cpu = (after.cpu_ns - before.cpu_ns) as f64 / 1e9;
-    note(found, "full resync, 1 GiB: tandem", "MB/s", BYTES as f64 / 1e6 / seconds);
-    note(found, "full resync, 1 GiB: tandem", "CPU s/GB", cpu / (BYTES as f64 / 1e9));
+    copy(found, "full resync, 1 GiB: tandem", &pids, || {
+        a.adm_ok(&["invalidate-remote", "r0:b/0"])?;
+        cluster.wait_in_sync()
+    })?;
     a.adm_ok(&["disconnect", "r0"])?;
     let mut client = a.client(0)?;
     for block in 0..BYTES / 4096 / 20 {
@@ -91,7 +95,6 @@ fn resyncs(parent: &Path, found: &mut Vec<Operation>) -> Result<()> {
 
 /// The same copy by QEMU's mirror.
 fn qemu_copy(parent: &Path, found: &mut Vec<Operation>) -> Result<()> {
-    const BYTES: u64 = GIB;
     let folder = parent.join("qemu-copy");
     std::fs::create_dir_all(&folder)?;
     let [a, b] = ["a", "b"].map(|name| folder.join(name));
@@ -104,19 +107,14 @@ fn qemu_copy(parent: &Path, found: &mut Vec<Operation>) -> Result<()> {
     Workload::fill(&main.uri, BYTES)?;
     main.copy_all()?; // so that all space of the other file has been written, too
     let pids = [&main, &peer].map(|daemon| daemon.process.pid());
-    let (before, begun) = (Usage::of(&pids)?, Instant::now());
-    main.copy_all()?;
-    let (seconds, after) = (begun.elapsed().as_secs_f64(), Usage::of(&pids)?);
-    let cpu = (after.cpu_ns - before.cpu_ns) as f64 / 1e9;
-    note(found, "full copy, 1 GiB: qemu mirror", "MB/s", BYTES as f64 / 1e6 / seconds);
-    note(found, "full copy, 1 GiB: qemu mirror", "CPU s/GB", cpu / (BYTES as f64 / 1e9));
+    copy(found, "full copy, 1 GiB: qemu mirror", &pids, || main.copy_all())?;
     let end = |process: &mut Process| process.terminate(LIMIT).map(drop);
     end(&mut main.process).and_then(|()| end(&mut peer.process))
 }
 
 /// From the kill of the Primary to the first write that the other node has answered.
 fn failover(parent: &Path, found: &mut Vec<Operation>) -> Result<()> {
-    let mut cluster = pair(parent, "failover", 64 << 20)?;
+    let mut cluster = in_sync(parent, "failover", 64 << 20)?;
     let mut client = cluster.node(Side::A).client(0)?;
     client.write(0, &[1; 4096])?;
     let begun = Instant::now();
@@ -136,16 +134,8 @@ fn failover(parent: &Path, found: &mut Vec<Operation>) -> Result<()> {
 /// its disk is attached, and its memory then.
 fn start_up(parent: &Path, tib: u64, found: &mut Vec<Operation>) -> Result<()> {
     let folder = Cluster::folder_in(parent, "large")?;
-    let disks = ["a", "b"].map(|name| vec![folder.path().join(name)]);
-    for disk in disks.iter().flatten() {
-        File::create(disk).and_then(|file| file.set_len(tib * TIB)).about(disk.display())?;
-    }
-    let mut cluster = Cluster::with_disks(Spec::with_bytes(tib * TIB), folder, &disks)?;
+    let mut cluster = Cluster::alone_on_sparse(folder, tib * TIB)?;
     cluster.be_quiet();
-    let a = cluster.node(Side::A);
-    a.adm_ok(&["create-md", "r0"])?;
-    cluster.node_mut(Side::A).start()?;
-    cluster.node(Side::A).adm_ok(&["primary", "--force", "r0"])?;
     cluster.node_mut(Side::A).stop()?;
     let begun = Instant::now();
     cluster.node_mut(Side::A).start()?;
@@ -153,7 +143,7 @@ fn start_up(parent: &Path, tib: u64, found: &mut Vec<Operation>) -> Result<()> {
     cluster.node(Side::A).wait("attached", LIMIT, is_attached)?;
     let name = format!("start on {tib} TiB");
     note(found, &name, "s", begun.elapsed().as_secs_f64());
-    let pid = cluster.node_mut(Side::A).daemon()?.pid();
-    note(found, &name, "MiB", Usage::of(&[pid])?.rss_kib as f64 / 1024.0);
+    let pids = daemons(&mut cluster)?;
+    note(found, &name, "MiB", Usage::of(&pids)?.rss_kib as f64 / 1024.0);
     cluster.stop()
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::results::{Results, Row};
+use crate::results::{Results, Row, Run};
 
 const WIDTH: f64 = 420.0;
 const BAR: f64 = 18.0;
@@ -23,28 +23,16 @@ pub fn html(results: &Results) -> String {
         results.rounds,
         results.run_ms
     );
-    for medium in results.distinct(|row| &row.medium) {
-        for workload in results.distinct(|row| &row.workload) {
-            let rows: Vec<&Row> = (results.rows.iter())
-                .filter(|row| row.medium == medium && row.workload == workload)
-                .collect();
-            if rows.is_empty() {
-                continue;
-            }
-            let _ = writeln!(text, "<h2>{}, {}</h2>", escape(workload), escape(medium));
-            chart("requests a second", &rows, |run| run.iops, &mut text);
-            chart("CPU for each, microseconds", &rows, |run| run.cpu_us, &mut text);
-        }
+    for rows in results.sections() {
+        let Row { workload, medium, .. } = rows[0];
+        let _ = writeln!(text, "<h2>{}, {}</h2>", escape(workload), escape(medium));
+        chart("requests a second", &rows, |run| run.iops, &mut text);
+        chart("CPU for each, microseconds", &rows, |run| run.cpu_us, &mut text);
     }
     text
 }
 
-fn chart(
-    title: &str,
-    rows: &[&Row],
-    figure: impl Fn(&crate::results::Run) -> f64,
-    text: &mut String,
-) {
+fn chart(title: &str, rows: &[&Row], figure: impl Fn(&Run) -> f64, text: &mut String) {
     let values = rows.iter().flat_map(|row| row.runs.iter().map(&figure));
     let most = values.fold(0.0_f64, f64::max).max(f64::MIN_POSITIVE);
     let room = WIDTH - LABEL - 70.0;
@@ -57,9 +45,7 @@ fn chart(
         let top = BAR * (number as f64 + 1.2);
         let scaled = |value: f64| value / most * room;
         let median = row.median(&figure);
-        let extremes = row.runs.iter().map(&figure);
-        let (low, high) = extremes
-            .fold((f64::MAX, 0.0_f64), |(low, high), value| (low.min(value), high.max(value)));
+        let (low, high) = row.extremes(&figure);
         let color = if row.candidate.starts_with("tandem") { "#2a6f97" } else { "#b0b0b0" };
         let middle = top + BAR / 2.0 - 1.0;
         let _ = writeln!(
@@ -88,7 +74,6 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::results::Run;
 
     #[test]
     fn each_candidate_has_a_bar_in_each_chart() {

@@ -69,11 +69,14 @@ impl Row {
         median(self.runs.iter().map(figure).collect())
     }
 
+    /// The least and the most of it.
+    pub fn extremes(&self, figure: impl Fn(&Run) -> f64) -> (f64, f64) {
+        extremes(self.runs.iter().map(figure))
+    }
+
     /// How far the rounds lie apart: the distance of the extremes, in parts of the median.
     pub fn spread(&self, figure: impl Fn(&Run) -> f64) -> f64 {
-        let values = self.runs.iter().map(&figure);
-        let (low, high) = values
-            .fold((f64::MAX, 0.0_f64), |(low, high), value| (low.min(value), high.max(value)));
+        let (low, high) = self.extremes(&figure);
         let median = self.median(figure);
         if median > 0.0 { (high - low) / median } else { 0.0 }
     }
@@ -89,9 +92,29 @@ pub fn median(mut values: Vec<f64>) -> f64 {
     }
 }
 
+/// The least and the most of some values.
+pub fn extremes(values: impl Iterator<Item = f64>) -> (f64, f64) {
+    values.fold((f64::MAX, 0.0), |(least, most), value| (least.min(value), most.max(value)))
+}
+
 impl Results {
+    /// The rows of each medium and workload that was measured, in order.
+    pub fn sections(&self) -> Vec<Vec<&Row>> {
+        let mut sections = Vec::new();
+        for medium in self.distinct(|row| &row.medium) {
+            for workload in self.distinct(|row| &row.workload) {
+                let is_of = |row: &&Row| row.medium == medium && row.workload == workload;
+                let rows: Vec<&Row> = self.rows.iter().filter(is_of).collect();
+                if !rows.is_empty() {
+                    sections.push(rows);
+                }
+            }
+        }
+        sections
+    }
+
     /// The different values of a column, in order of their first appearance.
-    pub fn distinct(&self, column: impl Fn(&Row) -> &str) -> Vec<&str> {
+    fn distinct(&self, column: impl Fn(&Row) -> &str) -> Vec<&str> {
         let mut found: Vec<&str> = Vec::new();
         for row in &self.rows {
             let value = column(row);

@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use crate::results::{Operation, Results, Row, median};
+use crate::results::{Operation, Results, Row, extremes, median};
 
-/// The table of everything, a section for each medium.
+/// The table of everything, a section for each medium and workload.
 pub fn markdown(results: &Results) -> String {
     let machine = &results.machine;
     let mut text = format!(
@@ -17,10 +17,8 @@ pub fn markdown(results: &Results) -> String {
         results.rounds,
         results.run_ms
     );
-    for medium in results.distinct(|row| &row.medium) {
-        for workload in results.distinct(|row| &row.workload) {
-            section(results, medium, workload, &mut text);
-        }
+    for rows in results.sections() {
+        section(&rows, &mut text);
     }
     if !results.operations.is_empty() {
         text.push_str(
@@ -28,20 +26,16 @@ pub fn markdown(results: &Results) -> String {
         );
     }
     for Operation { name, unit, values } in &results.operations {
-        let (least, most) = values.iter().fold((f64::MAX, 0.0_f64), |(least, most), value| {
-            (least.min(*value), most.max(*value))
-        });
+        let (least, most) = extremes(values.iter().copied());
         let middle = median(values.clone());
         let _ = writeln!(text, "| {name} | {middle:.2} | {least:.2} | {most:.2} | {unit} |");
     }
     text
 }
 
-fn section(results: &Results, medium: &str, workload: &str, text: &mut String) {
-    let rows: Vec<&Row> = (results.rows.iter())
-        .filter(|row| row.medium == medium && row.workload == workload)
-        .collect();
+fn section(rows: &[&Row], text: &mut String) {
     let Some(first) = rows.first() else { return };
+    let Row { medium, workload, .. } = first;
     let reference = first.median(|run| run.iops);
     let _ = write!(
         text,

@@ -30,34 +30,31 @@ const fn workload(
     Workload { name, rw, bytes, depth, flush_every }
 }
 
+const WRITE_QD1: Workload = workload("4k write qd1", "randwrite", 4096, 1, 0);
+const WRITE_QD32: Workload = workload("4k write qd32", "randwrite", 4096, 32, 0);
+const WRITE_FLUSHED: Workload = workload("4k write qd1, flush each", "randwrite", 4096, 1, 1);
+const READ_QD32: Workload = workload("4k read qd32", "randread", 4096, 32, 0);
+const LONG_WRITE: Workload = workload("1M write qd4", "write", 1 << 20, 4, 0);
+
 /// The ones that say most.
-pub const QUICK: &[Workload] = &[
-    workload("4k write qd1", "randwrite", 4096, 1, 0),
-    workload("4k write qd32", "randwrite", 4096, 32, 0),
-    workload("4k write qd1, flush each", "randwrite", 4096, 1, 1),
-    workload("4k read qd32", "randread", 4096, 32, 0),
-    workload("1M write qd4", "write", 1 << 20, 4, 0),
-];
+pub const QUICK: &[Workload] = &[WRITE_QD1, WRITE_QD32, WRITE_FLUSHED, READ_QD32, LONG_WRITE];
 
 /// What memory says something about.
-pub const IN_MEMORY: &[Workload] = &[
-    workload("4k write qd1", "randwrite", 4096, 1, 0),
-    workload("4k write qd32", "randwrite", 4096, 32, 0),
-];
+pub const IN_MEMORY: &[Workload] = &[WRITE_QD1, WRITE_QD32];
 
 /// All of them.
 pub const ALL: &[Workload] = &[
-    workload("4k write qd1", "randwrite", 4096, 1, 0),
+    WRITE_QD1,
     workload("4k write qd8", "randwrite", 4096, 8, 0),
-    workload("4k write qd32", "randwrite", 4096, 32, 0),
+    WRITE_QD32,
     workload("4k write qd128", "randwrite", 4096, 128, 0),
-    workload("4k write qd1, flush each", "randwrite", 4096, 1, 1),
+    WRITE_FLUSHED,
     workload("4k write qd32, flush every 32", "randwrite", 4096, 32, 32),
     workload("4k read qd1", "randread", 4096, 1, 0),
-    workload("4k read qd32", "randread", 4096, 32, 0),
+    READ_QD32,
     workload("4k 70/30 qd32", "randrw", 4096, 32, 0),
     workload("64k write qd8", "randwrite", 64 << 10, 8, 0),
-    workload("1M write qd4", "write", 1 << 20, 4, 0),
+    LONG_WRITE,
     workload("1M read qd4", "read", 1 << 20, 4, 0),
 ];
 
@@ -80,7 +77,6 @@ impl Workload {
     /// # Errors
     /// fio is missing, or fails.
     pub fn run(&self, uri: &str, bytes: u64, length: Duration) -> Result<Figures> {
-        let seconds = length.as_secs_f64();
         let arguments = [
             "--name=bench".to_owned(),
             "--ioengine=nbd".to_owned(),
@@ -92,7 +88,7 @@ impl Workload {
             format!("--fsync={}", self.flush_every),
             format!("--size={bytes}"),
             "--time_based=1".to_owned(),
-            format!("--runtime={}ms", (seconds * 1000.0).round()),
+            format!("--runtime={}ms", length.as_millis()),
             "--randrepeat=0".to_owned(),
             "--norandommap=1".to_owned(),
             "--thread=1".to_owned(),

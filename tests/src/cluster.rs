@@ -1,5 +1,6 @@
 //! Two nodes and the network between them, from empty disks to the end.
 
+use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -167,6 +168,32 @@ impl Cluster {
             node.wait_in_sync()?;
         }
         Ok(())
+    }
+
+    /// From empty disks to a Primary `a` whose peer has never been there.
+    ///
+    /// # Errors
+    /// It does not come to that.
+    pub fn bring_up_alone(&mut self) -> Result<()> {
+        let a = &mut self.nodes[0];
+        a.adm_ok(&["create-md", RESOURCE])?;
+        a.start()?;
+        a.adm_ok(&["primary", "--force", RESOURCE]).map(drop)
+    }
+
+    /// One node of a pair, Primary, with a disk of `bytes` that has no space allocated but for
+    /// metadata.
+    ///
+    /// # Errors
+    /// It does not come to that.
+    pub fn alone_on_sparse(folder: tempfile::TempDir, bytes: u64) -> Result<Self> {
+        let disks = ["a", "b"].map(|name| vec![folder.path().join(name)]);
+        for disk in disks.iter().flatten() {
+            File::create(disk).and_then(|file| file.set_len(bytes)).about(disk.display())?;
+        }
+        let mut cluster = Self::with_disks(Spec::with_bytes(bytes), folder, &disks)?;
+        cluster.bring_up_alone()?;
+        Ok(cluster)
     }
 
     /// A node.

@@ -25,18 +25,8 @@ const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 const TIB: u64 = 1 << 40;
 
-/// One node of a pair, with a disk that has no space allocated but for metadata, and Primary.
 fn alone(test: &str, bytes: u64) -> Result<Cluster> {
-    let folder = Cluster::folder_for(test)?;
-    let disks = ["a", "b"].map(|name| vec![folder.path().join(name)]);
-    for disk in disks.iter().flatten() {
-        File::create(disk).and_then(|file| file.set_len(bytes)).about(disk.display())?;
-    }
-    let mut cluster = Cluster::with_disks(Spec::with_bytes(bytes), folder, &disks)?;
-    cluster.node(Side::A).adm_ok(&["create-md", "r0"])?;
-    cluster.node_mut(Side::A).start()?;
-    cluster.node(Side::A).adm_ok(&["primary", "--force", "r0"])?;
-    Ok(cluster)
+    Cluster::alone_on_sparse(Cluster::folder_for(test)?, bytes)
 }
 
 /// The most memory that the daemon of `a` has had at a time, in bytes.
