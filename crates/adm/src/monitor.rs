@@ -66,7 +66,7 @@ fn show(
 
 /// Asks the daemon how everything is.
 fn look(client: &mut Option<Client>, arguments: &Arguments, screen: &mut Screen, began: Instant) {
-    let everything = [Object { resource: None, peer: None, volume: None }];
+    let everything = [Object::ALL];
     let found = match client {
         Some(client) => fetch_all(client, &everything),
         None => connect(arguments).and_then(|new| fetch_all(client.insert(new), &everything)),

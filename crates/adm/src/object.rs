@@ -31,11 +31,14 @@ pub(crate) struct Object {
 }
 
 impl Object {
+    /// What `all` means.
+    pub(crate) const ALL: Self = Self { resource: None, peer: None, volume: None };
+
     /// Reads an object that may be as precise as `allowed`.
     pub(crate) fn parse(text: &str, allowed: Allowed) -> Result<Self, Failure> {
         let wrong = |why: String| Failure::new(exit::USAGE, format!("'{text}': {why}"));
         if text == "all" {
-            return Ok(Self { resource: None, peer: None, volume: None });
+            return Ok(Self::ALL);
         }
         let (rest, volume) = match text.split_once('/') {
             Some((rest, digits)) => {

@@ -63,9 +63,6 @@ pub(crate) fn show(
     if matches!(question, Question::Watch) {
         return watch(&mut client, &objects);
     }
-    for object in &objects {
-        fetch_checked(&mut client, object)?;
-    }
     output::print(&answer(question, &mut client, &objects)?);
     Ok(())
 }
@@ -89,16 +86,6 @@ fn answer(question: Question, client: &mut Client, objects: &[Object]) -> Result
             Ok(out)
         }
     }
-}
-
-/// The status of what an object names, of which every part exists.
-pub(crate) fn fetch_checked(
-    client: &mut Client,
-    object: &Object,
-) -> Result<Vec<ResourceStatus>, Failure> {
-    let found = fetch(client, object)?;
-    check(object, &found)?;
-    Ok(found)
 }
 
 /// A peer or volume that is named must exist.
@@ -135,12 +122,13 @@ pub(crate) fn fetch_all(
 /// The objects; everything if none is named.
 pub(crate) fn parse(texts: &[String], allowed: Allowed) -> Result<Vec<Object>, Failure> {
     if texts.is_empty() {
-        return Ok(vec![Object { resource: None, peer: None, volume: None }]);
+        return Ok(vec![Object::ALL]);
     }
     texts.iter().map(|text| Object::parse(text, allowed)).collect()
 }
 
-fn fetch(client: &mut Client, object: &Object) -> Result<Vec<ResourceStatus>, Failure> {
+/// The status of what an object names, of which every part exists.
+pub(crate) fn fetch(client: &mut Client, object: &Object) -> Result<Vec<ResourceStatus>, Failure> {
     let request = Request::Status { resource: object.resource.clone() };
     let response = client.call(&request).map_err(|error| client_failure(&error))?;
     let found = match response {
@@ -154,6 +142,7 @@ fn fetch(client: &mut Client, object: &Object) -> Result<Vec<ResourceStatus>, Fa
         | Response::Running(_)
         | Response::Sighted(_) => Vec::new(),
     };
+    check(object, &found)?;
     match &object.resource {
         Some(name) if found.is_empty() => {
             let message = format!("{name}: No such resource (is it up? 'tandemadm up {name}')");

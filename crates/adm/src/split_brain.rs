@@ -15,7 +15,7 @@ use crate::object::{Object, PEER};
 use crate::output::{self, Failure};
 use crate::plan::Step;
 use crate::run::{carry_out, connect};
-use crate::show::{fetch_checked, parse};
+use crate::show::{fetch, parse};
 
 /// Shows or ends the split brains of what is named.
 pub(crate) fn split_brain(arguments: &Arguments, what: &SplitBrain) -> Result<(), Failure> {
@@ -23,7 +23,7 @@ pub(crate) fn split_brain(arguments: &Arguments, what: &SplitBrain) -> Result<()
         SplitBrain::Show { objects } => {
             let mut client = connect(arguments)?;
             for object in parse(objects, PEER)? {
-                for resource in fetch_checked(&mut client, &object)? {
+                for resource in fetch(&mut client, &object)? {
                     output::print(&show(&resource, &object));
                 }
             }
@@ -102,7 +102,7 @@ fn describe(
 /// What is to be asked of the daemon of this node.
 fn resolve(client: &mut Client, object: &Object) -> Result<Vec<Step>, Failure> {
     let mut steps = Vec::new();
-    for resource in fetch_checked(client, object)? {
+    for resource in fetch(client, object)? {
         let name = &resource.name;
         let of_resource = steps.len();
         for (connection, _) in split(&resource, object) {

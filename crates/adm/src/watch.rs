@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tandem_control::admin::Client;
-use tandem_control::status::{PeerDeviceStatus, ResourceStatus, TextOptions, text};
+use tandem_control::status::{PeerDeviceStatus, ResourceStatus, TextOptions, clock_text, text};
 
 use crate::object::Object;
 use crate::output::{self, Failure};
@@ -97,13 +97,9 @@ fn resyncs(resources: &[ResourceStatus]) -> Vec<Resync> {
 fn resync(device: &PeerDeviceStatus, name: &str) -> Option<Resync> {
     let total_bytes = device.resync?.total_bytes;
     let rate = device.resync_rate().unwrap_or(0.0) / f64::from(1 << 20);
-    let left = device.seconds_left().map_or_else(
-        || "stalled".to_owned(),
-        |seconds| {
-            let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-            format!("{hours}:{minutes:02}:{seconds:02} left")
-        },
-    );
+    let left = device
+        .seconds_left()
+        .map_or_else(|| "stalled".to_owned(), |seconds| format!("{} left", clock_text(seconds)));
     let done = device.percent_done().unwrap_or(0.0);
     Some(Resync {
         name: format!("{name} {}", device.replication_state),

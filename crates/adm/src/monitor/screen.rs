@@ -14,7 +14,8 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 use tandem_control::names::{ConnectionState, DiskState, Role};
 use tandem_control::status::{
-    ConnectionStatus, Finding, PeerDeviceStatus, ResourceStatus, VolumeStatus, findings,
+    ConnectionStatus, Finding, PeerDeviceStatus, ResourceStatus, VolumeStatus, clock_text,
+    findings, size_text,
 };
 
 /// What is pressed.
@@ -184,9 +185,9 @@ impl Screen {
         }
         Some(Line::raw(format!(
             "    written {}/s  read {}/s  lag {} {} ms",
-            size(written_rate),
-            size(read_rate),
-            size(lag.0 as f64),
+            size_text(written_rate),
+            size_text(read_rate),
+            size_text(lag.0 as f64),
             lag.1
         )))
     }
@@ -230,11 +231,10 @@ fn bar(device: &PeerDeviceStatus) -> Option<Line<'static>> {
     let done = device.percent_done()?;
     let filled = (1..=CELLS).filter(|cell| *cell as f64 * 100.0 <= done * CELLS as f64).count();
     let seconds = device.verify.map_or_else(|| device.seconds_left(), |it| it.seconds_left());
-    let left = seconds.map_or_else(
-        || "no end in sight".to_owned(),
-        |left| format!("{}:{:02}:{:02} left", left / 3600, left / 60 % 60, left % 60),
-    );
-    let rate = device.resync_rate().map(|rate| format!("  {}/s", size(rate))).unwrap_or_default();
+    let left = seconds
+        .map_or_else(|| "no end in sight".to_owned(), |left| format!("{} left", clock_text(left)));
+    let rate =
+        device.resync_rate().map(|rate| format!("  {}/s", size_text(rate))).unwrap_or_default();
     Some(Line::raw(format!(
         "    {:<12}[{}{}] {done:5.1} %{rate}  {left}",
         device.replication_state.name(),
@@ -265,8 +265,7 @@ fn wrap(text: &str, indent: usize, width: usize) -> Vec<String> {
     let mut line = " ".repeat(indent);
     let mut is_begun = false;
     for word in text.split(' ') {
-        let space = usize::from(is_begun);
-        if is_begun && line.chars().count() + space + word.chars().count() > width {
+        if is_begun && line.chars().count() + 1 + word.chars().count() > width {
             lines.push(std::mem::replace(&mut line, " ".repeat(indent + 2)));
         } else if is_begun {
             line.push(' ');
@@ -284,18 +283,6 @@ fn of(is_good: bool) -> Style {
 
 fn bad() -> Style {
     Style::new().fg(Color::Red)
-}
-
-/// Bytes for people, in few characters.
-fn size(bytes: f64) -> String {
-    let mut scaled = bytes;
-    for unit in ["B", "KiB", "MiB", "GiB"] {
-        if scaled < 1024.0 {
-            return format!("{scaled:.1} {unit}");
-        }
-        scaled /= 1024.0;
-    }
-    format!("{scaled:.1} TiB")
 }
 
 #[cfg(test)]

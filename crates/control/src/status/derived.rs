@@ -159,6 +159,23 @@ impl ResyncProgress {
     }
 }
 
+/// Bytes for people, with one decimal.
+pub fn size_text(bytes: f64) -> String {
+    let mut scaled = bytes;
+    for unit in ["B", "KiB", "MiB", "GiB"] {
+        if scaled < 1024.0 {
+            return format!("{scaled:.1} {unit}");
+        }
+        scaled /= 1024.0;
+    }
+    format!("{scaled:.1} TiB")
+}
+
+/// Seconds as hours, minutes and seconds: `1:02:03`.
+pub fn clock_text(seconds: u64) -> String {
+    format!("{}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+}
+
 fn percent(part: u64, whole: u64) -> f64 {
     if whole == 0 { 100.0 } else { 100.0 * approximate(part) / approximate(whole) }
 }

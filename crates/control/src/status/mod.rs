@@ -14,6 +14,7 @@ mod why;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use derived::{clock_text, size_text};
 pub use json::json;
 pub use text::{TextOptions, text};
 pub use why::{Finding, findings, why};

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 
 use super::{
     ConnectionStatus, PeerDeviceStatus, ResourceStatus, Suspended, SyncState, VolumeStatus,
+    size_text,
 };
 use crate::events::Promotion;
 use crate::names::{ConnectionState, DiskState, ReplicationState, Role};
@@ -228,12 +229,13 @@ fn of_replication(
 ) -> Option<Finding> {
     let peer = &connection.name;
     let place = format!("{}:{peer}/{}", resource.name, device.volume);
-    let waiting = || format!("{} are to be copied once they meet", size(device.out_of_sync_bytes));
     let (what, help) = match device.replication_state {
         ReplicationState::Off if connection.connection_state == ConnectionState::Connected => {
             return of_peer_disk(connection, device);
         }
-        ReplicationState::Off if device.out_of_sync_bytes > 0 => (waiting(), None),
+        ReplicationState::Off if device.out_of_sync_bytes > 0 => {
+            (format!("{} are to be copied once they meet", size(device.out_of_sync_bytes)), None)
+        }
         ReplicationState::Off => return None,
         ReplicationState::Established if device.verify_found_blocks > 0 => (
             format!("a verify has found {} that differ", size(device.verify_found_blocks * 4096)),
@@ -303,17 +305,7 @@ fn paused(device: &PeerDeviceStatus, place: &str) -> (String, Option<String>) {
 
 /// Bytes for people.
 fn size(bytes: u64) -> String {
-    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
-    let mut scaled = bytes as f64 / 1024.0;
-    let mut unit = UNITS[0];
-    for next in &UNITS[1..] {
-        if scaled < 1024.0 {
-            break;
-        }
-        scaled /= 1024.0;
-        unit = next;
-    }
-    format!("{scaled:.1} {unit}")
+    size_text(bytes as f64)
 }
 
 #[cfg(test)]
