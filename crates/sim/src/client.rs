@@ -6,7 +6,6 @@
 //! write of its own, so that a copy that is still under way can be told from it.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::ops::Range;
 
 use bytes::Bytes;
 use tandem_replica::{ClientId, Cookie, RequestOp};
@@ -191,14 +190,13 @@ impl Clients {
         if sectors == 0 {
             return None;
         }
-        let id = model.submit(node, WriteRecord::new(volume, first, sectors, zero, fua));
-        let range = byte_range(first, sectors);
-        let op = if zero {
-            RequestOp::Trim { range, fua }
-        } else {
-            RequestOp::Write { offset: range.offset, data: payload(id, first, sectors), fua }
-        };
-        Some((op, Kind::Write(id), before))
+        let record = WriteRecord::new(volume, first, sectors, zero, fua);
+        if !zero {
+            let (op, kind) = Self::write(model, node, record);
+            return Some((op, kind, before));
+        }
+        let op = RequestOp::Trim { range: byte_range(first, sectors), fua };
+        Some((op, Kind::Write(model.submit(node, record)), before))
     }
 
     /// Whether a write in flight meets these sectors of a volume.
@@ -262,20 +260,16 @@ impl Clients {
                 let op = RequestOp::Zeroes { range, keep_space, fua };
                 (op, Kind::Write(model.submit(node, record)))
             }
-            _ => {
-                let id = model.submit(node, WriteRecord::new(volume, first, count, false, fua));
-                let data = payload(id, first, count);
-                (RequestOp::Write { offset: range.offset, data, fua }, Kind::Write(id))
-            }
+            _ => Self::write(model, node, WriteRecord::new(volume, first, count, false, fua)),
         }
     }
 
-    /// A write of these sectors, entered into the model.
-    pub fn write(model: &mut Model, node: usize, sectors: Range<usize>) -> (RequestOp, Kind) {
-        let (first, count) = (sectors.start, sectors.len());
-        let id = model.submit(node, WriteRecord::new(0, first, count, false, false));
-        let (offset, data) = (byte_range(first, count).offset, payload(id, first, count));
-        (RequestOp::Write { offset, data, fua: false }, Kind::Write(id))
+    /// A write of data, entered into the model.
+    pub fn write(model: &mut Model, node: usize, record: WriteRecord) -> (RequestOp, Kind) {
+        let WriteRecord { first, sectors, fua, .. } = record;
+        let id = model.submit(node, record);
+        let (offset, data) = (byte_range(first, sectors).offset, payload(id, first, sectors));
+        (RequestOp::Write { offset, data, fua }, Kind::Write(id))
     }
 
     fn range(&mut self, sectors: usize) -> (usize, usize) {

@@ -13,6 +13,7 @@ use crate::client::Clients;
 use crate::clock::{MILLIS, SECONDS};
 use crate::failure::caught;
 use crate::fault::Doom;
+use crate::model::WriteRecord;
 use crate::node::{Node, node_id, volume_number};
 use crate::prng::Prng;
 use crate::profile::Profile;
@@ -205,7 +206,8 @@ impl World {
         }
         let Some(slot) = on_node(self) else { return Ok(()) };
         let first = (self.model.writes.len() - 1) % 8 * 2 * BLOCK_SECTORS;
-        let request = Clients::write(&mut self.model, node, first..first + 2 * BLOCK_SECTORS);
+        let record = WriteRecord::new(0, first, 2 * BLOCK_SECTORS, false, false);
+        let request = Clients::write(&mut self.model, node, record);
         self.submit(slot, request)
     }
 

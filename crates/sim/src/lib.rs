@@ -22,6 +22,7 @@ pub mod fault;
 pub mod format;
 pub mod grow;
 pub mod images;
+pub mod jobs;
 pub mod link;
 pub mod marks;
 pub mod model;

@@ -9,7 +9,6 @@
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
@@ -17,9 +16,9 @@ use tandem_sim::clock::{MILLIS, SECONDS};
 use tandem_sim::failure::{keep_panics_quiet, run_caught};
 use tandem_sim::fault::FaultCounts;
 use tandem_sim::marks::{Mark, Marks};
-use tandem_sim::reduce;
 use tandem_sim::steps::{Kind, Steps};
 use tandem_sim::world::{Options, Outcome};
+use tandem_sim::{jobs, reduce};
 
 /// The simulator: two nodes, their disks and their network, from one number.
 #[derive(Debug, Parser)]
@@ -89,28 +88,17 @@ fn main() -> ExitCode {
         Some(seed) => (seed, 1),
         None => (arguments.start, arguments.seeds),
     };
-    let next = AtomicU64::new(0);
     let summary = Mutex::new(Summary::default());
     let began = Instant::now();
-    std::thread::scope(|scope| {
-        for _ in 0..jobs(&arguments) {
-            scope.spawn(|| {
-                loop {
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    if index >= count {
-                        return;
-                    }
-                    let seed = start.wrapping_add(index);
-                    let outcome = run_seed(seed, &arguments);
-                    let mut summary = summary.lock().expect("no job panics while it counts");
-                    report(seed, &outcome, &arguments, &mut summary);
-                    let elapsed = began.elapsed();
-                    if elapsed - summary.told >= TELL_EVERY {
-                        summary.told = elapsed;
-                        eprintln!("{}", progress(&summary, count, elapsed));
-                    }
-                }
-            });
+    jobs::for_each(count, job_count(&arguments), |index| {
+        let seed = start.wrapping_add(index);
+        let outcome = run_seed(seed, &arguments);
+        let mut summary = summary.lock().expect("no job panics while it counts");
+        report(seed, &outcome, &arguments, &mut summary);
+        let elapsed = began.elapsed();
+        if elapsed - summary.told >= TELL_EVERY {
+            summary.told = elapsed;
+            eprintln!("{}", progress(&summary, count, elapsed));
         }
     });
     let summary = summary.into_inner().expect("no job panics while it counts");
@@ -128,9 +116,8 @@ fn main() -> ExitCode {
 }
 
 /// Timelines of several seeds at once could not be told apart.
-fn jobs(arguments: &Arguments) -> usize {
-    let processors = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-    if arguments.trace { 1 } else { arguments.jobs.unwrap_or_else(processors).get() }
+fn job_count(arguments: &Arguments) -> usize {
+    if arguments.trace { 1 } else { jobs::count(arguments.jobs) }
 }
 
 fn run_seed(seed: u64, arguments: &Arguments) -> Outcome {
@@ -322,9 +309,9 @@ mod tests {
     #[test]
     fn a_timeline_is_one_job() {
         let parse = |line: &str| Arguments::parse_from(line.split(' '));
-        assert_eq!(jobs(&parse("tandem-sim --jobs 3")), 3);
-        assert_eq!(jobs(&parse("tandem-sim --jobs 3 --seed 1 --trace")), 1);
-        assert!(jobs(&parse("tandem-sim")) >= 1);
+        assert_eq!(job_count(&parse("tandem-sim --jobs 3")), 3);
+        assert_eq!(job_count(&parse("tandem-sim --jobs 3 --seed 1 --trace")), 1);
+        assert!(job_count(&parse("tandem-sim")) >= 1);
         assert!(Arguments::try_parse_from(["tandem-sim", "--jobs", "0"]).is_err());
     }
 }

@@ -10,7 +10,6 @@
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
@@ -18,6 +17,7 @@ use tandem_sim::checks::Violation;
 use tandem_sim::clock::MILLIS;
 use tandem_sim::drill::{self, Blow, Move, Moves};
 use tandem_sim::failure::keep_panics_quiet;
+use tandem_sim::jobs;
 use tandem_wire::Protocol;
 
 /// Small worlds: every script of moves up to a length, every crash and cut of its last move.
@@ -112,32 +112,22 @@ fn go_through(
     began: Instant,
 ) {
     let all: Vec<Move> = Move::all().collect();
-    let (next, count) = (AtomicUsize::new(0), stems.len() * all.len());
-    let processors = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-    std::thread::scope(|scope| {
-        for _ in 0..arguments.jobs.unwrap_or_else(processors).get() {
-            scope.spawn(|| {
-                loop {
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    if index >= count {
-                        return;
-                    }
-                    let mut moves = stems[index / all.len()].clone();
-                    moves.0.push(all[index % all.len()]);
-                    drill(moves, depth <= arguments.blows, arguments.protocol, tally);
-                    let (elapsed, mut tally) =
-                        (began.elapsed(), tally.lock().expect("no job panics while it counts"));
-                    if elapsed - tally.told >= TELL_EVERY {
-                        tally.told = elapsed;
-                        eprintln!(
-                            "{} of {count} scripts of {depth} moves done; {} blows, {} failed",
-                            index + 1,
-                            tally.blows,
-                            tally.failed
-                        );
-                    }
-                }
-            });
+    let count = stems.len() * all.len();
+    jobs::for_each(count as u64, jobs::count(arguments.jobs), |index| {
+        let place = usize::try_from(index).expect("below a number of scripts");
+        let mut moves = stems[place / all.len()].clone();
+        moves.0.push(all[place % all.len()]);
+        drill(moves, depth <= arguments.blows, arguments.protocol, tally);
+        let (elapsed, mut tally) =
+            (began.elapsed(), tally.lock().expect("no job panics while it counts"));
+        if elapsed - tally.told >= TELL_EVERY {
+            tally.told = elapsed;
+            eprintln!(
+                "{} of {count} scripts of {depth} moves done; {} blows, {} failed",
+                index + 1,
+                tally.blows,
+                tally.failed
+            );
         }
     });
 }

@@ -98,10 +98,14 @@ impl FromStr for Move {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let bad = || format!("{text:?} is no move: write 0:primary or 1:write");
         let (node, name) = text.split_once(':').ok_or_else(bad)?;
-        let node = ["0", "1"].iter().position(|it| *it == node).ok_or_else(bad)?;
+        let node = node_of(node).ok_or_else(bad)?;
         let (act, _) = Act::ALL.iter().find(|(_, it)| *it == name).ok_or_else(bad)?;
         Ok(Self { node, act: *act })
     }
+}
+
+fn node_of(text: &str) -> Option<usize> {
+    ["0", "1"].iter().position(|it| *it == text)
 }
 
 /// The moves of a drill.
@@ -163,7 +167,7 @@ impl FromStr for Blow {
         let (name, place) = text.split_once('@').ok_or_else(bad)?;
         let (strike, _) = STRIKES.iter().find(|(_, it)| *it == name).ok_or_else(bad)?;
         let (node, at) = place.split_once(':').ok_or_else(bad)?;
-        let node = ["0", "1"].iter().position(|it| *it == node).ok_or_else(bad)?;
+        let node = node_of(node).ok_or_else(bad)?;
         let at = at.parse().map_err(|_| bad())?;
         Ok(Self { strike: *strike, node, at })
     }
