@@ -117,8 +117,8 @@ fn of_connection(resource: &ResourceStatus, connection: &ConnectionStatus) -> Op
             return finding(
                 "the data of the two nodes never were one".to_owned(),
                 Some(format!(
-                    "on the node whose data are to be replaced: tandemadm connect \
-                     --discard-my-data {name}"
+                    "on the node whose data are to be given up: tandemadm down {name}, then \
+                     create-md --force {name}, then up {name}"
                 )),
             );
         }
@@ -387,9 +387,8 @@ mod tests {
     }
 
     #[test]
-    fn a_split_brain_leads_to_its_command() {
-        let mut status = pair(StandAlone, UpToDate, Off, DUnknown);
-        status.connections[0].sync_state = SyncState::SplitBrain(Divergence {
+    fn data_that_went_two_ways_lead_to_what_ends_it() {
+        let divergence = Divergence {
             volume: VolumeNumber(0),
             reason: String::new(),
             rule: String::new(),
@@ -398,10 +397,20 @@ mod tests {
             peer_was_primary: true,
             own_loss_blocks: 1,
             peer_loss_blocks: 2,
-        });
-        let found = findings(&status);
-        assert_eq!(found.len(), 1);
-        assert_eq!(found[0].help.as_deref(), Some("tandemadm split-brain show r0"));
+        };
+        // Nothing connects what never was one but a disk that is new.
+        let anew = "on the node whose data are to be given up: tandemadm down r0, then create-md \
+                    --force r0, then up r0";
+        for (sync_state, help) in [
+            (SyncState::SplitBrain(divergence.clone()), "tandemadm split-brain show r0"),
+            (SyncState::Unrelated(divergence), anew),
+        ] {
+            let mut status = pair(StandAlone, UpToDate, Off, DUnknown);
+            status.connections[0].sync_state = sync_state;
+            let found = findings(&status);
+            assert_eq!(found.len(), 1);
+            assert_eq!(found[0].help.as_deref(), Some(help));
+        }
     }
 
     /// Disk state, what is said, and what is to be done.
