@@ -15,7 +15,7 @@ use crate::event::Life;
 use crate::model::{Model, ReadFloor, WriteRecord};
 use crate::prng::Prng;
 use crate::profile::Profile;
-use crate::stamp::{self, BLOCK_SECTORS, SECTOR, WriteId};
+use crate::stamp::{BLOCK_SECTORS, SECTOR, Stamp, WriteId};
 
 /// Sectors of the longest usual request: 64 KiB.
 const SECTORS_MAX: u64 = 128;
@@ -311,7 +311,7 @@ fn payload(id: WriteId, first: usize, count: usize) -> Bytes {
     let mut data = Vec::with_capacity(count * SECTOR);
     let mut sector = [0; SECTOR];
     for number in first..first + count {
-        stamp::write(&mut sector, id, number as u64, 0);
+        Stamp::new(id, number as u64, 0).fill(&mut sector);
         data.extend_from_slice(&sector);
     }
     Bytes::from(data)

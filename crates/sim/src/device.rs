@@ -1,6 +1,6 @@
 //! Bytes behind a volatile cache.
 //!
-//! One image, what a reader sees, and apart from it the durable bytes of each dirty sector, which a
+//! One image, what a reader sees, and apart from it what each dirty sector holds durably, which a
 //! power loss may bring back. A sector is dirty while the two may differ; its number says which
 //! write made it so. Durability is the least that was promised: a flush saves what was complete
 //! when it was issued, and a sector written again since then keeps the newer bytes volatile.
@@ -12,14 +12,16 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
+use crate::cell::Cell;
 use crate::prng::Prng;
 use crate::sectors::SectorSet;
-use crate::stamp::{self, Content, SECTOR};
+use crate::stamp::{Content, SECTOR};
 
 /// One device.
 #[derive(Debug)]
 pub struct Device {
-    image: Vec<u8>,
+    /// By sector: what a reader sees.
+    image: Vec<Cell>,
     /// By sector of the image: what it shows.
     contents: Vec<Content>,
     /// Sectors that were written since they were last taken.
@@ -28,48 +30,40 @@ pub struct Device {
     cached: Vec<Cached>,
     /// Sectors that are dirty, in no order.
     dirty: Vec<usize>,
-    /// The durable bytes of dirty sectors.
-    durable: Vec<u8>,
-    /// Places in `durable` that nobody uses.
-    free: Vec<usize>,
     writes: u64,
     /// Newest write that each flush in flight covers.
     flushes: Vec<u64>,
 }
 
 /// What the cache knows of a sector.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Cached {
     /// Number of the write that its bytes come from; 0 while it is clean.
     by: u64,
-    /// Where its durable bytes are kept, while it is dirty.
-    place: usize,
+    /// What it holds durably, while it is dirty.
+    durable: Cell,
 }
 
 impl Device {
     /// A device with this content, all of it durable.
-    pub fn new(image: Vec<u8>) -> Self {
-        assert!(image.len().is_multiple_of(SECTOR));
-        let sectors = image.len() / SECTOR;
+    pub fn new(image: Vec<Cell>) -> Self {
+        let sectors = image.len();
         Self {
-            contents: image.chunks_exact(SECTOR).map(stamp::peek).collect(),
+            contents: image.iter().map(Cell::content).collect(),
             image,
             touched: SectorSet::full(sectors),
             cached: vec![Cached::default(); sectors],
             dirty: Vec::new(),
-            durable: Vec::new(),
-            free: Vec::new(),
             writes: 0,
             flushes: Vec::new(),
         }
     }
 
     /// It gets larger; what it gets holds these bytes, durably.
-    pub fn grow(&mut self, more: &[u8]) {
-        assert!(more.len().is_multiple_of(SECTOR));
+    pub fn grow(&mut self, more: Vec<Cell>) {
         let first = self.contents.len();
-        self.image.extend_from_slice(more);
-        self.contents.extend(more.chunks_exact(SECTOR).map(stamp::peek));
+        self.contents.extend(more.iter().map(Cell::content));
+        self.image.extend(more);
         self.cached.resize(self.contents.len(), Cached::default());
         self.touched.grow(self.contents.len());
         (first..self.contents.len()).for_each(|sector| self.touched.insert(sector));
@@ -77,7 +71,7 @@ impl Device {
 
     /// Bytes it has.
     pub fn len(&self) -> u64 {
-        self.image.len() as u64
+        (self.image.len() * SECTOR) as u64
     }
 
     /// Whether it has none.
@@ -85,8 +79,8 @@ impl Device {
         self.image.is_empty()
     }
 
-    /// What a reader sees.
-    pub fn image(&self) -> &[u8] {
+    /// By sector: what a reader sees.
+    pub fn image(&self) -> &[Cell] {
         &self.image
     }
 
@@ -102,28 +96,24 @@ impl Device {
 
     /// By sector that a power loss may take back: what it would then show.
     pub fn may_return(&self) -> impl Iterator<Item = (usize, Content)> {
-        self.dirty.iter().map(|sector| {
-            let place = self.cached[*sector].place;
-            (*sector, stamp::peek(&self.durable[span(place)]))
-        })
+        self.dirty.iter().map(|sector| (*sector, self.cached[*sector].durable.content()))
     }
 
-    /// The first sector of the first `sectors` whose bytes are not what `contents` says, all of
-    /// them looked at but those that may have rotted. From `grown` on there may be parts
-    /// of a move that was cut off, which can look like zeroes at both ends.
+    /// The first sector of the first `sectors` that does not hold what `contents` says, but for
+    /// those that may have rotted. From `grown` on there may be parts of a move that was cut off,
+    /// which can look like zeroes at both ends.
     pub fn check_index(
         &self,
         sectors: usize,
         grown: usize,
         except: &BTreeSet<usize>,
     ) -> Option<usize> {
-        let bytes = self.image.chunks_exact(SECTOR).take(sectors);
-        let wrong = |(sector, (bytes, content)): (usize, (&[u8], &Content))| {
-            let found = stamp::read(bytes);
+        let wrong = |(sector, (cell, content)): (usize, (&Cell, &Content))| {
+            let found = if cell.is_other() { Content::Garbage } else { cell.content() };
             let left_over = sector >= grown && found == Content::Garbage;
             (found != *content && !left_over && !except.contains(&sector)).then_some(sector)
         };
-        bytes.zip(&self.contents).enumerate().find_map(wrong)
+        self.image.iter().zip(&self.contents).take(sectors).enumerate().find_map(wrong)
     }
 
     /// A clean sector rots at rest: it reads differently from here on, and still tells whose it
@@ -132,8 +122,10 @@ impl Device {
         let sound = self.is_sound(sector);
         if sound {
             // Behind the words that `stamp::peek` looks at.
-            self.image[sector * SECTOR + 24 + prng.index(SECTOR - 32)] ^= 0x10;
-            self.look(sector);
+            let mut bytes = [0; SECTOR];
+            self.image[sector].fill(&mut bytes);
+            bytes[24 + prng.index(SECTOR - 32)] ^= 0x10;
+            self.show(sector, Cell::of(&bytes));
         }
         sound
     }
@@ -145,7 +137,7 @@ impl Device {
 
     /// Whether a sector's bytes are not what anybody wrote.
     pub fn is_rotten(&self, sector: usize) -> bool {
-        stamp::read(&self.image[span(sector)]) == Content::Garbage
+        self.image[sector].is_other()
     }
 
     /// Adds the sectors written since the last call to `into`.
@@ -155,8 +147,14 @@ impl Device {
 
     /// Bytes as a reader sees them.
     pub fn read(&self, offset: u64, len: u64) -> Bytes {
-        let start = index(offset);
-        Bytes::copy_from_slice(&self.image[start..start + index(len)])
+        let first = index(offset) / SECTOR;
+        let mut data = Vec::with_capacity(index(len));
+        let mut sector = [0; SECTOR];
+        for cell in &self.image[first..first + index(len) / SECTOR] {
+            cell.fill(&mut sector);
+            data.extend_from_slice(&sector);
+        }
+        Bytes::from(data)
     }
 
     /// Whether a power loss takes none of these bytes back.
@@ -228,62 +226,45 @@ impl Device {
         dirty.sort_unstable();
         for sector in dirty {
             if !prng.per_mille(keep) {
-                let durable = span(self.cached[sector].place);
-                self.image[span(sector)].copy_from_slice(&self.durable[durable]);
-                self.look(sector);
+                let durable = std::mem::take(&mut self.cached[sector].durable);
+                self.show(sector, durable);
             }
             self.clean(sector);
         }
     }
 
     fn put(&mut self, sector: usize, bytes: &[u8], durable: bool) {
-        let Cached { by, place } = self.cached[sector];
-        if by != 0 && durable {
+        let cached = &mut self.cached[sector];
+        if cached.by != 0 && durable {
             let at = self.dirty.iter().position(|dirty| *dirty == sector);
             self.dirty.swap_remove(at.expect("a dirty sector is in the list"));
             self.clean(sector);
         } else if !durable {
-            if by == 0 {
-                self.dirty.push(sector);
-                self.cached[sector].place = self.keep_durable(sector);
-            } else if self.flushes.iter().any(|flush| *flush >= by) {
-                // A flush in flight covers the bytes that are about to be replaced: they may go out
-                // early.
-                self.durable[span(place)].copy_from_slice(&self.image[span(sector)]);
+            // A flush in flight covers the bytes that are about to be replaced: they may go out
+            // early.
+            if cached.by == 0 || self.flushes.iter().any(|flush| *flush >= cached.by) {
+                cached.durable = self.image[sector].clone();
             }
-            self.cached[sector].by = self.writes;
+            if cached.by == 0 {
+                self.dirty.push(sector);
+            }
+            cached.by = self.writes;
         }
-        self.image[span(sector)].copy_from_slice(bytes);
-        self.look(sector);
+        self.show(sector, Cell::of(bytes));
     }
 
-    /// The sector has changed: takes down what it shows.
-    fn look(&mut self, sector: usize) {
-        self.contents[sector] = stamp::peek(&self.image[span(sector)]);
+    /// The sector shows this from here on.
+    fn show(&mut self, sector: usize, cell: Cell) {
+        self.contents[sector] = cell.content();
+        self.image[sector] = cell;
         self.touched.insert(sector);
     }
 
-    /// Keeps a clean sector's bytes, which are durable, apart.
-    fn keep_durable(&mut self, sector: usize) -> usize {
-        let bytes = &self.image[span(sector)];
-        if let Some(place) = self.free.pop() {
-            self.durable[span(place)].copy_from_slice(bytes);
-            return place;
-        }
-        self.durable.extend_from_slice(bytes);
-        self.durable.len() / SECTOR - 1
-    }
-
-    /// A dirty sector's bytes in the image are durable; the caller has taken it off the list.
+    /// What a dirty sector shows is durable; the caller has taken it off the list.
     fn clean(&mut self, sector: usize) {
-        let Cached { by, place } = std::mem::take(&mut self.cached[sector]);
+        let Cached { by, .. } = std::mem::take(&mut self.cached[sector]);
         assert!(by != 0, "only a dirty sector becomes clean");
-        self.free.push(place);
     }
-}
-
-fn span(sector: usize) -> std::ops::Range<usize> {
-    sector * SECTOR..(sector + 1) * SECTOR
 }
 
 fn index(offset: u64) -> usize {

@@ -12,12 +12,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::{Bytes, BytesMut};
-use tandem_replica::{DiskError, DiskOpKind, OpenedDisk, digest};
+use tandem_replica::{DiskError, DiskOpKind, OpenedDisk};
 use tandem_wire::ByteRange;
 
 use crate::ailment::{Ailment, Stall};
+use crate::cell::Cell;
 use crate::clock::{MICROS, MILLIS};
 use crate::device::Device;
+use crate::digests;
 use crate::prng::Prng;
 use crate::stamp::{self, Content, SECTOR};
 
@@ -83,10 +85,11 @@ pub enum Due {
 
 impl SimDisk {
     /// A disk of these images. Without `meta` the metadata lie on the data device.
-    pub fn new(data: Vec<u8>, meta: Option<Vec<u8>>, block_size: u32, pace: Pace) -> Self {
+    pub fn new(data: Vec<Cell>, meta: Option<Vec<Cell>>, block_size: u32, pace: Pace) -> Self {
+        let data = Device::new(data);
         Self {
-            lengths: vec![data.len() as u64],
-            data: Device::new(data),
+            lengths: vec![data.len()],
+            data,
             meta: meta.map(Device::new),
             block_size,
             in_flight: BTreeMap::new(),
@@ -113,11 +116,12 @@ impl SimDisk {
 
     /// The data device gets larger; what it gets holds anything.
     pub fn enlarge(&mut self, more: usize, prng: &mut Prng) {
-        let mut bytes = vec![0; more];
-        for word in bytes.chunks_exact_mut(SECTOR) {
-            word[..8].copy_from_slice(&prng.word().to_le_bytes());
-        }
-        self.data.grow(&bytes);
+        let anything = |_| {
+            let mut sector = [0; SECTOR];
+            sector[..8].copy_from_slice(&prng.word().to_le_bytes());
+            Cell::of(&sector)
+        };
+        self.data.grow((0..more / SECTOR).map(anything).collect());
         self.lengths.push(self.data.len());
     }
 
@@ -195,8 +199,8 @@ impl SimDisk {
         self.data.dirty().len()
     }
 
-    /// The image that a live process reads.
-    pub fn image(&self) -> &[u8] {
+    /// By sector: what a live process reads.
+    pub fn image(&self) -> &[Cell] {
         self.data.image()
     }
 
@@ -314,9 +318,9 @@ impl SimDisk {
                 Bytes::new()
             }
             DiskOpKind::Merge { base, patch, at } => merge(&base, &patch, at),
-            DiskOpKind::IsZero { data } if data.iter().all(|byte| *byte == 0) => Bytes::new(),
+            DiskOpKind::IsZero { data } if data.chunks(SECTOR).all(stamp::is_zero) => Bytes::new(),
             DiskOpKind::IsZero { data } => data,
-            DiskOpKind::Digest { data } => digest::of_blocks(&data),
+            DiskOpKind::Digest { data } => digests::of_blocks(&data),
         };
         self.data.destage_some(prng);
         Some((Ok(result), None))

@@ -7,11 +7,13 @@
 //! one run, to the bit: chance comes from [`prng`] only, time from [`clock`] only.
 
 pub mod ailment;
+pub mod cell;
 pub mod checks;
 pub mod client;
 pub mod clock;
 pub mod device;
 pub mod dialing;
+pub mod digests;
 pub mod disk;
 pub mod drill;
 pub mod drive;

@@ -7,13 +7,14 @@ use tandem_replica::{
 };
 use tandem_wire::{DiskState, NodeId, Packet, VolumeNumber};
 
+use crate::cell::Cell;
 use crate::disk::SimDisk;
 use crate::event::{Event, Life};
 use crate::eviction::Evictions;
 use crate::format;
 use crate::prng::Prng;
 use crate::profile::Profile;
-use crate::stamp::{self, SECTOR};
+use crate::stamp::{SECTOR, Stamp};
 use crate::stop::Stopped;
 use crate::view::View;
 
@@ -207,12 +208,11 @@ fn new_disk(
 ) -> SimDisk {
     let data_bytes = usize::try_from(blocks * 4096).expect("small");
     let internal = if profile.external[node] { 0 } else { format::META_BYTES };
-    let mut data = vec![0; data_bytes + internal];
     let salt = u32::try_from(node + 1).expect("two nodes");
-    for (number, sector) in data[..data_bytes].chunks_exact_mut(SECTOR).enumerate() {
-        stamp::write(sector, 0, number as u64, salt);
-    }
-    let meta = profile.external[node].then(|| vec![0; format::META_BYTES]);
+    let stamps = (0..data_bytes / SECTOR).map(|number| Stamp::new(0, number as u64, salt));
+    let mut data: Vec<Cell> = stamps.map(Cell::Stamped).collect();
+    data.resize((data_bytes + internal) / SECTOR, Cell::Zero);
+    let meta = profile.external[node].then(|| vec![Cell::Zero; format::META_BYTES / SECTOR]);
     let mut disk = SimDisk::new(data, meta, profile.block_size[node], profile.disk[node]);
     let room = format::format(&mut disk, profile, node, volume, prng);
     assert_eq!(room, blocks, "metadata take what they should");

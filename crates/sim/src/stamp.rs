@@ -28,58 +28,85 @@ pub enum Content {
     Garbage,
 }
 
-/// Fills `sector` with the stamp of `id` at sector number `number`. `salt` tells the images of the
-/// nodes apart that nobody has written yet.
-pub fn write(sector: &mut [u8], id: WriteId, number: u64, salt: u32) {
-    assert_eq!(sector.len(), SECTOR);
-    let id = u64::from(id) | u64::from(salt) << 32;
-    let (head, body) = sector.split_at_mut(HEAD_BYTES);
-    for (bytes, word) in head.chunks_exact_mut(8).zip([MAGIC, id, number]) {
-        bytes.copy_from_slice(&word.to_le_bytes());
-    }
-    let mut word = check(id, number);
-    for bytes in body.chunks_exact_mut(8) {
-        bytes.copy_from_slice(&word.to_le_bytes());
-        word = word.wrapping_add(STEP);
-    }
+/// A stamp: what the bytes of a sector follow from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// The write, and the salt above it.
+    id: u64,
+    /// Of the sector.
+    number: u64,
 }
 
-/// The first word of the body; each further one is a step larger.
-fn check(id: u64, number: u64) -> u64 {
-    mix(MAGIC ^ mix(id) ^ number)
+impl Stamp {
+    /// The stamp of `id` at sector number `number`. `salt` tells the images of the nodes apart that
+    /// nobody has written yet.
+    pub fn new(id: WriteId, number: u64, salt: u32) -> Self {
+        Self { id: u64::from(id) | u64::from(salt) << 32, number }
+    }
+
+    /// The stamp that `sector` holds, every byte checked.
+    pub fn of(sector: &[u8]) -> Option<Self> {
+        if word(sector, 0) != MAGIC {
+            return None;
+        }
+        let stamp = Self { id: word(sector, 1), number: word(sector, 2) };
+        let mut expected = stamp.check();
+        // All bits that differ, and no early end: the compiler makes a straight run of it.
+        let mut wrong = 0;
+        for bytes in sector[HEAD_BYTES..].chunks_exact(8) {
+            wrong |= u64::from_le_bytes(bytes.try_into().expect("eight bytes")) ^ expected;
+            expected = expected.wrapping_add(STEP);
+        }
+        (wrong == 0).then_some(stamp)
+    }
+
+    /// Fills `sector` with it.
+    pub fn fill(self, sector: &mut [u8]) {
+        assert_eq!(sector.len(), SECTOR);
+        let (head, body) = sector.split_at_mut(HEAD_BYTES);
+        for (bytes, word) in head.chunks_exact_mut(8).zip([MAGIC, self.id, self.number]) {
+            bytes.copy_from_slice(&word.to_le_bytes());
+        }
+        let mut word = self.check();
+        for bytes in body.chunks_exact_mut(8) {
+            bytes.copy_from_slice(&word.to_le_bytes());
+            word = word.wrapping_add(STEP);
+        }
+    }
+
+    /// What a sector with it shows.
+    pub fn content(self) -> Content {
+        let id = WriteId::try_from(self.id & 0xFFFF_FFFF).expect("32 bits");
+        Content::Written(id, self.number)
+    }
+
+    /// The first word of the body; each further one is a step larger.
+    fn check(self) -> u64 {
+        mix(MAGIC ^ mix(self.id) ^ self.number)
+    }
 }
 
 /// The whole sector, every byte checked.
 pub fn read(sector: &[u8]) -> Content {
-    let (Content::Written(..), id, number) = head(sector) else {
-        return if sector.iter().all(|byte| *byte == 0) { Content::Zero } else { Content::Garbage };
-    };
-    let mut expected = check(id, number);
-    // All bits that differ, and no early end: the compiler makes a straight run of it.
-    let mut wrong = 0;
-    for bytes in sector[HEAD_BYTES..].chunks_exact(8) {
-        wrong |= u64::from_le_bytes(bytes.try_into().expect("eight bytes")) ^ expected;
-        expected = expected.wrapping_add(STEP);
+    match Stamp::of(sector) {
+        Some(stamp) => stamp.content(),
+        None if is_zero(sector) => Content::Zero,
+        None => Content::Garbage,
     }
-    if wrong == 0 { peek(sector) } else { Content::Garbage }
+}
+
+/// Whether every byte of a sector is zero.
+pub fn is_zero(sector: &[u8]) -> bool {
+    sector == [0; SECTOR]
 }
 
 /// By the first and last words only: for scans of whole images, where sectors never tear inside.
 pub fn peek(sector: &[u8]) -> Content {
-    head(sector).0
-}
-
-fn head(sector: &[u8]) -> (Content, u64, u64) {
-    let (magic, id, number) = (word(sector, 0), word(sector, 1), word(sector, 2));
-    let content = if magic == MAGIC {
-        let short = WriteId::try_from(id & 0xFFFF_FFFF).expect("32 bits");
-        Content::Written(short, number)
-    } else if magic == 0 && word(sector, SECTOR / 8 - 1) == 0 {
-        Content::Zero
-    } else {
-        Content::Garbage
-    };
-    (content, id, number)
+    match word(sector, 0) {
+        MAGIC => Stamp { id: word(sector, 1), number: word(sector, 2) }.content(),
+        0 if word(sector, SECTOR / 8 - 1) == 0 => Content::Zero,
+        _ => Content::Garbage,
+    }
 }
 
 fn word(sector: &[u8], index: usize) -> u64 {
@@ -95,7 +122,7 @@ mod tests {
     fn tells_its_write_and_place() {
         let mut sector = [0; SECTOR];
         assert_eq!(read(&sector), Content::Zero);
-        write(&mut sector, 77, 5, 0);
+        Stamp::new(77, 5, 0).fill(&mut sector);
         assert_eq!(read(&sector), Content::Written(77, 5));
     }
 
@@ -103,7 +130,7 @@ mod tests {
     fn any_flipped_byte_is_garbage() {
         for at in 0..SECTOR {
             let mut sector = [0; SECTOR];
-            write(&mut sector, 1, 2, 0);
+            Stamp::new(1, 2, 0).fill(&mut sector);
             sector[at] ^= 1;
             assert_ne!(read(&sector), Content::Written(1, 2), "byte {at}");
         }

@@ -13,7 +13,7 @@ use tandem_wire::{ReplicationState, VolumeNumber};
 use crate::checks::Violation;
 use crate::marks::Mark;
 use crate::node::{node_id, volume_number};
-use crate::stamp::{BLOCK_SECTORS, SECTOR};
+use crate::stamp::BLOCK_SECTORS;
 use crate::world::{Phase, World};
 
 /// Times in a thousand that an operator who verifies at all does so when he looks around.
@@ -59,11 +59,10 @@ impl World {
     /// Sectors that have rotted and differ.
     fn rotten_sectors(&self, volume: usize) -> impl Iterator<Item = usize> {
         let [a, b] = [0, 1].map(|node| self.nodes[node].disks[volume].data());
-        let bytes = |sector: usize| sector * SECTOR..(sector + 1) * SECTOR;
         let rotten = self.model.volumes[volume].rotten.iter().copied();
         rotten.filter(move |sector| {
             (a.is_rotten(*sector) || b.is_rotten(*sector))
-                && a.image()[bytes(*sector)] != b.image()[bytes(*sector)]
+                && a.image()[*sector] != b.image()[*sector]
         })
     }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use crate::disk::SimDisk;
 use crate::sectors::SectorSet;
-use crate::stamp::{BLOCK_SECTORS, SECTOR};
+use crate::stamp::BLOCK_SECTORS;
 
 /// The differences of one volume, as of the last look.
 #[derive(Debug)]
@@ -37,10 +37,7 @@ impl Differences {
             disk.image()
         });
         let sectors = self.sectors;
-        self.differ.retain(|sector| {
-            let bytes = sector * SECTOR..(sector + 1) * SECTOR;
-            sector < sectors && a[bytes.clone()] != b[bytes]
-        });
+        self.differ.retain(|sector| sector < sectors && a[sector] != b[sector]);
     }
 
     /// Sectors that differ, ascending.
@@ -63,14 +60,16 @@ mod tests {
     use tandem_replica::DiskOpKind;
 
     use super::*;
+    use crate::cell::Cell;
     use crate::disk::Pace;
     use crate::prng::Prng;
+    use crate::stamp::SECTOR;
 
     #[test]
     fn tells_what_a_whole_comparison_would() {
         let pace = Pace { low: 1, high: 2, stalls: 0 };
         let mut prng = Prng::new(1);
-        let mut disks = [0, 1].map(|_| SimDisk::new(vec![0; 100 * SECTOR], None, 512, pace));
+        let mut disks = [0, 1].map(|_| SimDisk::new(vec![Cell::Zero; 100], None, 512, pace));
         let mut differences = Differences::new(90);
         for step in 0..2000 {
             let disk = &mut disks[prng.index(2)];
@@ -85,7 +84,7 @@ mod tests {
             if prng.per_mille(200) {
                 let [a, b] = &mut disks;
                 differences.look([a, b]);
-                let sectors = |index: usize| disks[index].image().chunks(SECTOR).take(90);
+                let sectors = |index: usize| disks[index].image().iter().take(90);
                 let differ: Vec<usize> = (sectors(0).zip(sectors(1)).enumerate())
                     .filter(|(_, (a, b))| a != b)
                     .map(|(sector, _)| sector)

@@ -69,18 +69,22 @@ fn newest(model: &Model, images: &[Image<'_>]) -> Result<[Witness; 2], String> {
         let shown = image.contents.iter().copied().enumerate();
         for (sector, content) in shown.chain(image.may_land.iter().copied()) {
             let (id, _) = model.shown(image.volume, sector, content)?;
+            // Writes are named in order of submission.
+            if id <= model.tenure.start.max(found[1].id) {
+                continue;
+            }
             let WriteRecord { node, submitted, .. } = model.writes[id as usize];
-            if model.tenure.node != Some(node) || id <= model.tenure.start {
+            if model.tenure.node != Some(node) {
                 continue;
             }
             let place = (image.volume, sector);
             let witness = Witness { submitted, id, place, flushed: 0 };
-            if submitted > found[0].submitted {
+            if id > found[0].id {
                 if found[0].place != place {
                     found[1] = found[0];
                 }
                 found[0] = witness;
-            } else if submitted > found[1].submitted && place != found[0].place {
+            } else if place != found[0].place {
                 found[1] = witness;
             }
         }
@@ -110,6 +114,9 @@ fn check_sector(
         }
     };
     let (_, newest) = model.shown(volume, sector, content).map_err(garbage)?;
+    if model.volumes[volume].is_latest(sector, newest) {
+        return Ok(());
+    }
     let missing = (model.volumes[volume].history[sector].iter().rev())
         .take_while(|id| **id > model.tenure.start.max(newest))
         .find(|id| required(&model.writes[**id as usize]));

@@ -1,7 +1,7 @@
 //! What replies and flushes make a node owe, and what faults release.
 
 use super::*;
-use crate::stamp::{self, SECTOR};
+use crate::stamp::{self, SECTOR, Stamp};
 
 fn model(protocol: Protocol) -> Model {
     let mut model = Model::new(protocol, &[16]);
@@ -65,10 +65,10 @@ fn foreign_and_misplaced_sectors_are_told() {
     let mut model = model(Protocol::C);
     model.submit(0, WriteRecord::new(0, 2, 1, false, false));
     let mut sector = [0; SECTOR];
-    stamp::write(&mut sector, 1, 2, 0);
+    Stamp::new(1, 2, 0).fill(&mut sector);
     assert_eq!(model.shown(0, 2, stamp::peek(&sector)), Ok((1, 1)));
     assert!(model.shown(0, 3, stamp::peek(&sector)).is_err());
-    stamp::write(&mut sector, 1, 3, 0);
+    Stamp::new(1, 3, 0).fill(&mut sector);
     assert!(model.shown(0, 3, stamp::peek(&sector)).is_err());
     sector[9] ^= 1;
     assert!(model.shown(0, 2, stamp::peek(&sector)).is_err());
