@@ -107,14 +107,23 @@ impl Resource {
         command: Option<CommandId>,
         until: Option<Instant>,
     ) {
+        self.note_drained(volume);
+        let ticket = self.commit(volume, true);
+        self.detaching.push(Detaching { volume, ticket, command, until, saved_again: false });
+    }
+
+    /// Notes for each peer where the disk has all that was received. False where nothing is new.
+    fn note_drained(&mut self, volume: VolumeIndex) -> bool {
+        let mut noted = false;
         for peer in self.peer_indexes() {
             let drained = self.has_all_received(peer, volume);
             if let Some(attached) = self.volumes[volume].attached_mut() {
-                attached.store.peer_mut(peer).flags.drained |= drained;
+                let flag = &mut attached.store.peer_mut(peer).flags.drained;
+                noted |= drained && !*flag;
+                *flag |= drained;
             }
         }
-        let ticket = self.commit(volume, true);
-        self.detaching.push(Detaching { volume, ticket, command, until });
+        noted
     }
 
     /// Takes back what has become wrong while it was being saved. False where all of it is right.
@@ -144,11 +153,16 @@ impl Resource {
                     || self.all_durable(&[(it.volume, it.ticket)])
             });
         self.detaching = waiting;
-        for Detaching { volume, command, until, .. } in ready {
+        for Detaching { volume, command, until, saved_again, .. } in ready {
             let in_time = until.is_none_or(|until| now < until);
-            if in_time && self.correct_drained(volume) {
+            let is_wrong = in_time && self.correct_drained(volume);
+            // What was under way when it was first saved may have ended; under load that would go
+            // on for ever.
+            let is_behind = in_time && !saved_again && self.note_drained(volume);
+            if is_wrong || is_behind {
                 let ticket = self.commit(volume, true);
-                self.detaching.push(Detaching { volume, ticket, command, until });
+                let saved_again = true;
+                self.detaching.push(Detaching { volume, ticket, command, until, saved_again });
                 continue;
             }
             self.give_up_disk(volume, false, command, "a disk was detached");
@@ -273,4 +287,6 @@ pub(crate) struct Detaching {
     command: Option<CommandId>,
     /// By force: when it is given up all the same.
     pub(crate) until: Option<Instant>,
+    /// It was saved once more, as more had been carried out by then, or less.
+    saved_again: bool,
 }

@@ -81,6 +81,32 @@ fn a_survivor_is_known_after_its_disk_was_detached() {
     assert_eq!(pair.nodes[1].devices[0][0], 2, "an acknowledged write is lost");
 }
 
+/// The same, where the last of it was on its way to the disk when the detach began.
+#[test]
+fn a_survivor_is_known_whose_disk_was_detached_with_a_write_under_way() {
+    let mut pair = Pair::in_sync(1, Protocol::B);
+    pair.write(0, 0, &[1; 4096]);
+    pair.run(Duration::from_secs(2));
+    pair.hold[1] = |_| true;
+    let write = start_write(&mut pair, 0, 0, 2);
+    assert_eq!(pair.reply(0, write), Some(Ok(None)));
+    pair.paused[0] = true;
+    let detach = pair.start(1, Command::Detach { volume: VOLUME, force: false });
+    pair.settle();
+    pair.release_first(1);
+    pair.release(1);
+    assert_eq!(pair.ended(1, detach), Some(Ok(())));
+    pair.kill(0);
+    pair.lose_power(0, 0, &[1; 4096]);
+    pair.paused[0] = false;
+    pair.restart(0);
+    pair.run(Duration::from_secs(30));
+    pair.attach(1);
+    pair.run(Duration::from_secs(30));
+    assert_in_sync(&pair);
+    assert_eq!(pair.nodes[1].devices[0][0], 2, "an acknowledged write is lost");
+}
+
 /// A Primary whose disk was attached again crashes with writes that only it has.
 #[test]
 fn a_primary_that_got_its_disk_back_and_crashes_is_known_as_crashed() {
