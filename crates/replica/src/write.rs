@@ -345,9 +345,11 @@ impl Resource {
         {
             let Write { client, volume, apart, unbarriered, refused, .. } = *write;
             let good_disk = self.volumes[volume].disk_state() == DiskState::UpToDate;
-            // A peer that has it durably, and had it before it knew that the disk here is gone, may
-            // not have told its copy apart: it gets the write again (INV-2).
-            let told_apart = !write.fua || write.local != Leg::Failed;
+            // A peer that had it before it knew that the disk here is gone may not have told its
+            // copy apart. That one counts as a survivor's, but for what must not be lost with its
+            // power, and for all of it in A: it gets the write again (INV-1, INV-2).
+            let relies_on_disk = write.fua || self.replicates_async();
+            let told_apart = !relies_on_disk || write.local != Leg::Failed;
             let stored = (write.on_peer && told_apart) || (write.local == Leg::Done && good_disk);
             if !stored && !unbarriered.is_empty() {
                 return self.hurry_barriers(unbarriered);
@@ -361,6 +363,10 @@ impl Resource {
             self.reply_write(key, stored);
         }
         self.retire_log();
+    }
+
+    fn replicates_async(&self) -> bool {
+        self.connections.iter().any(|connection| connection.session_protocol() == Protocol::A)
     }
 
     /// Whether a write that nothing good has is worth another try: whoever it was sent to is lost,

@@ -107,6 +107,28 @@ fn a_survivor_is_known_whose_disk_was_detached_with_a_write_under_way() {
     assert_eq!(pair.nodes[1].devices[0][0], 2, "an acknowledged write is lost");
 }
 
+/// A: the Primary's disk fails with a write under way, which its peer has. The peer's disk hangs
+/// before it is told apart, and is given up. Both come back in one generation, in which the
+/// Primary's disk is the source.
+#[test]
+fn a_write_that_only_a_peer_has_is_answered_when_that_one_is_told_apart() {
+    let mut pair = Pair::in_sync(1, Protocol::A);
+    pair.write(0, 0, &[1; 4096]);
+    pair.run(Duration::from_secs(2));
+    pair.hold[0] = data_writes;
+    let write = start_write(&mut pair, 0, 0, 2);
+    pair.hold[1] = meta_writes;
+    pair.fail_once(0);
+    pair.run(Duration::from_secs(2));
+    assert_eq!(pair.reply(0, write), None, "only the peer's disk has it");
+    pair.release(1);
+    assert_eq!(pair.reply(0, write), Some(Ok(None)));
+    pair.attach(0);
+    pair.run(Duration::from_secs(30));
+    assert_in_sync(&pair);
+    assert_eq!(pair.nodes[0].devices[0][0], 2);
+}
+
 /// A Primary whose disk was attached again crashes with writes that only it has.
 #[test]
 fn a_primary_that_got_its_disk_back_and_crashes_is_known_as_crashed() {
