@@ -260,7 +260,8 @@ impl World {
             && self.link.is_idle()
             && self.nodes.iter().all(|node| node.disk_operations() == 0);
         let connected = views.map(View::is_connected);
-        if !idle || !views.iter().all(attached) || connected[0] != connected[1] {
+        let comparable = connected[0] == connected[1] && !self.has_blank(volume);
+        if !idle || !views.iter().all(attached) || !comparable {
             return Ok(());
         }
         let [a, b] = &mut self.nodes;
