@@ -34,7 +34,13 @@ impl Progress {
     pub fn new(profile: &Profile) -> Self {
         let link = profile.link;
         let rate_min = if link.is_narrow() { RATE_MIN_NARROW } else { RATE_MIN };
-        let in_line = (profile.clients * profile.depth) as u64 * 2 * link.high;
+        let requests = (profile.clients * profile.depth) as u64;
+        // With more requests than extents each may stand for its place in the activity log: two
+        // copies, and the flush before an extent is used again.
+        let slowest = profile.disk.iter().map(|pace| pace.high).max().unwrap_or(0);
+        let is_short = u64::from(profile.log.extents) < requests;
+        let log = if is_short { 4 * slowest } else { 0 };
+        let in_line = requests * (2 * link.high + log);
         Self { rate_min, in_line, ..Self::default() }
     }
 
