@@ -30,6 +30,14 @@ ifeq ($(shell id -u),0)
 OWN_NETWORK := unshare --net sh -c 'ip link set lo up && exec env TANDEM_NETNS=1 "$$@"' sh
 endif
 
+# Tools, Debian's kernel and programs for `make vm-smoke` and `make vm-test`, and what those play.
+define VM
+	scripts/install-vm-tools $(TARGET)/vm
+	$(RELEASE)
+endef
+VM_SMOKE := boot
+CASES ?=
+
 # Planted bugs to look for, by name; all where there is none. The same for what to fuzz.
 MUTANTS ?=
 FUZZ ?=
@@ -37,7 +45,7 @@ FUZZ ?=
 # Private items are documented too: links to them lead somewhere, and need no words for every field.
 RUSTDOC_LINTS := -D warnings -A missing_docs -A rustdoc::private_intra_doc_links
 
-.PHONY: help build demo release test lint doc tidy sim sim-long small-worlds mutants fuzz kills power chaos bench-quick bench bench-report install
+.PHONY: help build demo release test lint doc tidy sim sim-long small-worlds mutants fuzz kills power chaos vm-smoke vm-test bench-quick bench bench-report install
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 12
@@ -103,6 +111,14 @@ chaos: ## Faults of all kinds at once, under load, for MINUTES
 	$(RELEASE)
 	TANDEM_CHAOS_MINUTES=$(MINUTES) $(OWN_NETWORK) \
 		$(CARGO) test --locked -p tandem-tests chaos -- --nocapture
+
+vm-smoke: ## Machines with kernels of their own: what says most
+	$(VM)
+	$(TARGET)/release/tandem-vm run --kernel $(TARGET)/vm --out $(TARGET)/vm/cases $(VM_SMOKE)
+
+vm-test: ## The same with every case, or with CASES='boot ...'
+	$(VM)
+	$(TARGET)/release/tandem-vm run --kernel $(TARGET)/vm --out $(TARGET)/vm/cases $(CASES)
 
 bench-quick: ## tandem beside its peers, the workloads that say most; three minutes
 	scripts/install-test-tools

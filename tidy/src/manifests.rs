@@ -6,7 +6,7 @@ use crate::purity::PURE;
 use crate::tree::{File, Finding, Tree};
 
 /// Folders of packages, and the packages of this project that each may depend on.
-const LAYERS: [(&str, &[&str]); 13] = [
+const LAYERS: [(&str, &[&str]); 14] = [
     ("crates/wire", &[]),
     ("crates/nbd", &[]),
     ("crates/replica", &["wire"]),
@@ -22,6 +22,7 @@ const LAYERS: [(&str, &[&str]); 13] = [
     ("demo", &["tests"]),
     ("bench", &["tests"]),
     ("tidy", &[]),
+    ("vm-testbed", &["tests"]),
 ];
 
 /// What pure crates may use of others' crates.

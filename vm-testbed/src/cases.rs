@@ -1,0 +1,21 @@
+//! All cases, by name.
+
+use tandem_tests::Result;
+
+use crate::testbed::Testbed;
+
+mod boot;
+
+/// A case.
+#[derive(Clone, Copy, Debug)]
+pub struct Case {
+    /// Its name.
+    pub name: &'static str,
+    /// Its story in numbered steps.
+    pub story: &'static str,
+    /// Plays it.
+    pub run: fn(&Testbed) -> Result<()>,
+}
+
+/// Every case, the simplest first.
+pub const ALL: &[Case] = &[boot::CASE];

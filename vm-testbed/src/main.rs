@@ -1,0 +1,96 @@
+//! `tandem-vm`: plays cases of the VM testbed. docs/VM_TESTBED.md is its guide.
+#![expect(clippy::print_stdout, reason = "a command that reports to its user")]
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::{Parser, Subcommand};
+use tandem_tests::{Binaries, Context, Failure, Result};
+use tandem_vm::cases::{ALL, Case};
+use tandem_vm::{Acceleration, Kernel, Shared, Testbed};
+
+/// Machines with a kernel of their own, and what only they can show
+#[derive(Debug, Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Name all cases, with their stories
+    List,
+    /// Play cases, all of them where none is named
+    Run {
+        /// Their names
+        cases: Vec<String>,
+        /// The folder that scripts/install-vm-tools was given
+        #[arg(long, default_value = "target/vm")]
+        kernel: PathBuf,
+        /// Where logs and disks go
+        #[arg(long, default_value = "target/vm/cases")]
+        out: PathBuf,
+        /// Emulate the processor, also where KVM works
+        #[arg(long)]
+        emulate: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().command {
+        Command::List => {
+            for case in ALL {
+                println!("{}\n    {}\n", case.name, case.story.replace('\n', "\n    "));
+            }
+            Ok(())
+        }
+        Command::Run { cases, kernel, out, emulate } => run(&cases, &kernel, &out, emulate),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            println!("{failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(names: &[String], kernel: &Path, out: &Path, emulate: bool) -> Result<()> {
+    let chosen = choose(names)?;
+    std::fs::create_dir_all(out).about(out.display())?;
+    let kernel = kernel.canonicalize().about(kernel.display())?;
+    let kernel = Kernel::prepare(&kernel)?;
+    let acceleration =
+        if emulate { Acceleration::Emulation } else { Acceleration::find(&kernel, out)? };
+    println!("machines run by {acceleration}");
+    let shared = Shared { kernel, acceleration, binaries: Binaries::find()? };
+    let mut failed = Vec::new();
+    for case in chosen {
+        println!("=== {}\n{}", case.name, case.story);
+        let began = Instant::now();
+        let folder = out.join(case.name);
+        let result = Testbed::new(shared.clone(), &folder).and_then(|it| (case.run)(&it));
+        let seconds = began.elapsed().as_secs();
+        match result {
+            Ok(()) => println!("=== {} passed in {seconds} s", case.name),
+            Err(failure) => {
+                let folder = folder.display();
+                println!("{failure}\n=== {} FAILED in {seconds} s; logs: {folder}", case.name);
+                failed.push(case.name);
+            }
+        }
+    }
+    if failed.is_empty() { Ok(()) } else { Err(Failure::new(format!("failed: {failed:?}"))) }
+}
+
+fn choose(names: &[String]) -> Result<Vec<&'static Case>> {
+    if names.is_empty() {
+        return Ok(ALL.iter().collect());
+    }
+    let find = |name: &String| {
+        let found = ALL.iter().find(|case| case.name == name);
+        found.ok_or_else(|| Failure::new(format!("no case {name}: see 'tandem-vm list'")))
+    };
+    names.iter().map(find).collect()
+}

@@ -1,0 +1,109 @@
+//! Two machines with a replicated volume.
+
+use std::time::Duration;
+
+use tandem_tests::{Context, Result};
+
+use crate::machine::Machine;
+use crate::testbed::Testbed;
+
+/// Names of the machines, as `on` sections have them.
+const NAMES: [&str; 2] = ["alice", "bob"];
+
+/// Time for the first resync, and for those behind a fault.
+const SYNC: Duration = Duration::from_secs(90);
+
+/// Machines `alice` and `bob` with a resource `r0`, whose volume 0 lies on their `/dev/vda`.
+#[derive(Debug)]
+pub struct Pair {
+    /// The machines.
+    pub machines: [Machine; 2],
+    daemon: String,
+    admin: String,
+}
+
+impl Pair {
+    /// A pair in sync, `alice` Primary. `net`: options of the net section.
+    ///
+    /// # Errors
+    /// It does not come to that.
+    pub fn in_sync(testbed: &Testbed, mebibytes: u64, net: &str) -> Result<Self> {
+        let disks = |name: &str| Ok(vec![testbed.disk(name, mebibytes)?]);
+        let machines = testbed.machines(NAMES, disks)?;
+        let binaries = testbed.binaries();
+        let programs = [&binaries.tandemd, &binaries.tandemadm].map(std::path::absolute);
+        let [daemon, admin] = programs.map(|path| path.about("the programs under test"));
+        let [daemon, admin] = [daemon?, admin?].map(|path| path.display().to_string());
+        let mut pair = Self { machines, daemon, admin };
+        for side in [0, 1] {
+            pair.configure(side, net)?;
+            pair.admin(side, "create-md r0")?;
+            pair.start(side)?;
+        }
+        pair.admin(0, "primary --force r0")?;
+        pair.await_sync(0)?;
+        Ok(pair)
+    }
+
+    /// Writes the configuration: of a machine that has just booted too.
+    ///
+    /// # Errors
+    /// The machine is gone.
+    pub fn configure(&mut self, side: usize, net: &str) -> Result<()> {
+        let host = |(index, name): (usize, &str)| {
+            format!(
+                "    on {name} {{ node-id {index}; address 10.0.0.{}:7789;\n        volume 0 {{ \
+                 device minor 0; disk /dev/vda; meta-disk internal; }} }}\n",
+                index + 1
+            )
+        };
+        let hosts: String = NAMES.into_iter().enumerate().map(host).collect();
+        let net = format!("net {{ protocol C; connect-int 1; ping-int 1; {net} }}");
+        let resource = format!("resource r0 {{\n    {net}\n{hosts}}}\n");
+        let script = format!(
+            "cat >/etc/tandem.conf <<'END'\n{resource}END\nmkdir -p /run/tandem\n\
+             ln -sf {} /usr/local/sbin/tandemadm",
+            self.admin
+        );
+        self.machines[side].sh(&script).map(drop)
+    }
+
+    /// Starts the daemon and brings the resource up.
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub fn start(&mut self, side: usize) -> Result<()> {
+        let script = format!(
+            "setsid {} >>/run/tandemd.log 2>&1 </dev/null & echo $! >/run/tandemd.pid",
+            self.daemon
+        );
+        self.machines[side].sh(&script)?;
+        self.machines[side].sh_until("tandemadm up r0", Duration::from_secs(20)).map(drop)
+    }
+
+    /// Runs `tandemadm`.
+    ///
+    /// # Errors
+    /// It fails.
+    pub fn admin(&mut self, side: usize, command: &str) -> Result<String> {
+        self.machines[side].sh(&format!("tandemadm {command}"))
+    }
+
+    /// Waits until this node says that both disks are good.
+    ///
+    /// # Errors
+    /// They are not in time.
+    pub fn await_sync(&mut self, side: usize) -> Result<()> {
+        let script = "test \"$(tandemadm dstate r0)\" = UpToDate/UpToDate || \
+                      { tandemadm status r0; false; }";
+        self.machines[side].sh_until(script, SYNC).map(drop)
+    }
+
+    /// Ends the daemon as no daemon wants to be ended.
+    ///
+    /// # Errors
+    /// The machine is gone.
+    pub fn kill_daemon(&mut self, side: usize) -> Result<()> {
+        self.machines[side].sh("kill -9 $(cat /run/tandemd.pid)").map(drop)
+    }
+}
