@@ -101,6 +101,11 @@ fn notes(
         // The peer gets what the disk here lacks.
         model.volumes[volume].nodes[1 - node].may_have_forked = true;
     }
+    // The same as the peer sees it: it may be connected before the Primary is.
+    let serves = after.is_connected() && after.peer_role == Role::Primary;
+    if serves && after.volumes[volume].peer_disk < DiskState::Inconsistent && !own_is_gone {
+        model.volumes[volume].nodes[node].may_have_forked = true;
+    }
     if own_is_gone && before.volumes[volume].disk >= DiskState::Inconsistent {
         disk_lost(model, node, volume, after, contents);
     }
