@@ -151,6 +151,17 @@ pub(crate) enum Command {
         #[command(flatten)]
         objects: Objects,
     },
+    /// Make volumes block devices: /dev/nbdN of the kernel's NBD client, N their minor
+    #[command(after_help = examples::KERNEL_ATTACH)]
+    KernelAttach(Objects),
+    /// End such devices
+    KernelDetach {
+        /// Also while they are mounted, or in use otherwise
+        #[arg(long)]
+        force: bool,
+        #[command(flatten)]
+        objects: Objects,
+    },
     /// Freeze I/O on this node, and come back when nothing is in flight
     #[command(after_help = examples::SUSPEND_IO)]
     SuspendIo(Objects),

@@ -64,7 +64,10 @@ pub(crate) fn plan(
             (objects, RESOURCE)
         }
         Command::SuspendIo(objects) | Command::ResumeIo(objects) => (objects, RESOURCE),
-        Command::Attach(objects) | Command::Detach { objects, .. } => (objects, VOLUME),
+        Command::Attach(objects)
+        | Command::Detach { objects, .. }
+        | Command::KernelAttach(objects)
+        | Command::KernelDetach { objects, .. } => (objects, VOLUME),
         Command::Connect { objects, .. } | Command::Disconnect { objects, .. } => (objects, PEER),
         Command::Outdate(objects) | Command::Resize { objects, .. } => (objects, VOLUME),
         Command::Invalidate(it) => (&it.objects, VOLUME),
@@ -116,6 +119,8 @@ fn add(command: &Command, target: &Target<'_>, steps: &mut Vec<Step>) {
         Command::Attach(_)
         | Command::Detach { .. }
         | Command::Resize { .. }
+        | Command::KernelAttach(_)
+        | Command::KernelDetach { .. }
         | Command::Invalidate(_) => {
             return steps.extend(target.volumes().filter_map(|volume| {
                 of_volume(command, resource.clone(), volume.number).map(Step::Ask)
@@ -176,6 +181,10 @@ fn add(command: &Command, target: &Target<'_>, steps: &mut Vec<Step>) {
 fn of_volume(command: &Command, resource: String, volume: VolumeNumber) -> Option<Request> {
     match command {
         Command::Attach(_) => Some(Request::Attach { resource, volume }),
+        Command::KernelAttach(_) => Some(Request::KernelAttach { resource, volume }),
+        Command::KernelDetach { force, .. } => {
+            Some(Request::KernelDetach { resource, volume, force: *force })
+        }
         Command::Resize { size, assume_clean, assume_peer_has_space, .. } => {
             Some(Request::Resize {
                 resource,
@@ -294,6 +303,8 @@ fn resource_of(request: &Request) -> &str {
         | Request::Resize { resource, .. }
         | Request::Invalidate { resource, .. }
         | Request::InvalidateRemote { resource, .. }
+        | Request::KernelAttach { resource, .. }
+        | Request::KernelDetach { resource, .. }
         | Request::SuspendIo { resource }
         | Request::ResumeIo { resource }
         | Request::PauseSync { resource, .. }
@@ -359,6 +370,12 @@ fn show_request(request: &Request, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             let by_bits = flag(!*reset_bitmap, "--reset-bitmap=no");
             write!(f, "invalidate-remote {resource}/{volume} peer:{peer}{by_bits}")
         }
+        Request::KernelAttach { resource, volume } => {
+            write!(f, "kernel-attach {resource}/{volume}")
+        }
+        Request::KernelDetach { resource, volume, force } => {
+            write!(f, "kernel-detach {resource}/{volume}{}", flag(*force, "--force"))
+        }
         Request::SuspendIo { resource } => write!(f, "suspend-io {resource}"),
         Request::ResumeIo { resource } => write!(f, "resume-io {resource}"),
         Request::PauseSync { resource, volume, peer } => {
@@ -380,16 +397,7 @@ fn show_request(request: &Request, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             write!(f, "wait-sync {resource}")?;
             show_wait(peer.map(|peer| peer.0), *volume, *timeout, f)
         }
-        Request::Verify { resource, volume, peer, start_bytes, stop_bytes, repair } => {
-            write!(f, "verify {resource}/{volume} peer:{peer}")?;
-            if let Some(start) = start_bytes {
-                write!(f, " start:{start}")?;
-            }
-            if let Some(stop) = stop_bytes {
-                write!(f, " stop:{stop}")?;
-            }
-            write!(f, "{}", flag(*repair, "--repair"))
-        }
+        Request::Verify { .. } => show_verify(request, f),
         Request::StopVerify { resource, volume, peer } => {
             write!(f, "verify {resource}/{volume} peer:{peer} --cancel")
         }
@@ -398,6 +406,21 @@ fn show_request(request: &Request, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 
 fn show_question(verb: &str, resource: Option<&str>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     write!(f, "{verb} {}", resource.unwrap_or("all"))
+}
+
+fn show_verify(request: &Request, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let Request::Verify { resource, volume, peer, start_bytes, stop_bytes, repair } = request
+    else {
+        unreachable!("the caller has looked")
+    };
+    write!(f, "verify {resource}/{volume} peer:{peer}")?;
+    if let Some(start) = start_bytes {
+        write!(f, " start:{start}")?;
+    }
+    if let Some(stop) = stop_bytes {
+        write!(f, " stop:{stop}")?;
+    }
+    write!(f, "{}", flag(*repair, "--repair"))
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "the caller's match lists the requests")]

@@ -70,6 +70,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         | Command::WipeMd { .. }
         | Command::ApplyAl(_)
         | Command::Resize { .. }
+        | Command::KernelAttach(_)
+        | Command::KernelDetach { .. }
         | Command::Invalidate(_)
         | Command::InvalidateRemote(_)
         | Command::SuspendIo(_)
@@ -79,15 +81,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         | Command::Adjust(_)
         | Command::WaitConnect(_)
         | Command::WaitSync(_)
-        | Command::Verify { .. } => {
-            let config = configuration::load(file)?;
-            let steps = plan(&arguments.command, &config, &node)?.unwrap_or_default();
-            if matches!(arguments.command, Command::Up(_) | Command::Adjust(_)) {
-                output::warnings(&config.warnings);
-            }
-            carry_out(&steps, arguments)
-        }
+        | Command::Verify { .. } => by_plan(arguments, &node),
     }
+}
+
+/// What is told the daemon, or done to metadata, step by step.
+fn by_plan(arguments: &Arguments, node: &str) -> Result<(), Failure> {
+    let config = configuration::load(&arguments.config_file)?;
+    let steps = plan(&arguments.command, &config, node)?.unwrap_or_default();
+    if matches!(arguments.command, Command::Up(_) | Command::Adjust(_)) {
+        output::warnings(&config.warnings);
+    }
+    carry_out(&steps, arguments)
 }
 
 fn events2(arguments: &Arguments, resource: Option<&str>, wanted: Wanted) -> Result<(), Failure> {

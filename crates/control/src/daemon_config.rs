@@ -31,14 +31,36 @@ pub struct NbdConfig {
     pub listen: Vec<SocketAddr>,
     /// Connections of clients that are served at once, from 1.
     pub connections: u32,
+    /// Whether volumes become `/dev/nbdN` of the kernel's NBD client, N their minor, when this
+    /// node becomes Primary.
+    #[serde(alias = "kernel-attach")]
+    pub kernel_attach: bool,
+    /// Connections of each such device, 1 to 4.
+    #[serde(alias = "kernel-connections")]
+    pub kernel_connections: u32,
+    /// Seconds that the kernel gives a request on one connection before it asks again on another
+    /// one, 1 to 3600. Longer than a peer may take that is given up (`timeout`, `ko-count`): a
+    /// request that waits for it is no dead one.
+    #[serde(alias = "kernel-timeout")]
+    pub kernel_timeout: u64,
+    /// Seconds that requests wait for a daemon that is started anew before they fail, up to a day.
+    #[serde(alias = "kernel-dead-timeout")]
+    pub kernel_dead_timeout: u64,
     /// What is particular to an export, by its name as in `r0/0`.
     pub exports: BTreeMap<String, ExportConfig>,
 }
 
 impl Default for NbdConfig {
     fn default() -> Self {
-        let connections = limits::NBD_CONNECTIONS_DEFAULT;
-        Self { listen: Vec::new(), connections, exports: BTreeMap::new() }
+        Self {
+            listen: Vec::new(),
+            connections: limits::NBD_CONNECTIONS_DEFAULT,
+            kernel_attach: false,
+            kernel_connections: 1,
+            kernel_timeout: 60,
+            kernel_dead_timeout: 600,
+            exports: BTreeMap::new(),
+        }
     }
 }
 
@@ -158,6 +180,16 @@ impl DaemonConfig {
         if let Some(name) = self.nbd.exports.keys().find(|name| !is_export_name(name)) {
             return range("nbd.exports", format!("'{name}'"), "names like r0/0".to_owned());
         }
+        let kernel = [
+            ("nbd.kernel_connections", u64::from(self.nbd.kernel_connections), 1, 4),
+            ("nbd.kernel_timeout", self.nbd.kernel_timeout, 1, 3600),
+            ("nbd.kernel_dead_timeout", self.nbd.kernel_dead_timeout, 1, 86_400),
+        ];
+        for (key, value, low, high) in kernel {
+            if !(low..=high).contains(&value) {
+                return range(key, value.to_string(), format!("{low} to {high}"));
+            }
+        }
         let pool_bytes = self.limits.pool_bytes;
         if pool_bytes < limits::POOL_BYTES_MIN {
             let allowed = format!("{} and more", limits::POOL_BYTES_MIN);
@@ -188,11 +220,14 @@ mod tests {
     #[test]
     fn every_key_is_read() {
         let text = "shards = 2\n[nbd]\nlisten = [\"127.0.0.1:10809\", \"[::1]:10809\"]\n\
-                    connections = 7\n[nbd.exports.\"r0/0\"]\nread_only = true\n\
+                    connections = 7\nkernel-attach = true\nkernel_connections = 4\n\
+                    kernel_timeout = 9\n[nbd.exports.\"r0/0\"]\nread_only = true\n\
                     connections = 2\n[limits]\npool_bytes = 134217728\n";
         let config = DaemonConfig::parse("t.toml", text).unwrap();
         assert_eq!(config.shards, Some(2));
         assert_eq!((config.nbd.listen.len(), config.nbd.connections), (2, 7));
+        let kernel = (config.nbd.kernel_attach, config.nbd.kernel_connections);
+        assert_eq!((kernel, config.nbd.kernel_timeout), ((true, 4), 9));
         let export = &config.nbd.exports["r0/0"];
         assert_eq!((export.read_only, export.connections), (true, Some(2)));
         assert_eq!(config.limits.pool_bytes, 128 << 20);
@@ -209,6 +244,8 @@ mod tests {
             ("shards = 257", "t.toml: shards is 257"),
             ("shards = -1", "invalid value"),
             ("[nbd]\nconnections = 0", "connections is 0, allowed is 1 to 1000"),
+            ("[nbd]\nkernel_connections = 5", "kernel_connections is 5, allowed is 1 to 4"),
+            ("[nbd]\nkernel_dead_timeout = 0", "kernel_dead_timeout is 0, allowed is 1 to 86400"),
             ("[nbd.exports.\"r0/0\"]\nconnections = 1001", "connections is 1001"),
             ("[nbd.exports.r0]\nread_only = true", "nbd.exports is 'r0', allowed is names like"),
             ("[nbd.exports.\"r0/00\"]", "nbd.exports is 'r0/00'"),

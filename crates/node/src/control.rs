@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tandem_control::config::ResourceConfig;
+use tandem_control::daemon_config::NbdConfig;
 use tandem_replica::wire::VolumeNumber;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -21,6 +22,7 @@ pub(crate) mod convert;
 pub(crate) mod dependencies;
 pub(crate) mod exports;
 pub(crate) mod handlers;
+pub(crate) mod kernel;
 pub(crate) mod lifecycle;
 pub(crate) mod nbd;
 pub(crate) mod offer;
@@ -53,6 +55,7 @@ pub(crate) struct Control {
     /// Handlers that run at once.
     pub(crate) handlers: Semaphore,
     pub(crate) exports: Exports,
+    pub(crate) nbd: NbdConfig,
     watchers: Watchers,
     boot_id: [u8; 16],
 }
@@ -64,6 +67,7 @@ impl Control {
         config_file: PathBuf,
         shards: Vec<Mailbox>,
         exports: Exports,
+        nbd: NbdConfig,
         boot_id: [u8; 16],
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -75,6 +79,7 @@ impl Control {
             dependencies: Dependencies::default(),
             handlers: Semaphore::new(limits::HANDLERS_MAX),
             exports,
+            nbd,
             watchers: Watchers::default(),
             boot_id,
         })

@@ -36,6 +36,15 @@ Examples, when the disks of both nodes have been enlarged (on the Primary):
   tandemadm resize --size 20G r0/0
   tandemadm wait-sync r0              # what it grew by is copied";
 
+pub(super) const KERNEL_ATTACH: &str = "\
+Examples (on the Primary):
+  tandemadm kernel-attach r0          # /dev/tandem/by-res/r0/0 leads to the device
+  mount /dev/tandem/by-res/r0/0 /mnt
+  tandemadm kernel-detach r0          # refused while it is mounted
+
+With 'kernel_attach = true' in section [nbd] of tandemd.toml 'primary' does it, and 'secondary'
+undoes it. After a restart of the daemon 'primary' gives a mounted device new connections.";
+
 pub(super) const SUSPEND_IO: &str = "\
 Example, a snapshot of the disk below:
   tandemadm suspend-io r0 && lvcreate -s -n snap -L 1G vg/r0; tandemadm resume-io r0";

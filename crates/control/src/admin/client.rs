@@ -269,6 +269,8 @@ fn reply_timeout(request: &Request) -> Option<Duration> {
         | Request::Running { .. }
         | Request::Watch { .. }
         | Request::Refresh
+        | Request::KernelAttach { .. }
+        | Request::KernelDetach { .. }
         | Request::SuspendIo { .. }
         | Request::ResumeIo { .. } => Some(REPLY_TIMEOUT),
     }

@@ -29,7 +29,7 @@ use crate::id::{NodeId, VolumeNumber};
 use crate::status::ResourceStatus;
 
 /// Version of this protocol; both ends must speak the same.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Name of the socket in the run directory.
 pub const SOCKET_NAME: &str = "admin.sock";
@@ -145,6 +145,22 @@ pub enum Request {
         peer: Option<NodeId>,
         /// Give up after this time; `None` for never.
         timeout: Option<Duration>,
+    },
+    /// Makes a volume a device of the kernel's NBD client, or gives its device new connections.
+    KernelAttach {
+        /// The resource.
+        resource: String,
+        /// The volume.
+        volume: VolumeNumber,
+    },
+    /// Ends such a device.
+    KernelDetach {
+        /// The resource.
+        resource: String,
+        /// The volume.
+        volume: VolumeNumber,
+        /// Also while it is in use.
+        force: bool,
     },
     /// Freezes the application's I/O; done when nothing is in flight.
     SuspendIo {

@@ -35,6 +35,8 @@ fn requests() -> Vec<Request> {
         Request::Secondary { resource: resource(), force: false },
         Request::Invalidate { resource: resource(), volume, reset_bitmap: true },
         Request::InvalidateRemote { resource: resource(), volume, peer, reset_bitmap: false },
+        Request::KernelAttach { resource: resource(), volume },
+        Request::KernelDetach { resource: resource(), volume, force: true },
         Request::SuspendIo { resource: resource() },
         Request::ResumeIo { resource: resource() },
         Request::PauseSync { resource: resource(), volume, peer },

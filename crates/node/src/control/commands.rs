@@ -10,7 +10,7 @@ use tandem_replica::wire;
 use super::refusal::Refused;
 use super::registry::Running;
 use super::waiting::{Until, wait};
-use super::{Control, parts, status};
+use super::{Control, kernel, parts, status};
 
 impl Control {
     /// The answer to a request.
@@ -58,10 +58,44 @@ impl Control {
                 if matches!(command, Command::Connect { .. } | Command::Primary { .. }) {
                     self.registry.seal(&resource);
                 }
-                self.command(&running, command).await?;
+                self.command_beside_devices(&running, command).await?;
+            }
+            Request::KernelAttach { resource, volume } => {
+                let running = self.find(&resource)?;
+                kernel::attach(self, &running, core_volume(volume)).await?;
+            }
+            Request::KernelDetach { resource, volume, force } => {
+                let running = self.find(&resource)?;
+                kernel::detach(self, &running, core_volume(volume), force).await?;
             }
         }
         Ok(Response::Done)
+    }
+
+    /// A command to the core, with what it means for devices of the kernel's: they come with the
+    /// role of Primary and go before it does.
+    async fn command_beside_devices(
+        &self,
+        running: &Running,
+        command: Command,
+    ) -> Result<(), Refused> {
+        let mut had = Vec::new();
+        if let Command::Secondary { force } = command {
+            had = kernel::detach_all(self, running, force).await?;
+        }
+        if let Err(refused) = self.command(running, command).await {
+            for volume in had {
+                kernel::attach(self, running, volume).await?;
+            }
+            return Err(refused);
+        }
+        if matches!(command, Command::Primary { .. }) {
+            kernel::attach_all(self, running).await;
+        }
+        if let Command::Resize { volume, .. } = command {
+            kernel::resized(self, running, volume).await;
+        }
+        Ok(())
     }
 
     fn hello(&self, version: u32) -> Result<Response, Refused> {
@@ -136,14 +170,8 @@ fn core_command(request: Request) -> (String, Command) {
         Request::Outdate { resource, volume } => {
             (resource, Command::Outdate { volume: core_volume(volume) })
         }
-        Request::Resize {
-            resource,
-            volume,
-            size_bytes: size,
-            assume_clean,
-            assume_peer_has_space,
-        } => {
-            let volume = core_volume(volume);
+        Request::Resize { resource, volume, size_bytes, assume_clean, assume_peer_has_space } => {
+            let (volume, size) = (core_volume(volume), size_bytes);
             (resource, Command::Resize { volume, size, assume_clean, assume_peer_has_space })
         }
         Request::Invalidate { resource, volume, reset_bitmap } => {
@@ -181,6 +209,8 @@ fn core_command(request: Request) -> (String, Command) {
         | Request::Running { .. }
         | Request::Watch { .. }
         | Request::Refresh
+        | Request::KernelAttach { .. }
+        | Request::KernelDetach { .. }
         | Request::Status { .. }
         | Request::WaitConnect { .. }
         | Request::WaitSync { .. } => unreachable!("the caller has matched the others"),

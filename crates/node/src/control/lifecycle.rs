@@ -8,7 +8,7 @@ use tandem_replica::{Command, CommandError, ConnectionState};
 
 use super::refusal::Refused;
 use super::registry::Running;
-use super::{Control, convert, peer, shape, status};
+use super::{Control, convert, kernel, peer, shape, status};
 use crate::mail::Mail;
 use crate::opener::DiskPaths;
 use crate::random;
@@ -30,6 +30,7 @@ impl Control {
         let lock = self.registry.lock(name);
         let _guard = lock.lock().await;
         let Some(running) = self.registry.find(name) else { return Ok(()) };
+        kernel::detach_all(self, &running, force).await?;
         self.command(&running, Command::Down { force }).await?;
         self.forget(&running).await
     }

@@ -82,6 +82,11 @@ pub(crate) struct Chosen {
 }
 
 impl Chosen {
+    /// One that has no handshake, and the terms of a client that asked for nothing.
+    pub(super) fn without_handshake(client: OpenedClient, export: ExportInfo) -> Self {
+        Self { client, export, terms: Terms::default(), rest: Bytes::new() }
+    }
+
     pub(crate) fn hand_over(mut self, socket: io::Result<OwnedFd>) {
         let id = self.client.id.take();
         let (Ok(socket), Some(client)) = (socket, id) else {

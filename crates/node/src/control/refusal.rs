@@ -18,6 +18,9 @@ pub(crate) enum Refused {
     /// The configuration cannot be carried out.
     #[error("{resource}: {text}")]
     Config { resource: String, text: String },
+    /// A device of the kernel's cannot be made or ended.
+    #[error("{export}: {text}")]
+    Kernel { export: String, text: String },
     /// A wait was over before what it waited for came.
     #[error("{0}: timed out")]
     TimedOut(String),
@@ -37,6 +40,7 @@ impl Refused {
         match self {
             Self::UnknownResource(_) | Self::Config { .. } => exit::CONFIG,
             Self::Command { error, .. } => command_exit_code(error),
+            Self::Kernel { .. } => exit::STATE,
             Self::TimedOut(_) => exit::TIMEOUT,
             Self::Usage(_) => exit::USAGE,
             Self::Busy(_) | Self::Gone(_) => exit::FAILURE,
