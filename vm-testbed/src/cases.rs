@@ -5,6 +5,7 @@ use tandem_tests::Result;
 use crate::testbed::Testbed;
 
 mod boot;
+mod smoke;
 
 /// A case.
 #[derive(Clone, Copy, Debug)]
@@ -18,4 +19,4 @@ pub struct Case {
 }
 
 /// Every case, the simplest first.
-pub const ALL: &[Case] = &[boot::CASE];
+pub const ALL: &[Case] = &[boot::CASE, smoke::CASE];

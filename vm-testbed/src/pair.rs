@@ -58,11 +58,12 @@ impl Pair {
             )
         };
         let hosts: String = NAMES.into_iter().enumerate().map(host).collect();
-        let net = format!("net {{ protocol C; connect-int 1; ping-int 1; {net} }}");
+        let net = format!("net {{ protocol C; timeout 30; connect-int 4; ping-int 4; {net} }}");
         let resource = format!("resource r0 {{\n    {net}\n{hosts}}}\n");
         let script = format!(
             "cat >/etc/tandem.conf <<'END'\n{resource}END\nmkdir -p /run/tandem\n\
-             ln -sf {} /usr/local/sbin/tandemadm",
+             cat >/etc/tandemd.toml <<'END'\n[nbd]\nkernel_attach = true\nEND\n\
+             ln -sf {} /usr/local/sbin/tandemadm\nmodprobe nbd",
             self.admin
         );
         self.machines[side].sh(&script).map(drop)
@@ -74,7 +75,8 @@ impl Pair {
     /// It does not come up.
     pub fn start(&mut self, side: usize) -> Result<()> {
         let script = format!(
-            "setsid {} >>/run/tandemd.log 2>&1 </dev/null & echo $! >/run/tandemd.pid",
+            "setsid {} --tandemd-config /etc/tandemd.toml >>/run/tandemd.log 2>&1 </dev/null &\n\
+             echo $! >/run/tandemd.pid",
             self.daemon
         );
         self.machines[side].sh(&script)?;
