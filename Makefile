@@ -9,7 +9,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 RELEASE := $(CARGO) build --release --locked --bins --workspace
 
 # Seeds of `make sim`, some two minutes on two cores; of `make sim-long` as you like.
-SIM_SEEDS ?= 1500
+SIM_SEEDS ?= 1000
 SEEDS ?= 20000
 
 # Moves of the longest scripts of `make small-worlds`, and of those on which every blow falls.
@@ -35,7 +35,7 @@ define VM
 	scripts/install-vm-tools $(TARGET)/vm
 	$(RELEASE)
 endef
-VM_SMOKE := boot
+VM_SMOKE := smoke
 CASES ?=
 
 # Planted bugs to look for, by name; all where there is none. The same for what to fuzz.
