@@ -88,6 +88,9 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a status waits for a shard; the admin command promises an answer within a second.
 pub const STATUS_DEADLINE: Duration = Duration::from_millis(800);
 
+/// How long a listener is tried for whose address is in use.
+pub const LISTEN_PATIENCE: Duration = Duration::from_secs(2);
+
 /// How long a disk's lock is waited for: a daemon killed with -9 holds it until its last write has
 /// ended, some 100 ms on a healthy disk.
 pub const LOCK_PATIENCE: Duration = Duration::from_secs(5);

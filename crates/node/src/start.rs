@@ -132,7 +132,8 @@ async fn serve(
     let listener = socket::listen_unix(&nbd_socket).map_err(system(nbd_socket.display()))?;
     tokio::spawn(nbd::serve_unix(Arc::clone(control), listener));
     for address in &daemon_config.nbd.listen {
-        let listener = socket::listen(*address).map_err(system(format!("listen on {address}")))?;
+        let listener = socket::while_in_use(|| socket::listen(*address)).await;
+        let listener = listener.map_err(system(format!("listen on {address}")))?;
         tokio::spawn(nbd::serve_tcp(Arc::clone(control), listener));
     }
     for (number, socket) in tandem_ring::listen_fds().into_iter().enumerate() {

@@ -61,7 +61,7 @@ impl Control {
         config: ResourceConfig,
         is_begun: bool,
     ) -> Result<Running, Refused> {
-        self.listen(&config)?;
+        self.listen(&config).await?;
         let shard = self.registry.next_shard(self.shard_count());
         self.add(Arc::new(config), is_begun, shard).await
     }
@@ -86,9 +86,9 @@ impl Control {
         Ok(running)
     }
 
-    fn listen(self: &Arc<Self>, config: &ResourceConfig) -> Result<(), Refused> {
+    async fn listen(self: &Arc<Self>, config: &ResourceConfig) -> Result<(), Refused> {
         for address in config.peers.iter().filter_map(|peer| Some(peer.path?.own_address)) {
-            peer::ensure_listener(self, address).map_err(|error| {
+            peer::ensure_listener(self, address).await.map_err(|error| {
                 let text = format!("cannot listen on {address}: {error}");
                 Refused::Config { resource: config.name.clone(), text }
             })?;
@@ -170,7 +170,7 @@ impl Control {
             None if !can_be_anew || !shape::is_outdated(&running.made, &config) => {}
             Some(_) | None => return self.make_anew(running, config, &attached).await,
         }
-        self.listen(&config)?;
+        self.listen(&config).await?;
         self.tell_changes(&running, &config).await?;
         let running = Running { config: Arc::new(config), ..running };
         self.registry.insert(running.clone());
@@ -208,7 +208,7 @@ impl Control {
         attached: &[wire::VolumeNumber],
     ) -> Result<Running, Refused> {
         disks(&config)?;
-        self.listen(&config)?;
+        self.listen(&config).await?;
         self.command(&running, Command::Down { force: false }).await?;
         self.registry.abandon_attempts(&running);
         self.forget_dependencies(&running);

@@ -63,13 +63,16 @@ impl PeerFailure {
 }
 
 /// Binds a listener for peers, unless there is one already.
-pub(crate) fn ensure_listener(control: &Arc<Control>, address: SocketAddr) -> io::Result<()> {
-    if !control.registry.is_listening(address) {
-        let listener = socket::listen(address)?;
-        let task = tokio::spawn(accept(Arc::clone(control), listener, address));
-        control.registry.add_listener(address, task.abort_handle());
-    }
-    Ok(())
+pub(crate) async fn ensure_listener(control: &Arc<Control>, address: SocketAddr) -> io::Result<()> {
+    let attempt = || {
+        if !control.registry.is_listening(address) {
+            let listener = socket::listen(address)?;
+            let task = tokio::spawn(accept(Arc::clone(control), listener, address));
+            control.registry.add_listener(address, task.abort_handle());
+        }
+        Ok(())
+    };
+    socket::while_in_use(attempt).await
 }
 
 /// Starts one attempt to reach a peer; it ends in mail to the shard.

@@ -4,14 +4,19 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::time::Duration;
 
 use socket2::{Domain, SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener};
+use tokio::time::Instant;
 
 use crate::limits;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 128;
+
+/// Pause between attempts to listen.
+const LISTEN_PAUSE: Duration = Duration::from_millis(20);
 
 /// A listener on `address`, which may have been used until a moment ago.
 pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
@@ -25,6 +30,23 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     }
     socket.bind(address)?;
     socket.listen(BACKLOG)
+}
+
+/// Tries again for a while where an address is in use: a daemon that was killed a moment ago may
+/// not have let go of it yet, though it has of its lock.
+///
+/// # Errors
+/// What `attempt` says in the end.
+pub(crate) async fn while_in_use<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let deadline = Instant::now() + limits::LISTEN_PATIENCE;
+    loop {
+        match attempt() {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline => {
+                tokio::time::sleep(LISTEN_PAUSE).await;
+            }
+            result => return result,
+        }
+    }
 }
 
 /// A listener on a socket file that only this user may connect to; a file left over is replaced.
@@ -101,4 +123,28 @@ pub(crate) fn tune_client(stream: &TcpStream) -> io::Result<()> {
 /// Takes a TCP connection out of the control thread.
 pub(crate) fn release(stream: TcpStream) -> io::Result<OwnedFd> {
     stream.into_std().map(OwnedFd::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_is_let_go_of_is_listened_on() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let other = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+            let address = other.local_addr().unwrap();
+            assert!(listen(address).is_err(), "it is in use");
+            let mut other = Some(other);
+            let listener = while_in_use(|| {
+                let result = listen(address);
+                drop(other.take());
+                result
+            });
+            assert_eq!(listener.await.unwrap().local_addr().unwrap(), address);
+            let refused = while_in_use(|| Err::<(), _>(io::ErrorKind::AddrNotAvailable.into()));
+            assert_eq!(refused.await.unwrap_err().kind(), io::ErrorKind::AddrNotAvailable);
+        });
+    }
 }
