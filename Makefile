@@ -5,7 +5,7 @@ CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 # Built in one go wherever release programs are needed: the same packages have the same features of
-# their dependencies, which so are built once.
+# their dependencies, which so are built once. Tests and lints take the same profile for that.
 RELEASE := $(CARGO) build --release --locked --bins --workspace
 
 # Seeds of `make sim`, some two minutes on two cores; of `make sim-long` as you like.
@@ -63,17 +63,18 @@ release: ## Every program, for the other targets
 test: ## Every test but the long ones; installs missing Debian packages
 	scripts/install-test-tools
 	$(RELEASE)
-	$(CARGO) test --workspace --locked
+	$(CARGO) test --release --workspace --locked
 
 lint: ## Formatting and clippy
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) clippy --release --workspace --all-targets --locked -- -D warnings
 
 doc: ## The documentation of the code, in target/doc
-	RUSTDOCFLAGS='$(RUSTDOC_LINTS)' $(CARGO) doc --workspace --no-deps --locked --document-private-items
+	RUSTDOCFLAGS='$(RUSTDOC_LINTS)' $(CARGO) doc --release --workspace --no-deps --locked \
+		--document-private-items
 
 tidy: ## Sizes, layering, documents against code
-	$(CARGO) test --locked -p tandem-tidy
+	$(CARGO) test --release --locked -p tandem-tidy
 
 sim: ## The simulator, SIM_SEEDS seeds from 0
 	$(RELEASE)
@@ -99,18 +100,18 @@ fuzz: ## Any bytes into all that takes bytes, for MINUTES; FUZZ='pair config' fo
 kills: ## KILLS kills of daemons under load
 	scripts/install-test-tools
 	$(RELEASE)
-	TANDEM_KILLS=$(KILLS) $(CARGO) test --locked -p tandem-tests kills -- --nocapture
+	TANDEM_KILLS=$(KILLS) $(CARGO) test --release --locked -p tandem-tests kills -- --nocapture
 
 power: ## POWER_LOSSES power losses under load
 	scripts/install-test-tools
 	$(RELEASE)
-	TANDEM_POWER_LOSSES=$(POWER_LOSSES) $(CARGO) test --locked -p tandem-tests power -- --nocapture
+	TANDEM_POWER_LOSSES=$(POWER_LOSSES) $(CARGO) test --release --locked -p tandem-tests power -- --nocapture
 
 chaos: ## Faults of all kinds at once, under load, for MINUTES
 	scripts/install-test-tools
 	$(RELEASE)
 	TANDEM_CHAOS_MINUTES=$(MINUTES) $(OWN_NETWORK) \
-		$(CARGO) test --locked -p tandem-tests chaos -- --nocapture
+		$(CARGO) test --release --locked -p tandem-tests chaos -- --nocapture
 
 vm-smoke: ## Machines with kernels of their own: what says most
 	$(VM)
