@@ -5,6 +5,7 @@ use tandem_tests::Result;
 use crate::testbed::Testbed;
 
 mod boot;
+mod power;
 mod smoke;
 
 /// A case.
@@ -19,4 +20,4 @@ pub struct Case {
 }
 
 /// Every case, the simplest first.
-pub const ALL: &[Case] = &[boot::CASE, smoke::CASE];
+pub const ALL: &[Case] = &[boot::CASE, smoke::CASE, power::CASE];

@@ -9,6 +9,8 @@ mod acceleration;
 mod agent;
 mod archive;
 pub mod cases;
+mod disk;
+mod files;
 mod kernel;
 mod machine;
 mod network;
@@ -18,6 +20,8 @@ mod testbed;
 
 pub use acceleration::Acceleration;
 pub use agent::{Agent, Answer};
+pub use disk::{Disk, VolatileDisk};
+pub use files::Files;
 pub use kernel::Kernel;
 pub use machine::{Machine, Parts};
 pub use network::Card;

@@ -13,6 +13,7 @@ use tandem_tests::{Failure, Process, Result, ensure, fail};
 
 use crate::acceleration::Acceleration;
 use crate::agent::{Agent, Answer};
+use crate::disk::Disk;
 use crate::kernel::Kernel;
 use crate::network::Card;
 use crate::record::Record;
@@ -30,8 +31,8 @@ pub struct Parts {
     pub name: String,
     /// Memory, in MiB.
     pub memory: u32,
-    /// Files that are its disks: `/dev/vda`, `/dev/vdb`, ...
-    pub disks: Vec<PathBuf>,
+    /// Its disks: `/dev/vda`, `/dev/vdb`, ...
+    pub disks: Vec<Disk>,
     /// Its network cards: `eth0`, `eth1`, ...
     pub cards: Vec<Card>,
     /// Its address in each of its networks.
@@ -164,7 +165,7 @@ impl Machine {
     ///
     /// # Errors
     /// The process does not end.
-    pub fn cut_power(mut self) -> Result<Parts> {
+    pub fn cut_power(&mut self) -> Result<Parts> {
         self.record.note("the power is cut")?;
         self.process.kill();
         self.process.wait(Duration::from_secs(10))?;
@@ -219,8 +220,9 @@ fn command(
         qemu.args(["-device", &format!("virtio-9p-pci,fsdev={tag},mount_tag={tag}")]);
     }
     for (number, disk) in parts.disks.iter().enumerate() {
-        let drive = format!("if=none,id=disk{number},format=raw,discard=unmap,file=");
-        qemu.arg("-drive").arg(option(&drive, disk));
+        let file = disk.location();
+        let drive = format!("if=none,id=disk{number},format=raw,discard=unmap,file={file}");
+        qemu.args(["-drive", &drive]);
         qemu.args(["-device", &format!("virtio-blk-pci,drive=disk{number}")]);
     }
     for card in &parts.cards {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tandem_tests::{Context, Result};
 
+use crate::disk::Disk;
 use crate::machine::Machine;
 use crate::testbed::Testbed;
 
@@ -11,7 +12,7 @@ use crate::testbed::Testbed;
 const NAMES: [&str; 2] = ["alice", "bob"];
 
 /// Time for the first resync, and for those behind a fault.
-const SYNC: Duration = Duration::from_secs(90);
+const SYNC: Duration = Duration::from_secs(180);
 
 /// Machines `alice` and `bob` with a resource `r0`, whose volume 0 lies on their `/dev/vda`.
 #[derive(Debug)]
@@ -20,6 +21,7 @@ pub struct Pair {
     pub machines: [Machine; 2],
     daemon: String,
     admin: String,
+    net: String,
 }
 
 impl Pair {
@@ -27,16 +29,15 @@ impl Pair {
     ///
     /// # Errors
     /// It does not come to that.
-    pub fn in_sync(testbed: &Testbed, mebibytes: u64, net: &str) -> Result<Self> {
-        let disks = |name: &str| Ok(vec![testbed.disk(name, mebibytes)?]);
-        let machines = testbed.machines(NAMES, disks)?;
+    pub fn in_sync(testbed: &Testbed, disks: [Disk; 2], net: &str) -> Result<Self> {
+        let machines = testbed.machines(NAMES, disks.map(|disk| vec![disk]))?;
         let binaries = testbed.binaries();
         let programs = [&binaries.tandemd, &binaries.tandemadm].map(std::path::absolute);
         let [daemon, admin] = programs.map(|path| path.about("the programs under test"));
         let [daemon, admin] = [daemon?, admin?].map(|path| path.display().to_string());
-        let mut pair = Self { machines, daemon, admin };
+        let mut pair = Self { machines, daemon, admin, net: net.to_owned() };
         for side in [0, 1] {
-            pair.configure(side, net)?;
+            pair.configure(side)?;
             pair.admin(side, "create-md r0")?;
             pair.start(side)?;
         }
@@ -49,7 +50,7 @@ impl Pair {
     ///
     /// # Errors
     /// The machine is gone.
-    pub fn configure(&mut self, side: usize, net: &str) -> Result<()> {
+    pub fn configure(&mut self, side: usize) -> Result<()> {
         let host = |(index, name): (usize, &str)| {
             format!(
                 "    on {name} {{ node-id {index}; address 10.0.0.{}:7789;\n        volume 0 {{ \
@@ -58,6 +59,7 @@ impl Pair {
             )
         };
         let hosts: String = NAMES.into_iter().enumerate().map(host).collect();
+        let net = &self.net;
         let net = format!("net {{ protocol C; timeout 30; connect-int 4; ping-int 4; {net} }}");
         let resource = format!("resource r0 {{\n    {net}\n{hosts}}}\n");
         let script = format!(

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use tandem_tests::{Binaries, Context, Result};
 
 use crate::acceleration::Acceleration;
+use crate::disk::Disk;
 use crate::kernel::Kernel;
 use crate::machine::{Machine, Parts};
 use crate::network::cable;
@@ -57,7 +58,15 @@ impl Testbed {
     ///
     /// # Errors
     /// It cannot be made.
-    pub fn disk(&self, name: &str, mebibytes: u64) -> Result<PathBuf> {
+    pub fn disk(&self, name: &str, mebibytes: u64) -> Result<Disk> {
+        self.file(name, mebibytes).map(Disk::File)
+    }
+
+    /// A file for a disk of so many MiB, all zero.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn file(&self, name: &str, mebibytes: u64) -> Result<PathBuf> {
         let path = self.folder.join(format!("{name}.disk"));
         let file = std::fs::File::create(&path).about(path.display())?;
         file.set_len(mebibytes << 20).about(path.display())?;
@@ -65,18 +74,18 @@ impl Testbed {
     }
 
     /// Machines of these names, one after the other with addresses from 10.0.0.1 on, each with the
-    /// disks that `disks` makes for it, all of them up.
+    /// disks, all of them up.
     ///
     /// # Errors
     /// One does not come up.
     pub fn machines<const N: usize>(
         &self,
         names: [&str; N],
-        disks: impl Fn(&str) -> Result<Vec<PathBuf>>,
+        disks: [Vec<Disk>; N],
     ) -> Result<[Machine; N]> {
         let mut all = Vec::new();
-        for name in names {
-            let (name, disks) = (name.to_owned(), disks(name)?);
+        for (name, disks) in names.into_iter().zip(disks) {
+            let name = name.to_owned();
             let (cards, addresses) = (Vec::new(), Vec::new());
             all.push(Parts { name, memory: MEMORY, disks, cards, addresses });
         }

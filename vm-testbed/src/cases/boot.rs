@@ -15,7 +15,7 @@ pub(super) const CASE: Case = Case {
 };
 
 fn run(testbed: &Testbed) -> Result<()> {
-    let disks = |name: &str| Ok(vec![testbed.disk(name, 16)?]);
+    let disks = [vec![testbed.disk("one", 16)?], vec![testbed.disk("other", 16)?]];
     let [mut one, mut other] = testbed.machines(["one", "other"], disks)?;
     one.sh("ping -c 1 -W 5 10.0.0.2 || exec 3<>/dev/tcp/10.0.0.2/1 || true")?;
     other.sh("ip neighbour show | grep -q '10.0.0.1 .*lladdr 52:54'")?;
