@@ -1,4 +1,4 @@
-//! Disks of machines: files of the host, and disks with a write cache that is lost with their power.
+//! Disks of machines: files of the host, and disks with a write cache that is lost with power.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

@@ -13,11 +13,11 @@ use crate::testbed::Testbed;
 
 pub(super) const CASE: Case = Case {
     name: "power",
-    story: "1. A pair whose disks lose what was not flushed with their power; ext4 on its device,\n   \
-            and somebody who writes files and fsyncs them.\n\
+    story: "1. A pair whose disks lose what was not flushed with their power; ext4 on its\n   \
+            device, and somebody who writes files and fsyncs them.\n\
             2. The secondary loses its power: writing goes on. It comes back and is in sync.\n\
-            3. The primary does: the other one is promoted, and has every file that was fsynced.\n   \
-            The first one comes back and is in sync.\n\
+            3. The primary does: the other one is promoted, and has every file that was\n   \
+            fsynced. The first one comes back and is in sync.\n\
             4. Both do. They come back, one is promoted, and has every file.\n\
             Steps 2 to 4 as often as TANDEM_VM_CYCLES says, once where it says nothing.",
     run,
