@@ -85,7 +85,9 @@ impl Control {
         }
         if let Err(refused) = self.command(running, command).await {
             for volume in had {
-                kernel::attach(self, running, volume).await?;
+                if let Err(refused) = kernel::attach(self, running, volume).await {
+                    tracing::warn!("{refused}");
+                }
             }
             return Err(refused);
         }
