@@ -39,6 +39,7 @@ pub(crate) mod watching;
 
 use dependencies::Dependencies;
 use exports::Exports;
+use kernel::Keepers;
 use registry::{Registry, Running};
 use watching::Watchers;
 
@@ -56,6 +57,7 @@ pub(crate) struct Control {
     pub(crate) handlers: Semaphore,
     pub(crate) exports: Exports,
     pub(crate) nbd: NbdConfig,
+    pub(crate) keepers: Keepers,
     watchers: Watchers,
     boot_id: [u8; 16],
 }
@@ -80,6 +82,7 @@ impl Control {
             handlers: Semaphore::new(limits::HANDLERS_MAX),
             exports,
             nbd,
+            keepers: Keepers::default(),
             watchers: Watchers::default(),
             boot_id,
         })

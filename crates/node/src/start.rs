@@ -184,7 +184,7 @@ async fn take_down(control: &Arc<Control>) {
         .map(|running| {
             let control = Arc::clone(control);
             async move {
-                if let Err(refused) = control.down(&running.config.name, true).await {
+                if let Err(refused) = control.abandon(&running.config.name).await {
                     tracing::error!("{refused}");
                 }
             }

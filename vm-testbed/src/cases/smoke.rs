@@ -28,7 +28,7 @@ fn run(testbed: &Testbed) -> Result<()> {
     let disks = [testbed.disk("alice", MEBIBYTES)?, testbed.disk("bob", MEBIBYTES)?];
     let mut pair = Pair::in_sync(testbed, disks, "")?;
     let mut files = Files::default();
-    pair.machines[0].sh("test \"$(readlink /dev/tandem/by-res/r0/0)\" = /dev/nbd0")?;
+    pair.machines[0].sh("test \"$(readlink -f /dev/tandem/by-res/r0/0)\" = /dev/nbd0")?;
     pair.machines[0].sh("mkfs.ext4 -q -E nodiscard /dev/nbd0; mount /dev/nbd0 /mnt")?;
     files.begin(&mut pair.machines[0])?;
     pair.kill_daemon(0)?;

@@ -28,7 +28,7 @@ impl Control {
             Request::Up(config) | Request::Adjust(config) => self.up(config).await?,
             Request::Part { resource, part } => self.part(&resource, part).await?,
             Request::Running { resource } => return self.running(resource.as_deref()).await,
-            Request::Down { resource } => self.down(&resource, false).await?,
+            Request::Down { resource } => self.down(&resource).await?,
             Request::Status { resource } => return self.status(resource.as_deref()).await,
             Request::WaitConnect { resource, peer, timeout } => {
                 wait(self, &resource, Until::Connected { peer }, timeout).await?;
@@ -75,7 +75,7 @@ impl Control {
     /// A command to the core, with what it means for devices of the kernel's: they come with the
     /// role of Primary and go before it does.
     async fn command_beside_devices(
-        &self,
+        self: &Arc<Self>,
         running: &Running,
         command: Command,
     ) -> Result<(), Refused> {
@@ -84,11 +84,7 @@ impl Control {
             had = kernel::detach_all(self, running, force).await?;
         }
         if let Err(refused) = self.command(running, command).await {
-            for volume in had {
-                if let Err(refused) = kernel::attach(self, running, volume).await {
-                    tracing::warn!("{refused}");
-                }
-            }
+            kernel::attach_each(self, running, had).await;
             return Err(refused);
         }
         if matches!(command, Command::Primary { .. }) {

@@ -6,147 +6,217 @@
 //! same device new connections, and what was mounted stays mounted. The daemon's end is therefore
 //! not the device's; `secondary` and `down` are.
 
-use std::io::ErrorKind;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use tandem_control::daemon_config::NbdConfig;
 use tandem_nbd::{ExportInfo, Terms};
 use tandem_replica::wire::VolumeNumber;
-use tokio::net::UnixStream;
+use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
-use super::nbd::Chosen;
 use super::refusal::Refused;
 use super::registry::Running;
 use super::{Control, export_name, offer};
 
+mod connection;
+mod keeper;
+mod links;
 mod message;
 mod netlink;
+mod usage;
 
-use message::Device;
+use connection::Connection;
+pub(crate) use keeper::Keepers;
 use netlink::Netlink;
-
-/// Where devices are found by resource and volume.
-const LINKS: &str = "/dev/tandem/by-res";
+use usage::Owner;
 
 /// Smallest logical block that the kernel takes.
 const BLOCK_BYTES_MIN: u32 = 512;
 
-/// Times that a device is looked at which is to end, and the pause between.
-const GLANCES: u32 = 100;
+/// Times that a device is looked at which has lost its connections, and the pause between.
+const GLANCES: u32 = 20;
 const GLANCE: Duration = Duration::from_millis(50);
 
-/// Whose a device is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Owner {
-    /// Nobody's.
-    None,
-    /// This volume's, with connections that may be dead.
-    This,
-    /// Somebody else's, by the name that they gave, if they gave one.
-    Other(String),
+/// A volume, and the device that it is to be.
+#[derive(Clone, Debug)]
+struct VolumeDevice {
+    export: String,
+    resource: String,
+    volume: VolumeNumber,
+    index: u32,
+    /// Who the device belongs to, as the kernel keeps it.
+    backend: String,
 }
 
-/// Whose a connected device is, by what the kernel tells of it.
-fn owner(is_connected: bool, backend: Option<&str>, own: &str) -> Owner {
-    match (is_connected, backend.map(str::trim)) {
-        (false, _) => Owner::None,
-        (true, Some(backend)) if backend == own => Owner::This,
-        (true, Some(backend)) => Owner::Other(format!("'{backend}'")),
-        (true, None) => Owner::Other("somebody who gave no name".to_owned()),
+impl VolumeDevice {
+    fn of(control: &Control, running: &Running, volume: VolumeNumber) -> Result<Self, Refused> {
+        let export = export_name(&running.config, volume);
+        let config = running.config.volumes.iter().find(|it| it.number.0 == volume.0);
+        let Some(config) = config else {
+            return Err(Refused::Kernel { export, text: "no such volume".to_owned() });
+        };
+        Ok(Self {
+            resource: running.config.name.clone(),
+            volume,
+            index: config.minor.0,
+            backend: format!("tandem {} {export}", control.node),
+            export,
+        })
+    }
+
+    fn owner(&self) -> Owner {
+        usage::owner_of(self.index, &self.backend)
+    }
+
+    fn refused(&self, text: String) -> Refused {
+        Refused::Kernel { export: self.export.clone(), text }
     }
 }
 
 /// Attaches every volume of a resource that has just become Primary, where the daemon is to. What
 /// goes wrong is told in the log: the resource is Primary all the same.
-pub(crate) async fn attach_all(control: &Control, running: &Running) {
-    if !control.nbd.kernel_attach {
-        return;
+pub(crate) async fn attach_all(control: &Arc<Control>, running: &Running) {
+    if control.nbd.kernel_attach {
+        attach_each(control, running, volumes(running)).await;
     }
-    for volume in volumes(running) {
+}
+
+/// Attaches volumes; what goes wrong is told in the log.
+pub(crate) async fn attach_each(
+    control: &Arc<Control>,
+    running: &Running,
+    volumes: impl IntoIterator<Item = VolumeNumber>,
+) {
+    for volume in volumes {
         if let Err(refused) = attach(control, running, volume).await {
             tracing::warn!("{refused}");
         }
     }
 }
 
-/// Attaches a volume to its device, or gives its device new connections.
+/// Attaches a volume to its device, or gives its device new connections. Does nothing where it has
+/// connections of this daemon.
 ///
 /// # Errors
 /// The kernel has no NBD client, the device is somebody else's, or the export is not to be had.
 pub(crate) async fn attach(
-    control: &Control,
+    control: &Arc<Control>,
     running: &Running,
     volume: VolumeNumber,
 ) -> Result<(), Refused> {
-    let name = export_name(&running.config, volume);
-    let index = minor(running, volume)?;
-    let backend = backend(control, &name);
-    let refused = |text: String| refused(&name, text);
-    let netlink = open_netlink(control, &name).await?;
-    let is_new = match owner_of(index, &backend) {
+    let device = VolumeDevice::of(control, running, volume)?;
+    let index = device.index;
+    let netlink = open_netlink(control, &device).await?;
+    let is_new = match device.owner() {
         Owner::None => true,
+        Owner::This if control.keepers.has(index) => return Ok(()),
         Owner::This => false,
         Owner::Other(whose) => {
-            return Err(refused(format!("/dev/nbd{index} is used by {whose}; change the minor")));
+            let text = format!("/dev/nbd{index} is used by {whose}; change the minor");
+            return Err(device.refused(text));
         }
     };
+    let count = usize::try_from(control.nbd.kernel_connections).expect("a usize has 32 bits");
+    let places = Arc::new(Semaphore::new(count));
+    if give(control, &device, netlink, &places, is_new).await? == 0 {
+        let text = format!("/dev/nbd{index} has connections already, of another daemon");
+        return Err(device.refused(text));
+    }
+    tracing::info!("{} is /dev/nbd{index}{}", device.export, if is_new { "" } else { " again" });
+    if let Err(error) = links::make(Path::new(links::FOLDER), &device.resource, volume, index) {
+        let (export, folder) = (&device.export, links::FOLDER);
+        tracing::warn!("{export}: no link to /dev/nbd{index} in {folder}: {error}");
+    }
+    keeper::keep(control, running, device, places);
+    Ok(())
+}
+
+/// Gives a device a connection for each free place. How many the kernel has taken: as many as it
+/// lacks.
+async fn give(
+    control: &Control,
+    device: &VolumeDevice,
+    netlink: Netlink,
+    places: &Arc<Semaphore>,
+    is_new: bool,
+) -> Result<usize, Refused> {
+    let mut connections = Vec::new();
     let mut sockets = Vec::new();
     let mut offered = None;
-    for _ in 0..control.nbd.kernel_connections {
-        let (socket, export) = connection(control, &name).await.map_err(&refused)?;
+    while let Ok(place) = Arc::clone(places).try_acquire_owned() {
+        let opened = Connection::open(control, &device.export, place).await;
+        let (connection, socket, export) = opened.map_err(|text| device.refused(text))?;
+        connections.push(connection);
         sockets.push(socket);
         offered = Some(export);
     }
-    let export = offered.expect("there is a connection at least");
-    let device = device(index, &export, backend, &sockets, &control.nbd);
+    let export = offered.expect("the caller has a free place");
+    let told = given(control, device, &export, &sockets);
     let done = spawn_blocking(move || {
-        let result = netlink.carry_out(|family| {
-            if is_new {
-                message::connect(family, &device)
-            } else {
-                message::reconnect(family, &device)
-            }
-        });
-        // The kernel has its own hold on them now, or none is wanted.
+        let make = if is_new { message::connect } else { message::reconnect };
+        let result = netlink.carry_out(|family| make(family, &told));
+        // Closed no sooner: the message has them by their numbers.
         drop(sockets);
         result
     });
     let done = done.await.unwrap_or(Err(Errno::CANCELED));
-    done.map_err(|error| refused(format!("cannot attach /dev/nbd{index}: {error}")))?;
-    tracing::info!("{name} is /dev/nbd{index}{}", if is_new { "" } else { " again" });
-    if let Err(error) = link(&running.config.name, volume, index) {
-        tracing::warn!("{name}: no link to /dev/nbd{index} in {LINKS}: {error}");
+    let index = device.index;
+    done.map_err(|error| {
+        let was_ended = error == Errno::INVAL && !is_new;
+        device.refused(if was_ended {
+            format!("/dev/nbd{index} was detached and is open still: close it, then attach it")
+        } else {
+            format!("cannot attach /dev/nbd{index}: {error}")
+        })
+    })?;
+    if !is_new && usage::size_of(index).is_some_and(|size| size < export.size_bytes) {
+        tell_size(control, device, export.size_bytes).await?;
     }
-    Ok(())
+    Ok(connections.into_iter().map(Connection::serve_if_taken).filter(|it| *it).count())
 }
 
 /// Detaches all devices of a resource, before it is demoted or taken down. Which volumes had one.
 ///
 /// # Errors
-/// One is in use, and not `force`; then those before it are detached already.
+/// One is in use, and not `force`; or the kernel does not let go, and those before are detached.
 pub(crate) async fn detach_all(
     control: &Control,
     running: &Running,
     force: bool,
 ) -> Result<Vec<VolumeNumber>, Refused> {
-    let all = volumes(running).map(|volume| (volume, export_name(&running.config, volume)));
     let mut had = Vec::new();
-    for (volume, name) in all {
-        let index = minor(running, volume)?;
-        if owner_of(index, &backend(control, &name)) == Owner::This {
-            check_unused(&name, index, force)?;
-            had.push(volume);
+    for volume in volumes(running) {
+        let device = VolumeDevice::of(control, running, volume)?;
+        if device.owner() == Owner::This {
+            check_unused(&device, force).await?;
+            had.push(device);
         }
     }
-    for volume in &had {
-        detach(control, running, *volume, force).await?;
+    for device in &had {
+        disconnect(control, device).await?;
     }
-    Ok(had)
+    Ok(had.into_iter().map(|device| device.volume).collect())
+}
+
+/// Leaves the devices of a resource, as the daemon ends: those that are used wait for the next one.
+/// What goes wrong is told in the log.
+pub(crate) async fn leave(control: &Control, running: &Running) {
+    for volume in volumes(running) {
+        let Ok(device) = VolumeDevice::of(control, running, volume) else { continue };
+        if device.owner() != Owner::This {
+            continue;
+        }
+        control.keepers.end(device.index);
+        if let Some(user) = usage::user_of(device.index).await {
+            let index = device.index;
+            tracing::info!("/dev/nbd{index} waits for the daemon's next start: {user}");
+        } else if let Err(refused) = disconnect(control, &device).await {
+            tracing::warn!("{refused}");
+        }
+    }
 }
 
 /// Detaches a volume's device, if it has one.
@@ -159,94 +229,95 @@ pub(crate) async fn detach(
     volume: VolumeNumber,
     force: bool,
 ) -> Result<(), Refused> {
-    let name = export_name(&running.config, volume);
-    let index = minor(running, volume)?;
-    if owner_of(index, &backend(control, &name)) != Owner::This {
+    let device = VolumeDevice::of(control, running, volume)?;
+    if device.owner() != Owner::This {
         return Ok(());
     }
-    check_unused(&name, index, force)?;
-    let netlink = open_netlink(control, &name).await?;
+    check_unused(&device, force).await?;
+    disconnect(control, &device).await
+}
+
+async fn disconnect(control: &Control, device: &VolumeDevice) -> Result<(), Refused> {
+    let index = device.index;
+    let netlink = open_netlink(control, device).await?;
     let done =
         spawn_blocking(move || netlink.carry_out(|family| message::disconnect(family, index)));
     let done = done.await.unwrap_or(Err(Errno::CANCELED));
-    done.map_err(|error| refused(&name, format!("cannot detach /dev/nbd{index}: {error}")))?;
+    done.map_err(|error| device.refused(format!("cannot detach /dev/nbd{index}: {error}")))?;
+    control.keepers.end(index);
+    links::remove(Path::new(links::FOLDER), &device.resource, device.volume);
     for _ in 0..GLANCES {
-        if owner_of(index, &backend(control, &name)) == Owner::None {
-            let _ = std::fs::remove_file(link_path(&running.config.name, volume));
-            tracing::info!("{name} is /dev/nbd{index} no more");
+        if device.owner() == Owner::None {
+            tracing::info!("{} is /dev/nbd{index} no more", device.export);
             return Ok(());
         }
         tokio::time::sleep(GLANCE).await;
     }
-    Err(refused(&name, format!("the kernel does not let go of /dev/nbd{index}")))
+    // Its connections have ended all the same.
+    tracing::warn!("{} is /dev/nbd{index} no more; who has it open gets errors", device.export);
+    Ok(())
 }
 
-/// Tells the devices of a resource how large its volumes are.
+/// Tells the device of a volume how large that is.
 pub(crate) async fn resized(control: &Control, running: &Running, volume: VolumeNumber) {
-    let name = export_name(&running.config, volume);
-    let Ok(index) = minor(running, volume) else { return };
-    let backend = backend(control, &name);
-    if owner_of(index, &backend) != Owner::This {
+    let Ok(device) = VolumeDevice::of(control, running, volume) else { return };
+    if device.owner() != Owner::This {
         return;
     }
     let told = async {
-        let export = offer::info(control, &name).await.map_err(|it| refused(&name, it.reason))?;
-        let netlink = open_netlink(control, &name).await?;
-        let done = spawn_blocking(move || {
-            let size = export.size_bytes;
-            netlink.carry_out(|family| message::resize(family, index, size, &backend))
-        });
-        let done = done.await.unwrap_or(Err(Errno::CANCELED));
-        done.map_err(|error| refused(&name, error.to_string()))
+        let export = offer::info(control, &device.export).await;
+        let export = export.map_err(|it| device.refused(it.reason))?;
+        tell_size(control, &device, export.size_bytes).await
     };
     if let Err(refused) = told.await {
-        tracing::warn!("the size of /dev/nbd{index} stays as it was: {refused}");
+        tracing::warn!("the size of /dev/nbd{} stays as it was: {refused}", device.index);
     }
 }
 
-/// A connection that the volume is served on: the kernel's end.
-async fn connection(control: &Control, name: &str) -> Result<(OwnedFd, ExportInfo), String> {
-    let (ours, theirs) = UnixStream::pair().map_err(|error| error.to_string())?;
-    let descriptor = control.exports.descriptor().await;
-    let opened = offer::open(control, name).await;
-    let (mut client, export) = opened.map_err(|refusal| refusal.reason)?;
-    client.permits.push(descriptor);
-    let theirs = theirs.into_std().map_err(|error| error.to_string())?;
-    let chosen = Chosen::without_handshake(client, export.clone());
-    chosen.hand_over(ours.into_std().map(OwnedFd::from));
-    Ok((theirs.into(), export))
+async fn tell_size(
+    control: &Control,
+    device: &VolumeDevice,
+    size_bytes: u64,
+) -> Result<(), Refused> {
+    let netlink = open_netlink(control, device).await?;
+    let (index, backend) = (device.index, device.backend.clone());
+    let done = spawn_blocking(move || {
+        netlink.carry_out(|family| message::resize(family, index, size_bytes, &backend))
+    });
+    let done = done.await.unwrap_or(Err(Errno::CANCELED));
+    done.map_err(|error| device.refused(format!("cannot resize /dev/nbd{index}: {error}")))
 }
 
-fn device(
-    index: u32,
+/// What a device is given by netlink.
+fn given(
+    control: &Control,
+    device: &VolumeDevice,
     export: &ExportInfo,
-    backend: String,
     sockets: &[OwnedFd],
-    config: &NbdConfig,
-) -> Device {
-    let descriptor = |socket: &OwnedFd| u32::try_from(socket.as_raw_fd()).expect("it is open");
-    Device {
-        index,
+) -> message::Device {
+    message::Device {
+        index: device.index,
         size_bytes: export.size_bytes,
         block_bytes: u64::from(export.block_size.max(BLOCK_BYTES_MIN)),
         flags: u64::from(export.transmission_flags(Terms::default())),
-        timeout: config.kernel_timeout,
-        dead_timeout: config.kernel_dead_timeout,
-        backend,
-        sockets: sockets.iter().map(descriptor).collect(),
+        timeout: control.nbd.kernel_timeout,
+        dead_timeout: control.nbd.kernel_dead_timeout,
+        backend: device.backend.clone(),
+        sockets: sockets.iter().map(connection::number).collect(),
     }
 }
 
 /// Opens the way to the kernel, or says what is missing and what works without.
-async fn open_netlink(control: &Control, name: &str) -> Result<Netlink, Refused> {
+async fn open_netlink(control: &Control, device: &VolumeDevice) -> Result<Netlink, Refused> {
     let opened = spawn_blocking(Netlink::open).await.unwrap_or(Err(Errno::CANCELED));
     opened.map_err(|error| {
         let socket = control.run_dir().join("nbd.sock");
         let text = match error {
             Errno::NOENT => format!(
                 "this kernel has no NBD client: load it with 'modprobe nbd', or, where there is \
-                 none, make a file of the volume with nbdfuse, of 'nbd+unix:///{name}?socket={}', \
+                 none, make a file of the volume with nbdfuse, of 'nbd+unix:///{}?socket={}', \
                  and a device of that with losetup",
+                device.export,
                 socket.display()
             ),
             Errno::PERM | Errno::ACCESS => {
@@ -254,74 +325,27 @@ async fn open_netlink(control: &Control, name: &str) -> Result<Netlink, Refused>
             }
             error => format!("the kernel's NBD client cannot be reached: {error}"),
         };
-        refused(name, text)
+        device.refused(text)
     })
 }
 
-/// A device that somebody has mounted, or holds for himself, is in use. One that is merely open is
-/// told apart by nothing that the kernel shows; it gets errors, as if the device were pulled out.
-fn check_unused(name: &str, index: u32, force: bool) -> Result<(), Refused> {
-    let flags = OFlags::RDONLY | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    match rustix::fs::open(format!("/dev/nbd{index}"), flags, Mode::empty()) {
-        Err(Errno::BUSY) if !force => {
-            let text = format!("/dev/nbd{index} is in use: unmount it first, or use --force");
-            Err(refused(name, text))
-        }
-        Ok(_) | Err(_) => Ok(()),
+/// Pulled out under somebody who uses it, a device gives errors: who is to lose data decides that.
+async fn check_unused(device: &VolumeDevice, force: bool) -> Result<(), Refused> {
+    if force {
+        return Ok(());
     }
-}
-
-fn owner_of(index: u32, own: &str) -> Owner {
-    let device = format!("/sys/block/nbd{index}");
-    let is_connected = Path::new(&device).join("pid").exists();
-    let backend = std::fs::read_to_string(Path::new(&device).join("backend")).ok();
-    owner(is_connected, backend.as_deref(), own)
+    let index = device.index;
+    match usage::user_of(index).await {
+        Some(user) => {
+            let text = format!(
+                "/dev/nbd{index} is in use ({user}): unmount or close it first, or use --force"
+            );
+            Err(device.refused(text))
+        }
+        None => Ok(()),
+    }
 }
 
 fn volumes(running: &Running) -> impl Iterator<Item = VolumeNumber> {
     running.config.volumes.iter().map(|volume| VolumeNumber(volume.number.0))
-}
-
-fn minor(running: &Running, volume: VolumeNumber) -> Result<u32, Refused> {
-    let config = running.config.volumes.iter().find(|it| it.number.0 == volume.0);
-    let unknown = || refused(&export_name(&running.config, volume), "no such volume".to_owned());
-    config.map(|config| config.minor.0).ok_or_else(unknown)
-}
-
-fn backend(control: &Control, export: &str) -> String {
-    format!("tandem {} {export}", control.node)
-}
-
-fn refused(export: &str, text: String) -> Refused {
-    Refused::Kernel { export: export.to_owned(), text }
-}
-
-fn link_path(resource: &str, volume: VolumeNumber) -> String {
-    format!("{LINKS}/{resource}/{volume}")
-}
-
-fn link(resource: &str, volume: VolumeNumber, index: u32) -> std::io::Result<()> {
-    std::fs::create_dir_all(format!("{LINKS}/{resource}"))?;
-    let path = link_path(resource, volume);
-    match std::fs::remove_file(&path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-        Ok(()) | Err(_) => {}
-    }
-    std::os::unix::fs::symlink(format!("/dev/nbd{index}"), path)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_device_is_taken_from_nobody_else() {
-        let own = "tandem a r0/0";
-        assert_eq!(owner(false, None, own), Owner::None);
-        assert_eq!(owner(false, Some(own), own), Owner::None, "what is left of it says nothing");
-        assert_eq!(owner(true, Some("tandem a r0/0\n"), own), Owner::This);
-        for other in [Some("tandem a r0/1"), Some("tandem b r0/0"), None] {
-            assert!(matches!(owner(true, other, own), Owner::Other(_)), "{other:?}");
-        }
-    }
 }

@@ -26,12 +26,25 @@ impl Control {
     }
 
     /// Disconnects, detaches and forgets the resource.
-    pub(crate) async fn down(&self, name: &str, force: bool) -> Result<(), Refused> {
+    pub(crate) async fn down(self: &Arc<Self>, name: &str) -> Result<(), Refused> {
         let lock = self.registry.lock(name);
         let _guard = lock.lock().await;
         let Some(running) = self.registry.find(name) else { return Ok(()) };
-        kernel::detach_all(self, &running, force).await?;
-        self.command(&running, Command::Down { force }).await?;
+        let had = kernel::detach_all(self, &running, false).await?;
+        if let Err(refused) = self.command(&running, Command::Down { force: false }).await {
+            kernel::attach_each(self, &running, had).await;
+            return Err(refused);
+        }
+        self.forget(&running).await
+    }
+
+    /// The same as the daemon ends, whoever uses the resource: they find it again later.
+    pub(crate) async fn abandon(&self, name: &str) -> Result<(), Refused> {
+        let lock = self.registry.lock(name);
+        let _guard = lock.lock().await;
+        let Some(running) = self.registry.find(name) else { return Ok(()) };
+        kernel::leave(self, &running).await;
+        self.command(&running, Command::Down { force: true }).await?;
         self.forget(&running).await
     }
 

@@ -247,6 +247,36 @@ mod tests {
     }
 
     #[test]
+    #[cfg(target_endian = "little")]
+    fn golden_connect_and_reconnect() {
+        let common: [&[u8]; 6] = [
+            &[8, 0, 1, 0, 3, 0, 0, 0],
+            &[12, 0, 3, 0, 0, 2, 0, 0, 0, 0, 0, 0],
+            &[12, 0, 4, 0, 30, 0, 0, 0, 0, 0, 0, 0],
+            &[12, 0, 8, 0, 88, 2, 0, 0, 0, 0, 0, 0],
+            b"\x12\0\x0a\0tandem a r0/0\0\0\0",
+            &[
+                28, 0, 7, 128, 12, 0, 1, 128, 8, 0, 1, 0, 17, 0, 0, 0, 12, 0, 1, 128, 8, 0, 1, 0,
+                18, 0, 0, 0,
+            ],
+        ];
+        let size: &[u8] = &[12, 0, 2, 0, 0, 0, 16, 0, 0, 0, 0, 0];
+        let flags: &[u8] = &[12, 0, 5, 0, 109, 0, 0, 0, 0, 0, 0, 0];
+        let header = |length, command| {
+            [&[length, 0, 0, 0, 0x21, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0][..], &[command, 1, 0, 0]]
+                .concat()
+        };
+        let golden = [&header(136, 1), size, flags, &common.concat()].concat();
+        assert_eq!(connect(0x21, &device()), golden);
+        let golden = [header(112, 3), common.concat()].concat();
+        assert_eq!(reconnect(0x21, &device()), golden);
+        let golden = [header(28, 2), common[0].to_vec()].concat();
+        assert_eq!(disconnect(0x21, 3), golden);
+        let golden = [&header(60, 3), common[0], size, common[4]].concat();
+        assert_eq!(resize(0x21, 3, 1 << 20, "tandem a r0/0"), golden);
+    }
+
+    #[test]
     fn a_device_is_told_all_it_needs() {
         let message = connect(0x21, &device());
         assert_eq!(message[4..6], 0x21_u16.to_ne_bytes());
