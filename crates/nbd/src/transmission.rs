@@ -125,6 +125,12 @@ impl Transmission {
         }
     }
 
+    /// The export has grown: requests of what it grew by are served from the next one on. What is
+    /// less than it has changes nothing.
+    pub fn grow(&mut self, size_bytes: u64) {
+        self.export.size_bytes = self.export.size_bytes.max(size_bytes);
+    }
+
     /// Takes from `stream`, the bytes received and not consumed yet, what makes one step. Returns
     /// how many bytes were consumed and the step. Steps can come without bytes: call it again,
     /// with an empty slice if need be, until it needs bytes, is full or stops.

@@ -173,3 +173,15 @@ fn disc_needs_no_sensible_fields() {
     assert_eq!(shell.stopped, Some(StopReason::Disconnected));
     shell.assert_idle();
 }
+
+#[test]
+fn what_an_export_grew_by_is_in_range() {
+    let mut shell = shell();
+    let behind = request(header(command::READ, END, 8));
+    assert_eq!(shell.run(&behind)[0].error, EINVAL);
+    shell.machine.grow(END + 8);
+    shell.machine.grow(END);
+    assert_eq!(shell.run(&behind), [answer(1, OK, pattern(END, 8))]);
+    assert_eq!(shell.run(&request(header(command::READ, END, 9)))[0].error, EINVAL);
+    shell.assert_idle();
+}
