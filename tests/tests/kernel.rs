@@ -26,7 +26,9 @@ fn a_promotion_does_not_depend_on_a_device() -> Result<()> {
     } else {
         let said = attached.describe();
         assert_eq!(attached.code, 11, "{said}");
-        ensure(said.contains("r0/0: ") && said.contains("NBD client"), || said)?;
+        for part in ["r0/0: ", "NBD client", "modprobe nbd", "nbdfuse FILE", "losetup"] {
+            ensure(said.contains(part), || format!("no '{part}': {said}"))?;
+        }
         ensure(a.log()?.contains("NBD client"), || "the log tells of the promotion".to_owned())?;
     }
     a.adm_ok(&["kernel-detach", "r0"])?;

@@ -117,6 +117,11 @@ impl Client {
         }
     }
 
+    /// The export has grown.
+    pub(crate) fn grow(&mut self, size_bytes: u64) {
+        self.transmission.grow(size_bytes);
+    }
+
     /// A receive has completed.
     pub(crate) fn handle_received(&mut self, completion: Completion) -> Result<(), String> {
         let part = self.receiving.take();

@@ -74,6 +74,8 @@ pub(crate) enum Mail {
     OpenClient { resource: ResourceKey, opening: Opening },
     /// The client's handshake is over: serve it.
     Serve { client: ClientId, admitted: Box<Admitted> },
+    /// A volume has this size: clients who were told less may use all of it.
+    GrowClients { resource: ResourceKey, growth: Growth },
     /// What the file system says of a range that a client asked about.
     Surveyed { client: ClientId, answer: (Cookie, Vec<Extent>) },
     /// The client went away before it was served.
@@ -124,6 +126,14 @@ pub(crate) struct Opening {
     /// The export is not read-only.
     pub(crate) writes: bool,
     pub(crate) reply: oneshot::Sender<Result<(ClientId, ExportFacts), CommandError>>,
+}
+
+/// The size that a volume has grown to.
+#[derive(Debug)]
+pub(crate) struct Growth {
+    pub(crate) volume: VolumeNumber,
+    pub(crate) size_bytes: u64,
+    pub(crate) reply: oneshot::Sender<()>,
 }
 
 /// A client whose handshake is over.

@@ -317,6 +317,7 @@ impl Shard {
             }
             Mail::OpenClient { resource, opening } => self.open_client(resource.0, opening, now),
             Mail::Serve { client, admitted } => self.serve(client, *admitted, now),
+            Mail::GrowClients { resource, growth } => self.grow_clients(resource.0, growth),
             Mail::Surveyed { client, answer } => self.tell_extents(client, answer),
             Mail::CloseClient { client } => self.close_client_unanswered(client, now),
             Mail::Accepts { resource, peer, peer_discards, reply } => {

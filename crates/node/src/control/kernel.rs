@@ -20,6 +20,7 @@ use tokio::task::spawn_blocking;
 use super::refusal::Refused;
 use super::registry::Running;
 use super::{Control, export_name, offer};
+use crate::mail::{Growth, Mail};
 
 mod connection;
 mod keeper;
@@ -97,8 +98,8 @@ pub(crate) async fn attach_each(
     }
 }
 
-/// Attaches a volume to its device, or gives its device new connections. Does nothing where it has
-/// connections of this daemon.
+/// Attaches a volume to its device, or gives its device new connections. A device that has some of
+/// this daemon is only told the size.
 ///
 /// # Errors
 /// The kernel has no NBD client, the device is somebody else's, or the export is not to be had.
@@ -112,7 +113,10 @@ pub(crate) async fn attach(
     let netlink = open_netlink(control, &device).await?;
     let is_new = match device.owner() {
         Owner::None => true,
-        Owner::This if control.keepers.has(index) => return Ok(()),
+        Owner::This if control.keepers.has(index) => {
+            resized(control, running, volume).await;
+            return Ok(());
+        }
         Owner::This => false,
         Owner::Other(whose) => {
             let text = format!("/dev/nbd{index} is used by {whose}; change the minor");
@@ -122,8 +126,14 @@ pub(crate) async fn attach(
     let count = usize::try_from(control.nbd.kernel_connections).expect("a usize has 32 bits");
     let places = Arc::new(Semaphore::new(count));
     if give(control, &device, netlink, &places, is_new).await? == 0 {
-        let text = format!("/dev/nbd{index} has connections already, of another daemon");
+        let text = format!(
+            "/dev/nbd{index} takes no connections: it was detached while it was open, so close it \
+             and attach it again, or another daemon of this node's name serves it"
+        );
         return Err(device.refused(text));
+    }
+    if !is_new {
+        resized(control, running, volume).await;
     }
     tracing::info!("{} is /dev/nbd{index}{}", device.export, if is_new { "" } else { " again" });
     if let Err(error) = links::make(Path::new(links::FOLDER), &device.resource, volume, index) {
@@ -164,17 +174,7 @@ async fn give(
     });
     let done = done.await.unwrap_or(Err(Errno::CANCELED));
     let index = device.index;
-    done.map_err(|error| {
-        let was_ended = error == Errno::INVAL && !is_new;
-        device.refused(if was_ended {
-            format!("/dev/nbd{index} was detached and is open still: close it, then attach it")
-        } else {
-            format!("cannot attach /dev/nbd{index}: {error}")
-        })
-    })?;
-    if !is_new && usage::size_of(index).is_some_and(|size| size < export.size_bytes) {
-        tell_size(control, device, export.size_bytes).await?;
-    }
+    done.map_err(|error| device.refused(format!("cannot attach /dev/nbd{index}: {error}")))?;
     Ok(connections.into_iter().map(Connection::serve_if_taken).filter(|it| *it).count())
 }
 
@@ -230,8 +230,14 @@ pub(crate) async fn detach(
     force: bool,
 ) -> Result<(), Refused> {
     let device = VolumeDevice::of(control, running, volume)?;
-    if device.owner() != Owner::This {
-        return Ok(());
+    match device.owner() {
+        Owner::This => {}
+        Owner::None => {
+            // Of a device that has ended by itself it may still be there.
+            links::remove(Path::new(links::FOLDER), &device.resource, volume);
+            return Ok(());
+        }
+        Owner::Other(_) => return Ok(()),
     }
     check_unused(&device, force).await?;
     disconnect(control, &device).await
@@ -258,29 +264,34 @@ async fn disconnect(control: &Control, device: &VolumeDevice) -> Result<(), Refu
     Ok(())
 }
 
-/// Tells the device of a volume how large that is.
+/// Tells the device of a volume that it has grown, if it has. What goes wrong is told in the log.
 pub(crate) async fn resized(control: &Control, running: &Running, volume: VolumeNumber) {
     let Ok(device) = VolumeDevice::of(control, running, volume) else { return };
     if device.owner() != Owner::This {
         return;
     }
-    let told = async {
-        let export = offer::info(control, &device.export).await;
-        let export = export.map_err(|it| device.refused(it.reason))?;
-        tell_size(control, &device, export.size_bytes).await
-    };
-    if let Err(refused) = told.await {
+    if let Err(refused) = grow(control, running, &device).await {
         tracing::warn!("the size of /dev/nbd{} stays as it was: {refused}", device.index);
     }
 }
 
-async fn tell_size(
-    control: &Control,
-    device: &VolumeDevice,
-    size_bytes: u64,
-) -> Result<(), Refused> {
+async fn grow(control: &Control, running: &Running, device: &VolumeDevice) -> Result<(), Refused> {
+    let export = offer::info(control, &device.export).await;
+    let size_bytes = export.map_err(|it| device.refused(it.reason))?.size_bytes;
+    let index = device.index;
+    // A device never shrinks under who uses it.
+    if usage::size_of(index).is_none_or(|known| size_bytes <= known) {
+        return Ok(());
+    }
+    // The clients that are its connections come first: what it learns it may ask for at once.
+    let volume = device.volume;
+    let grown = control.ask(running, |resource, reply| {
+        let growth = Growth { volume, size_bytes, reply };
+        Mail::GrowClients { resource, growth }
+    });
+    grown.await?;
     let netlink = open_netlink(control, device).await?;
-    let (index, backend) = (device.index, device.backend.clone());
+    let backend = device.backend.clone();
     let done = spawn_blocking(move || {
         netlink.carry_out(|family| message::resize(family, index, size_bytes, &backend))
     });
@@ -314,9 +325,9 @@ async fn open_netlink(control: &Control, device: &VolumeDevice) -> Result<Netlin
         let socket = control.run_dir().join("nbd.sock");
         let text = match error {
             Errno::NOENT => format!(
-                "this kernel has no NBD client: load it with 'modprobe nbd', or, where there is \
-                 none, make a file of the volume with nbdfuse, of 'nbd+unix:///{}?socket={}', \
-                 and a device of that with losetup",
+                "this kernel has no NBD client: load it with 'modprobe nbd'; where there is none, \
+                 'nbdfuse FILE nbd+unix:///{}?socket={}' makes a file of the volume, and \
+                 'losetup -f --show FILE' a device of that",
                 device.export,
                 socket.display()
             ),

@@ -8,7 +8,7 @@ use super::Shard;
 use crate::drain::drain;
 use crate::export::{Client, Progress};
 use crate::limits;
-use crate::mail::Admitted;
+use crate::mail::{Admitted, Growth};
 use crate::stream::Stream;
 use crate::token::Token;
 
@@ -61,6 +61,20 @@ impl Shard {
                 self.close_client_unanswered(id, now);
             }
         }
+    }
+
+    /// Has clients of a volume use what it grew by: a device of the kernel's learns of that in the
+    /// middle of its connections. Others ask for no more than they were told.
+    pub(super) fn grow_clients(&mut self, resource: usize, growth: Growth) {
+        let Growth { volume, size_bytes, reply } = growth;
+        for key in 0..self.clients.key_end() {
+            let entry = self.clients.get_mut(key);
+            let of_volume = entry.filter(|it| (it.resource, it.volume) == (resource, volume));
+            if let Some(client) = of_volume.and_then(|entry| entry.client.as_mut()) {
+                client.grow(size_bytes);
+            }
+        }
+        let _ = reply.send(());
     }
 
     /// Lets a client take a completion in.
