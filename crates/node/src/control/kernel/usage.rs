@@ -60,33 +60,30 @@ pub(super) fn size_of(index: u32) -> Option<u64> {
 /// that merely has it open; the descriptors of processes do. `/proc/mounts` would tell of this
 /// process's mounts only, and `holders` of devices only.
 pub(super) async fn user_of(index: u32) -> Option<String> {
-    let mut found = None;
-    for glance in 0..GLANCES {
-        if glance > 0 {
-            tokio::time::sleep(GLANCE).await;
-        }
-        found = user_at_a_glance(index).await;
-        if found.is_none() {
-            break;
+    for _ in 0..GLANCES {
+        match look(index).await {
+            Ok(None) => return None,
+            Ok(Some(_)) => tokio::time::sleep(GLANCE).await,
+            Err(reason) => return Some(reason),
         }
     }
-    found
+    look(index).await.unwrap_or_else(Some)
 }
 
-async fn user_at_a_glance(index: u32) -> Option<String> {
+/// Looks once, on a thread of its own: it may hang as long as I/O is frozen, also when the daemon
+/// ends.
+async fn look(index: u32) -> Result<Option<String>, String> {
     let (tell, told) = oneshot::channel();
-    let look = move || {
-        // The receiver has lost its patience, if it is gone.
-        let _ =
-            tell.send(look_for_user(Path::new("/proc"), Path::new(&format!("/dev/nbd{index}"))));
+    let body = move || {
+        let device = format!("/dev/nbd{index}");
+        // Nobody hears it who has lost his patience.
+        let _ = tell.send(look_for_user(Path::new("/proc"), Path::new(&device)));
     };
-    // A thread of its own: it may hang as long as I/O is frozen, also when the daemon ends.
-    if let Err(error) = std::thread::Builder::new().name("look-at-device".into()).spawn(look) {
-        return Some(format!("nobody can look who has it open: {error}"));
-    }
+    let thread = std::thread::Builder::new().name("look-at-device".into()).spawn(body);
+    thread.map_err(|error| format!("a thread to look at it cannot be started: {error}"))?;
     match timeout(PATIENCE, told).await {
-        Ok(Ok(found)) => found,
-        Ok(Err(_)) | Err(_) => Some("it does not answer".to_owned()),
+        Ok(Ok(user)) => Ok(user),
+        Ok(Err(_)) | Err(_) => Err("it does not answer: its I/O is frozen".to_owned()),
     }
 }
 
