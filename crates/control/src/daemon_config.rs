@@ -38,9 +38,10 @@ pub struct NbdConfig {
     /// Connections of each such device, 1 to 4.
     #[serde(alias = "kernel-connections")]
     pub kernel_connections: u32,
-    /// Seconds that the kernel gives a request on one connection before it asks again on another
-    /// one, 1 to 3600. Longer than a peer may take that is given up (`timeout`, `ko-count`): a
-    /// request that waits for it is no dead one.
+    /// Seconds that the kernel gives a request on a connection before it gives that up, 1 to 3600;
+    /// it asks again on the connection that the daemon makes it then. What was in flight when the
+    /// daemon ended waits for as long, so this is short; what takes longer, on disk or at a peer,
+    /// is carried out twice, so it is not shorter. 30 is what the kernel gives any disk.
     #[serde(alias = "kernel-timeout")]
     pub kernel_timeout: u64,
     /// Seconds that requests wait for a daemon that is started anew before they fail, up to a day.
@@ -57,7 +58,7 @@ impl Default for NbdConfig {
             connections: limits::NBD_CONNECTIONS_DEFAULT,
             kernel_attach: false,
             kernel_connections: 1,
-            kernel_timeout: 60,
+            kernel_timeout: 30,
             kernel_dead_timeout: 600,
             exports: BTreeMap::new(),
         }
