@@ -5,6 +5,7 @@ use tandem_tests::Result;
 use crate::testbed::Testbed;
 
 mod boot;
+mod device;
 mod power;
 mod smoke;
 
@@ -20,4 +21,4 @@ pub struct Case {
 }
 
 /// Every case, the simplest first.
-pub const ALL: &[Case] = &[boot::CASE, smoke::CASE, power::CASE];
+pub const ALL: &[Case] = &[boot::CASE, smoke::CASE, device::CASE, power::CASE];
