@@ -57,6 +57,7 @@ impl World {
                 None => {
                     let Some(client) = closing.pop() else {
                         self.arm(node);
+                        self.check_answered(node)?;
                         return self.observe(node);
                     };
                     resource.close_client(client, now);
@@ -95,6 +96,7 @@ impl World {
                     && local == session
                 {
                     self.tell(Some(node), format_args!("closes the link"));
+                    self.had_peer(node);
                     self.saw_hang_up(node);
                     self.nodes[node].session = None;
                     let now = self.clock.now();

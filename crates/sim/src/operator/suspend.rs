@@ -1,6 +1,6 @@
 //! The operator freezes I/O and lets it go on; and what a frozen node must not do (INV-20).
 
-use tandem_replica::{Command, OnNoData};
+use tandem_replica::{Command, OnNoData, Suspended};
 
 use crate::checks::Violation;
 use crate::clock::{MILLIS, SECONDS};
@@ -16,6 +16,8 @@ pub struct IoOrders {
     resume_at: Option<u64>,
     /// `resume-io` was said while no data were accessible: errors are answered.
     takes_errors: bool,
+    /// A request was answered in this turn, before and behind which that is not to be.
+    answered: Option<Suspended>,
 }
 
 impl IoOrders {
@@ -86,19 +88,30 @@ impl World {
         }
     }
 
-    /// A frozen node answers nothing.
-    pub(crate) fn check_frozen(&self, node: usize) -> Result<(), Violation> {
+    /// A frozen node answers nothing. What a turn begins and ends without it may have had in the
+    /// middle of it: see [`World::had_peer`].
+    pub(crate) fn check_frozen(&mut self, node: usize) -> Result<(), Violation> {
         let Some(resource) = &self.nodes[node].resource else { return Ok(()) };
-        let is_frozen = self.operator.io[node].is_frozen;
-        let lacked_data = self.nodes[node].view.suspended.no_data;
-        let lacks_data = lacked_data && resource.suspended().no_data;
-        let lacked_fence = self.nodes[node].view.suspended.fencing;
-        let lacks_fence = lacked_fence && resource.suspended().fencing;
-        if !is_frozen && !lacks_data && !lacks_fence {
-            return Ok(());
+        let (before, now) = (self.nodes[node].view.suspended, resource.suspended());
+        if self.operator.io[node].is_frozen {
+            return Err(answered_while(node, now));
         }
-        let text = format!("node {node} answers while {:?}", resource.suspended());
-        Err(Violation::new("INV-20 frozen", text))
+        if before.no_data && now.no_data || before.fencing && now.fencing {
+            self.operator.io[node].answered = Some(now);
+        }
+        Ok(())
+    }
+
+    /// A node ends a connection by itself. If that came up in the same turn, what was answered
+    /// meanwhile had the data of the peer, and no need of a fence.
+    pub(crate) fn had_peer(&mut self, node: usize) {
+        self.operator.io[node].answered = None;
+    }
+
+    /// A turn is over.
+    pub(crate) fn check_answered(&mut self, node: usize) -> Result<(), Violation> {
+        let answered = self.operator.io[node].answered.take();
+        answered.map_or(Ok(()), |suspended| Err(answered_while(node, suspended)))
     }
 
     /// Whether requests on this node must wait for data instead of getting errors.
@@ -108,4 +121,8 @@ impl World {
             OnNoData::SuspendIo => !self.operator.io[node].takes_errors,
         }
     }
+}
+
+fn answered_while(node: usize, suspended: Suspended) -> Violation {
+    Violation::new("INV-20 frozen", format!("node {node} answers while {suspended:?}"))
 }
