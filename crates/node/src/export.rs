@@ -4,7 +4,8 @@
 //! [`Client::pump`] turns what was received into requests of the core, as far as buffers and the
 //! shard's [`Budget`] allow; [`Client::reply`] takes the core's answers and
 //! [`Client::flush`] sends them. A client that does not read its replies is not read from either.
-//! When it is gone, what it sent in full goes on, and replies to it go nowhere.
+//! When it is gone, what it sent in full goes on, or is forgotten ([`OnceGone`]), and replies to it
+//! go nowhere.
 
 use std::mem;
 
@@ -19,6 +20,7 @@ use tandem_ring::{Buffer, Completion};
 use crate::budget::{Budget, charge_of};
 use crate::io::Io;
 use crate::limits;
+use crate::mail::OnceGone;
 use crate::pace::{Pace, Turn};
 use crate::stream::{Received, Stream};
 
@@ -34,6 +36,7 @@ pub(crate) struct Client {
     volume: VolumeNumber,
     stream: Stream,
     transmission: Transmission,
+    once_gone: OnceGone,
     /// What is known of a part beside the machine, by its number.
     parts: Vec<PartEntry>,
     /// What is asked of extents and was not handed out.
@@ -95,6 +98,7 @@ impl Client {
         volume: VolumeNumber,
         stream: Stream,
         transmission: Transmission,
+        once_gone: OnceGone,
     ) -> Self {
         Self {
             id,
@@ -103,6 +107,7 @@ impl Client {
             volume,
             stream,
             transmission,
+            once_gone,
             parts: Vec::new(),
             questions: Vec::new(),
             receiving: None,
@@ -153,6 +158,11 @@ impl Client {
         budget: &mut Budget,
         requests: &mut Vec<Request>,
     ) -> Progress {
+        // Looked at before anything is taken: who gives a connection up does so before he asks
+        // again, and what he asks again is received after this.
+        if self.once_gone == OnceGone::Forget && self.stream.is_hung_up(io) {
+            return Progress::Ended("the kernel has given the connection up".into());
+        }
         while !self.stream.is_receiving() && self.transmission.wants_input() && !self.is_leaving {
             if !budget.admits(self.key, self.charged) {
                 return Progress::Stalled;
@@ -261,7 +271,7 @@ impl Client {
         }
     }
 
-    /// Ends the connection. Writes that arrived in full are appended to `requests`; they go on.
+    /// Ends the connection. Writes that arrived in full are appended to `requests`, if they go on.
     pub(crate) fn close(
         &mut self,
         io: &mut Io,
@@ -270,9 +280,10 @@ impl Client {
     ) {
         self.stream.shut_down(io);
         self.transmission.hang_up();
+        let finishes = self.once_gone == OnceGone::Finish;
         while let (_, Step::Part(part)) = self.transmission.next(&[]) {
             let request = self.request(budget, part);
-            if let Some(requests) = requests.as_deref_mut() {
+            if let Some(requests) = requests.as_deref_mut().filter(|_| finishes) {
                 requests.extend(request);
             }
         }

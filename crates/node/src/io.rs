@@ -123,6 +123,10 @@ impl Io {
         self.engine.shutdown_socket(socket);
     }
 
+    pub(crate) fn is_hung_up(&self, socket: SocketId) -> bool {
+        self.engine.is_hung_up(socket)
+    }
+
     pub(crate) fn unregister_socket(&mut self, socket: SocketId) {
         self.engine.unregister_socket(socket);
     }

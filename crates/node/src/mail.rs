@@ -136,6 +136,17 @@ pub(crate) struct Growth {
     pub(crate) reply: oneshot::Sender<()>,
 }
 
+/// What becomes of a client's requests that the core does not have when the client is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OnceGone {
+    /// Those that arrived in full go on: nobody else asks for them.
+    Finish,
+    /// They are dropped. The client, the kernel, gives a connection up that does not answer in time,
+    /// and asks again on another one. Carried out behind that, a write would undo what was written
+    /// to its blocks since.
+    Forget,
+}
+
 /// A client whose handshake is over.
 #[derive(Debug)]
 pub(crate) struct Admitted {
@@ -144,6 +155,7 @@ pub(crate) struct Admitted {
     pub(crate) rest: Bytes,
     pub(crate) export: ExportInfo,
     pub(crate) terms: Terms,
+    pub(crate) once_gone: OnceGone,
     pub(crate) permits: Permits,
 }
 

@@ -245,6 +245,11 @@ impl Stream {
         self.is_shut
     }
 
+    /// Whether the other side has ended both directions, however much of it is not received yet.
+    pub(crate) fn is_hung_up(&self, io: &Io) -> bool {
+        self.is_shut || io.is_hung_up(self.socket)
+    }
+
     /// Whether no operation is under way.
     pub(crate) fn is_idle(&self) -> bool {
         !self.is_receiving && !self.is_sending

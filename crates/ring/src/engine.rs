@@ -184,6 +184,14 @@ impl Engine {
         }
     }
 
+    /// Whether the other side has ended both directions of a Unix socket, or the connection is
+    /// broken, however much it sent before is not received yet.
+    pub fn is_hung_up(&self, socket: SocketId) -> bool {
+        match self {
+            Self::Uring(uring) => uring.is_hung_up(socket.0),
+        }
+    }
+
     /// Lets go of a socket; it is closed when its last operation has completed. An operation that
     /// waits for the peer ends by [`shutdown_socket`](Self::shutdown_socket) or
     /// [`cancel`](Self::cancel).

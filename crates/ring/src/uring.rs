@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::engine::{Config, Features, Stats, Turn};
 use crate::error::{EngineError, Full, TableFull};
@@ -159,6 +160,14 @@ impl Uring {
             // A socket whose peer is gone answers ENOTCONN: what is in flight ends by itself.
             let _ = rustix::net::shutdown(fd, rustix::net::Shutdown::Both);
         }
+    }
+
+    pub(crate) fn is_hung_up(&self, handle: Handle) -> bool {
+        let Some((fd, _)) = self.descriptors.fd(handle) else { return true };
+        let mut asked = [PollFd::from_borrowed_fd(fd, PollFlags::empty())];
+        let at_once = Timespec::default();
+        // A poll that fails says nothing of the socket.
+        poll(&mut asked, Some(&at_once)).is_ok_and(|events| events > 0)
     }
 
     pub(crate) fn is_open(&self, handle: Handle) -> bool {

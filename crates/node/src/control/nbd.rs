@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout};
 use super::offer::{self, OpenedClient};
 use super::{Control, socket};
 use crate::limits;
-use crate::mail::{Admitted, Mail};
+use crate::mail::{Admitted, Mail, OnceGone};
 
 /// Pause after an error of accept, which is mostly a lack of descriptors.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -78,13 +78,15 @@ pub(crate) struct Chosen {
     client: OpenedClient,
     export: ExportInfo,
     terms: Terms,
+    once_gone: OnceGone,
     rest: Bytes,
 }
 
 impl Chosen {
-    /// One that has no handshake, and the terms of a client that asked for nothing.
-    pub(super) fn without_handshake(client: OpenedClient, export: ExportInfo) -> Self {
-        Self { client, export, terms: Terms::default(), rest: Bytes::new() }
+    /// The kernel: it has no handshake, and the terms of a client that asked for nothing.
+    pub(super) fn kernel(client: OpenedClient, export: ExportInfo) -> Self {
+        let (terms, once_gone) = (Terms::default(), OnceGone::Forget);
+        Self { client, export, terms, once_gone, rest: Bytes::new() }
     }
 
     pub(crate) fn hand_over(mut self, socket: io::Result<OwnedFd>) {
@@ -94,10 +96,10 @@ impl Chosen {
             return;
         };
         let permits = std::mem::take(&mut self.client.permits);
-        let Self { client: OpenedClient { shard, .. }, export, terms, rest } = &self;
-        let (rest, export, terms) = (rest.clone(), export.clone(), *terms);
-        let admitted = Box::new(Admitted { socket, rest, export, terms, permits });
-        shard.post(Mail::Serve { client, admitted });
+        let Self { client: OpenedClient { shard, .. }, export, terms, once_gone, rest } = &self;
+        let (rest, export, terms, once_gone) = (rest.clone(), export.clone(), *terms, *once_gone);
+        let admitted = Admitted { socket, rest, export, terms, once_gone, permits };
+        shard.post(Mail::Serve { client, admitted: Box::new(admitted) });
     }
 }
 
@@ -219,7 +221,8 @@ async fn haggle<S: AsyncRead + AsyncWrite + Unpin>(
             HandshakeOutput::QueryList => machine.answer_list(&offer::list(control).await),
             HandshakeOutput::Ready { export, terms, rest } => {
                 let client = opened.take().expect("an export is chosen by GO or EXPORT_NAME");
-                return Ok(Chosen { client, export, terms, rest });
+                let once_gone = OnceGone::Finish;
+                return Ok(Chosen { client, export, terms, once_gone, rest });
             }
             HandshakeOutput::Close(reason) => return Err(HandshakeFailure::Closed(reason)),
         }

@@ -1,4 +1,5 @@
 use std::io::{Read, Write};
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use tandem_replica::{ClientId, Instant, Request, RequestError, RequestOp};
 use super::{Client, Progress};
 use crate::budget::Budget;
 use crate::io::Io;
+use crate::mail::OnceGone;
 use crate::stream::Stream;
 use crate::token::Token;
 
@@ -26,6 +28,10 @@ struct Bench {
 
 impl Bench {
     fn new(rest: &[u8]) -> Self {
+        Self::of(rest, OnceGone::Finish)
+    }
+
+    fn of(rest: &[u8], once_gone: OnceGone) -> Self {
         let (socket, ours) = UnixStream::pair().unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         let mut io = Io::new(64 << 20).unwrap();
@@ -43,7 +49,8 @@ impl Bench {
             key: ExportKey(0),
         };
         let transmission = Transmission::new(export, Terms::default(), Limits::default());
-        let client = Client::new(ClientId(8), 0, 0, VolumeNumber(0), stream, transmission);
+        let volume = VolumeNumber(0);
+        let client = Client::new(ClientId(8), 0, 0, volume, stream, transmission, once_gone);
         Self { socket, io, budget: Budget::new(16 << 20), client, ended: None }
     }
 
@@ -211,7 +218,7 @@ fn a_dead_client_leaves_only_what_it_sent_in_full() {
     bench.socket.write_all(&[1; 4096]).unwrap();
     bench.ask(wire::command::WRITE, 2, 4096, 4096);
     bench.socket.write_all(&[1; 100]).unwrap();
-    bench.socket.shutdown(std::net::Shutdown::Both).unwrap();
+    bench.socket.shutdown(Shutdown::Both).unwrap();
     let mut requests = bench.requests(2);
     assert_eq!(requests.len(), 1);
     assert!(bench.ended.as_deref().is_some_and(|reason| reason.contains("closed")));
@@ -219,6 +226,35 @@ fn a_dead_client_leaves_only_what_it_sent_in_full() {
     assert_eq!(requests.len(), 1);
     assert_eq!(bench.client.charged, 0);
     assert!(bench.client.is_closed() && bench.client.is_idle());
+}
+
+#[test]
+fn what_the_kernel_asks_again_elsewhere_is_not_carried_out_late() {
+    for once_gone in [OnceGone::Finish, OnceGone::Forget] {
+        let late = usize::from(once_gone == OnceGone::Finish);
+        // A write that waits for its share of buffers when it is given up.
+        let mut bench = Bench::of(&[], once_gone);
+        bench.budget.charge(28 << 20);
+        bench.ask(wire::command::WRITE, 1, 0, 4096);
+        bench.socket.write_all(&[1; 4096]).unwrap();
+        assert_eq!(bench.requests(1).len(), 0);
+        bench.socket.shutdown(Shutdown::Both).unwrap();
+        bench.budget.release(28 << 20);
+        assert_eq!(bench.requests(1).len(), late);
+        // One that is closed then; its share was just enough to receive it.
+        let mut bench = Bench::of(&write_of_a_block(), once_gone);
+        bench.budget.charge((28 << 20) - 1);
+        assert_eq!(bench.requests(1).len(), 0);
+        let mut rest = Vec::new();
+        bench.client.close(&mut bench.io, &mut bench.budget, Some(&mut rest));
+        assert_eq!(rest.len(), late);
+    }
+}
+
+fn write_of_a_block() -> Vec<u8> {
+    let (flags, command) = (0, wire::command::WRITE);
+    let header = wire::RequestHeader { flags, command, cookie: 1, offset: 0, len: 4096 };
+    [&header.encode()[..], &[1; 4096]].concat()
 }
 
 /// Takes in what the client has sent, at a time.

@@ -36,7 +36,7 @@ impl Shard {
     }
 
     pub(super) fn serve(&mut self, id: ClientId, admitted: Admitted, now: Instant) {
-        let Admitted { socket, rest, export, terms, permits } = admitted;
+        let Admitted { socket, rest, export, terms, once_gone, permits } = admitted;
         // The client may have been closed during its handshake; the socket then closes here.
         let Some(key) = self.client_key(id) else { return };
         let (receive, send) = (Token::ClientReceive(key), Token::ClientSend(key));
@@ -51,7 +51,8 @@ impl Shard {
                 };
                 let transmission = Transmission::new(export, terms, limits);
                 let (resource, volume) = (entry.resource, entry.volume);
-                let client = Client::new(id, key, resource, volume, stream, transmission);
+                let client =
+                    Client::new(id, key, resource, volume, stream, transmission, once_gone);
                 entry.client = Some(client);
                 entry.permits = Some(permits);
                 self.clients_to_serve.push(key);

@@ -34,7 +34,7 @@ impl Connection {
         let (mut client, export) = opened.map_err(|refusal| refusal.reason)?;
         client.permits.extend([descriptor, place]);
         let [socket, theirs] = [ours, theirs].map(|it| it.into_std().map(OwnedFd::from));
-        let client = Chosen::without_handshake(client, export.clone());
+        let client = Chosen::kernel(client, export.clone());
         let connection = Self { socket: socket.map_err(|error| error.to_string())?, client };
         Ok((connection, theirs.map_err(|error| error.to_string())?, export))
     }

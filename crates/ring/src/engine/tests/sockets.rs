@@ -160,6 +160,23 @@ fn many_links_send_and_receive_at_once() {
 }
 
 #[test]
+fn a_socket_that_the_other_side_has_given_up_is_told_before_all_is_received() {
+    let (mut engine, pool) = engine();
+    let (ours, theirs) = socket_pair();
+    let socket = engine.register_socket(ours).unwrap();
+    assert!(!engine.is_hung_up(socket));
+    rustix::io::write(&theirs, &[7; 100]).unwrap();
+    rustix::net::shutdown(&theirs, rustix::net::Shutdown::Write).unwrap();
+    assert!(!engine.is_hung_up(socket), "it still takes replies");
+    rustix::net::shutdown(&theirs, rustix::net::Shutdown::Both).unwrap();
+    assert!(engine.is_hung_up(socket));
+    engine.submit(1, recv(&pool, socket, 100, 0, false)).unwrap();
+    assert_eq!(complete_one(&mut engine).result.unwrap(), 100);
+    engine.unregister_socket(socket);
+    assert!(engine.is_hung_up(socket));
+}
+
+#[test]
 fn a_shut_down_socket_ends_what_waits_on_it() {
     let (mut engine, pool) = engine();
     let (ours, _theirs) = socket_pair();
