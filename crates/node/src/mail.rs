@@ -141,9 +141,9 @@ pub(crate) struct Growth {
 pub(crate) enum OnceGone {
     /// Those that arrived in full go on: nobody else asks for them.
     Finish,
-    /// They are dropped. The client, the kernel, gives a connection up that does not answer in time,
-    /// and asks again on another one. Carried out behind that, a write would undo what was written
-    /// to its blocks since.
+    /// They are dropped. The client, the kernel, gives a connection up that does not answer in
+    /// time, and asks again on another one. Carried out behind that, a write would undo what was
+    /// written to its blocks since.
     Forget,
 }
 
