@@ -19,6 +19,7 @@ use crate::mail::{Errand, Mailbox, ResourceKey, ShardGone};
 pub(crate) mod admin;
 pub(crate) mod commands;
 pub(crate) mod convert;
+pub(crate) mod crowd;
 pub(crate) mod dependencies;
 pub(crate) mod exports;
 pub(crate) mod handlers;

@@ -60,8 +60,8 @@ pub const ABANDONED_CHECK_INTERVAL: Duration = Duration::from_secs(5);
 /// Requests that a client may have in flight.
 pub const CLIENT_REQUESTS_MAX: usize = 256;
 
-/// NBD handshakes under way at once on each listener: a client needs milliseconds, a stranger may
-/// take the whole deadline.
+/// NBD handshakes under way at once on each listener: one more ends another. A client needs
+/// milliseconds, a stranger may take the whole deadline.
 pub const HANDSHAKES_MAX: usize = 64;
 
 /// How long clients wait in a handshake for a resource to be promoted for them: its own patience

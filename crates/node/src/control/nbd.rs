@@ -12,9 +12,10 @@ use tandem_nbd::{
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout};
 
+use super::crowd::{Crowd, Place, Source};
 use super::offer::{self, OpenedClient};
 use super::{Control, socket};
 use crate::limits;
@@ -27,16 +28,17 @@ pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const READ_BYTES: usize = 16 << 10;
 
 /// Serves clients of a unix socket, for ever. Each listener has handshakes of its own: strangers on
-/// a network do not keep those out who are on this machine.
+/// a network do not end those of who is on this machine.
 pub(crate) async fn serve_unix(control: Arc<Control>, listener: UnixListener) {
-    let handshakes = Arc::new(Semaphore::new(limits::HANDSHAKES_MAX));
+    let crowd = Crowd::default();
     loop {
-        let places = Places::wait(&control, &handshakes).await;
+        let descriptor = control.exports.descriptor().await;
         match listener.accept().await {
             Ok((mut stream, _)) => {
-                let control = Arc::clone(&control);
+                let (control, place) = (Arc::clone(&control), crowd.enter(Source::Here));
                 tokio::spawn(async move {
-                    if let Some(chosen) = handshake(&control, &mut stream, places).await {
+                    if let Some(chosen) = handshake(&control, &mut stream, place, descriptor).await
+                    {
                         chosen.hand_over(stream.into_std().map(OwnedFd::from));
                     }
                 });
@@ -50,18 +52,19 @@ pub(crate) async fn serve_unix(control: Arc<Control>, listener: UnixListener) {
 
 /// Serves clients of a TCP address, for ever.
 pub(crate) async fn serve_tcp(control: Arc<Control>, listener: TcpListener) {
-    let handshakes = Arc::new(Semaphore::new(limits::HANDSHAKES_MAX));
+    let crowd = Crowd::default();
     loop {
-        let places = Places::wait(&control, &handshakes).await;
+        let descriptor = control.exports.descriptor().await;
         match listener.accept().await {
-            Ok((mut stream, _)) => {
-                let control = Arc::clone(&control);
+            Ok((mut stream, address)) => {
+                let (control, place) = (Arc::clone(&control), crowd.enter(address.ip().into()));
                 tokio::spawn(async move {
                     if let Err(error) = socket::tune_client(&stream) {
                         tracing::debug!("client refused: {error}");
                         return;
                     }
-                    if let Some(chosen) = handshake(&control, &mut stream, places).await {
+                    if let Some(chosen) = handshake(&control, &mut stream, place, descriptor).await
+                    {
                         chosen.hand_over(socket::release(stream));
                     }
                 });
@@ -114,6 +117,8 @@ enum HandshakeFailure {
     End,
     #[error("client gave no export within {HANDSHAKE_DEADLINE:?}")]
     Late,
+    #[error("{} others came after it", limits::HANDSHAKES_MAX)]
+    Crowd,
 }
 
 /// What is left of the time of a handshake: the client's, and ours for promoting a resource.
@@ -155,29 +160,18 @@ async fn pause(error: &io::Error) {
     tokio::time::sleep(ACCEPT_PAUSE).await;
 }
 
-/// What a connection holds from before it is accepted: the place of a handshake, and a descriptor.
-pub(crate) struct Places {
-    handshake: OwnedSemaphorePermit,
-    descriptor: OwnedSemaphorePermit,
-}
-
-impl Places {
-    /// Waits for both: who comes too much waits to be accepted.
-    pub(crate) async fn wait(control: &Control, handshakes: &Arc<Semaphore>) -> Self {
-        let handshake = Arc::clone(handshakes).acquire_owned().await;
-        let handshake = handshake.expect("the semaphore is never closed");
-        Self { handshake, descriptor: control.exports.descriptor().await }
-    }
-}
-
+/// Has a client choose an export; the descriptor is the one that it holds.
 pub(crate) async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
     control: &Control,
     stream: &mut S,
-    places: Places,
+    mut place: Place,
+    descriptor: OwnedSemaphorePermit,
 ) -> Option<Chosen> {
-    let result = haggle(control, stream).await;
-    let Places { handshake, descriptor } = places;
-    drop(handshake);
+    let result = tokio::select! {
+        result = haggle(control, stream) => result,
+        () = place.is_lost() => Err(HandshakeFailure::Crowd),
+    };
+    drop(place);
     match result {
         Ok(mut chosen) => {
             chosen.client.permits.push(descriptor);

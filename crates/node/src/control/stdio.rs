@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use tokio::io::{copy_bidirectional, join, stdin, stdout};
 use tokio::net::UnixStream;
-use tokio::sync::Semaphore;
 
+use super::crowd::{Crowd, Source};
 use super::{Control, nbd};
 
 /// Serves the client until it is gone, or the daemon is done with it.
@@ -21,9 +21,10 @@ pub(crate) async fn serve(control: &Arc<Control>) {
 async fn relay(control: &Arc<Control>) -> std::io::Result<()> {
     let (mut ours, mut theirs) = UnixStream::pair()?;
     let control = Arc::clone(control);
-    let places = nbd::Places::wait(&control, &Arc::new(Semaphore::new(1))).await;
+    let place = Crowd::default().enter(Source::Here);
+    let descriptor = control.exports.descriptor().await;
     tokio::spawn(async move {
-        if let Some(chosen) = nbd::handshake(&control, &mut theirs, places).await {
+        if let Some(chosen) = nbd::handshake(&control, &mut theirs, place, descriptor).await {
             chosen.hand_over(theirs.into_std().map(OwnedFd::from));
         }
     });
