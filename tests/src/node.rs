@@ -208,6 +208,18 @@ impl Node {
         Status::parse(&self.adm_ok(&["status", "--json", RESOURCE])?, RESOURCE)
     }
 
+    /// Holds what `status --json` says against its published schema.
+    ///
+    /// # Errors
+    /// It is not as the schema says.
+    pub fn check_status_schema(&self) -> Result<()> {
+        let said = self.run_dir.join("status.json");
+        std::fs::write(&said, self.adm_ok(&["status", "--json"])?)?;
+        let schema = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/status.schema.json");
+        let mut check = tool("jsonschema")?;
+        run(check.arg("--instance").arg(&said).arg(schema), COMMAND_LIMIT)?.ok().map(drop)
+    }
+
     /// Waits until `is_so`.
     ///
     /// # Errors

@@ -29,6 +29,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("drbdadm", "drbd-utils"),
     ("drbdmon", "drbd-utils"),
     ("script", "bsdutils"),
+    ("jsonschema", "python3-jsonschema"),
 ];
 
 /// A command that runs `name`.

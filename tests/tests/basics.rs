@@ -3,7 +3,7 @@
 //! 1. Both nodes get metadata and a daemon, meet, and have no data: Inconsistent on both.
 //! 2. `primary --force` on `a` makes its disk the good one, and it is copied to `b`.
 //! 3. A client writes to `a`; what it wrote is on both backing disks when the reply is there.
-//! 4. `status` says so as text, as DRBD prints it, and as JSON.
+//! 4. `status` says so as text, as DRBD prints it, and as JSON, as its schema says.
 //! 5. SIGTERM ends the daemons in good order, with clients connected too; what was acknowledged
 //!    is there after a restart, without a resync.
 //! 6. A second daemon is refused, and a restarted one waits for the lock of a killed one.
@@ -68,7 +68,9 @@ fn status_is_as_drbd_prints_it() -> Result<()> {
     }
     assert_eq!(status.json()["connections"][0]["protocol"], "C");
     cluster.link().cut();
+    b.check_status_schema()?;
     let state = b.wait("cut off", LIMIT, |it| it.connection() != "Connected")?;
+    b.check_status_schema()?;
     assert_eq!(state.peer_disk(0), "DUnknown");
     let text = b.adm_ok(&["status"])?;
     assert!(text.starts_with("r0 role:Secondary\n  disk:UpToDate"), "{text}");

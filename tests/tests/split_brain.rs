@@ -23,6 +23,7 @@ fn both_nodes_say_so_and_nothing_changes() -> Result<()> {
         cluster.link().heal();
         for side in [Side::A, Side::B] {
             cluster.node(side).wait("apart", LIMIT, is_split)?;
+            cluster.node(side).check_status_schema()?;
         }
         assert_eq!(self::digests(&cluster, bytes)?, digests, "an image has changed");
         cluster.node(victim).adm_ok(&["connect", "r0"])?;

@@ -43,6 +43,7 @@ fn finds(test: &str, side: Side) -> Result<()> {
         std::thread::spawn(move || write_first_half(&mut client, &mut random, &over))
     };
     cluster.node(side).adm_ok(&["verify", "r0"])?;
+    cluster.node(side).check_status_schema()?;
     for side in [Side::A, Side::B] {
         cluster.node(side).wait("verified", LIMIT, |it| found(it) == PLANTED)?;
     }

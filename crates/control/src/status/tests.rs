@@ -1,5 +1,7 @@
 //! The printers against DRBD's own output, `tests/golden/status-*`.
 
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::names::{ConnectionState, DiskState, ReplicationState, Role};
 
@@ -252,4 +254,75 @@ fn a_verify_is_told_as_drbd_does_and_what_it_found_beside_it() {
         assert_eq!(device[key], expected, "{key}");
     }
     assert_eq!(device["has-online-verify-details"], true);
+}
+
+/// A status in which every key shows.
+fn everything() -> Vec<ResourceStatus> {
+    let mut all: Vec<ResourceStatus> = statuses().into_iter().map(|(_, status)| status).collect();
+    let verify = VerifyProgress {
+        start_bytes: 0,
+        stop_bytes: 4 << 20,
+        position_bytes: 2 << 20,
+        elapsed_ms: 1000,
+    };
+    let device = peer_device(0, ReplicationState::VerifyS, DiskState::UpToDate);
+    let device = PeerDeviceStatus { verify: Some(verify), verify_found_blocks: 3, ..device };
+    let volumes = vec![volume(0, DiskState::UpToDate, true)];
+    let mut verifying = resource(ConnectionState::Connected, volumes, vec![device]);
+    verifying.connections[0].sync_state = SyncState::Unrelated(Divergence {
+        volume: VolumeNumber(0),
+        reason: "no history in common".to_owned(),
+        rule: "unrelated".to_owned(),
+        policy: None,
+        own_was_primary: false,
+        peer_was_primary: false,
+        own_loss_blocks: 0,
+        peer_loss_blocks: 0,
+    });
+    all.push(verifying);
+    all
+}
+
+fn schema() -> serde_json::Value {
+    let text = include_str!("../../../../docs/status.schema.json");
+    serde_json::from_str(text).expect("the schema is JSON")
+}
+
+#[test]
+fn the_schema_has_every_key_and_no_other() {
+    use serde_json::Value;
+    fn collect<'a>(value: &'a Value, keys: &mut BTreeSet<&'a str>) {
+        match value {
+            Value::Array(elements) => elements.iter().for_each(|it| collect(it, keys)),
+            Value::Object(members) => {
+                keys.extend(members.keys().map(String::as_str));
+                members.values().for_each(|it| collect(it, keys));
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+    let said = serde_json::from_str(&json(&everything())).expect("it is JSON");
+    let mut written = BTreeSet::new();
+    collect(&said, &mut written);
+    let schema = schema();
+    let objects = schema["$defs"].as_object().expect("it defines objects").values();
+    let properties = objects.flat_map(|it| it["properties"].as_object().expect("it has some"));
+    let told: BTreeSet<&str> = properties.map(|(key, _)| key.as_str()).collect();
+    assert_eq!(told, written);
+}
+
+#[test]
+fn the_schema_has_every_name_of_a_state() {
+    let schema = schema();
+    let told = |object: &str, key: &str| schema["$defs"][object]["properties"][key]["enum"].clone();
+    let roles: Vec<&str> = Role::ALL.iter().map(|it| it.name()).collect();
+    let disks: Vec<&str> = DiskState::ALL.iter().map(|it| it.name()).collect();
+    let connections: Vec<&str> = ConnectionState::ALL.iter().map(|it| it.name()).collect();
+    let replications: Vec<&str> = ReplicationState::ALL.iter().map(|it| it.name()).collect();
+    assert_eq!(told("resource", "role"), serde_json::json!(roles));
+    assert_eq!(told("connection", "peer-role"), serde_json::json!(roles));
+    assert_eq!(told("device", "disk-state"), serde_json::json!(disks));
+    assert_eq!(told("peer_device", "peer-disk-state"), serde_json::json!(disks));
+    assert_eq!(told("connection", "connection-state"), serde_json::json!(connections));
+    assert_eq!(told("peer_device", "replication-state"), serde_json::json!(replications));
 }
