@@ -53,10 +53,7 @@ pub(crate) fn show(
     };
     let objects = parse(texts, allowed)?;
     if arguments.dry_run {
-        for object in &objects {
-            let name = object.resource.as_deref().unwrap_or("all");
-            output::print(&format!("status {name}\n"));
-        }
+        print_questions(&objects);
         return Ok(());
     }
     let mut client = connect(arguments)?;
@@ -65,6 +62,14 @@ pub(crate) fn show(
     }
     output::print(&answer(question, &mut client, &objects)?);
     Ok(())
+}
+
+/// With `--dry-run`: what the daemon would be asked.
+pub(crate) fn print_questions(objects: &[Object]) {
+    for object in objects {
+        let name = object.resource.as_deref().unwrap_or("all");
+        output::print(&format!("status {name}\n"));
+    }
 }
 
 fn answer(question: Question, client: &mut Client, objects: &[Object]) -> Result<String, Failure> {

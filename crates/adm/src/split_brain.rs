@@ -15,14 +15,19 @@ use crate::object::{Object, PEER};
 use crate::output::{self, Failure};
 use crate::plan::Step;
 use crate::run::{carry_out, connect};
-use crate::show::{fetch, parse};
+use crate::show::{fetch, parse, print_questions};
 
 /// Shows or ends the split brains of what is named.
 pub(crate) fn split_brain(arguments: &Arguments, what: &SplitBrain) -> Result<(), Failure> {
     match what {
         SplitBrain::Show { objects } => {
+            let objects = parse(objects, PEER)?;
+            if arguments.dry_run {
+                print_questions(&objects);
+                return Ok(());
+            }
             let mut client = connect(arguments)?;
-            for object in parse(objects, PEER)? {
+            for object in objects {
                 for resource in fetch(&mut client, &object)? {
                     output::print(&show(&resource, &object));
                 }
