@@ -137,11 +137,14 @@ bench-report: ## The last measurement's table, and charts in target/bench.html
 
 install: build ## tandemd, tandemadm, its manual pages and completions to PREFIX
 	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/share/man/man8 \
+		$(DESTDIR)$(PREFIX)/share/man/man5 \
 		$(DESTDIR)$(PREFIX)/share/bash-completion/completions \
 		$(DESTDIR)$(PREFIX)/share/zsh/site-functions \
 		$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 	install -m 755 $(TARGET)/release/tandemd $(TARGET)/release/tandemadm $(DESTDIR)$(PREFIX)/sbin
 	$(TARGET)/release/tandemadm man-pages $(DESTDIR)$(PREFIX)/share/man/man8
+	install -m 644 docs/man/tandemd.8 $(DESTDIR)$(PREFIX)/share/man/man8
+	install -m 644 docs/man/tandemd.toml.5 $(DESTDIR)$(PREFIX)/share/man/man5
 	$(TARGET)/release/tandemadm completions bash > \
 		$(DESTDIR)$(PREFIX)/share/bash-completion/completions/tandemadm
 	$(TARGET)/release/tandemadm completions zsh > \

@@ -268,4 +268,26 @@ mod tests {
         let error = DaemonConfig::load(&path).unwrap_err().to_string();
         assert!(error.contains("is larger than 65536 bytes"), "{error}");
     }
+
+    /// What a section may have is in the error of what it may not.
+    #[test]
+    fn the_manual_page_has_every_key() {
+        let page = include_str!("../../../docs/man/tandemd.toml.5");
+        let sections = ["", "[nbd]\n", "[nbd.exports.\"r0/0\"]\n", "[limits]\n"];
+        let errors = sections.map(|section| {
+            let text = format!("{section}no_such_key = 1");
+            DaemonConfig::parse("t.toml", &text).unwrap_err().to_string()
+        });
+        let mut keys = 0;
+        for error in &errors {
+            let (_, expected) = error.split_once("expected ").expect("it says what there is");
+            for key in expected.split('`').skip(1).step_by(2) {
+                let is_section = ["nbd", "limits", "exports"].contains(&key);
+                let form = if is_section { key.to_owned() } else { format!("Cm {key}") };
+                assert!(page.contains(&form), "{key}");
+                keys += 1;
+            }
+        }
+        assert!(keys > 10, "{errors:?}");
+    }
 }

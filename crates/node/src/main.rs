@@ -80,3 +80,21 @@ fn abort_on_panic() {
         std::process::abort();
     }));
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Arguments;
+
+    #[test]
+    fn the_manual_page_has_every_option() {
+        let page = include_str!("../../../docs/man/tandemd.8");
+        let command = Arguments::command();
+        let longs: Vec<&str> = command.get_arguments().filter_map(clap::Arg::get_long).collect();
+        assert!(longs.len() > 4);
+        for long in longs {
+            assert!(page.contains(&format!("Fl -{long}")), "--{long}");
+        }
+    }
+}
