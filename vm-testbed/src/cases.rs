@@ -6,6 +6,7 @@ use crate::testbed::Testbed;
 
 mod boot;
 mod device;
+mod network;
 mod power;
 mod smoke;
 
@@ -21,4 +22,5 @@ pub struct Case {
 }
 
 /// Every case, the simplest first.
-pub const ALL: &[Case] = &[boot::CASE, smoke::CASE, device::CASE, power::CASE];
+pub const ALL: &[Case] =
+    &[boot::CASE, smoke::CASE, smoke::XFS_CASE, device::CASE, network::CASE, power::CASE];

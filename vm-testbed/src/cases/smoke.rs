@@ -18,18 +18,34 @@ pub(super) const CASE: Case = Case {
             is remounted, and writing goes on. What is mounted is not demoted.\n\
             4. alice loses her power. bob is promoted: the file system is clean behind its\n   \
             journal, and every file that was fsynced is there, whole.",
-    run,
+    run: |testbed| run(testbed, &EXT4),
 };
 
-/// A volume that ext4 has room for beside its journal.
-const MEBIBYTES: u64 = 64;
+pub(super) const XFS_CASE: Case =
+    Case { name: "xfs", story: "The case smoke with xfs.", run: |testbed| run(testbed, &XFS) };
 
-fn run(testbed: &Testbed) -> Result<()> {
-    let disks = [testbed.disk("alice", MEBIBYTES)?, testbed.disk("bob", MEBIBYTES)?];
+/// What is made on the device.
+struct FileSystem {
+    /// Room for it and its journal.
+    mebibytes: u64,
+    make: &'static str,
+    /// Fails if it is not clean.
+    check: &'static str,
+}
+
+const EXT4: FileSystem =
+    FileSystem { mebibytes: 64, make: "mkfs.ext4 -q -E nodiscard", check: "e2fsck -fn" };
+
+const XFS: FileSystem =
+    FileSystem { mebibytes: 320, make: "mkfs.xfs -q -K", check: "xfs_repair -n" };
+
+fn run(testbed: &Testbed, file_system: &FileSystem) -> Result<()> {
+    let FileSystem { mebibytes, make, check } = *file_system;
+    let disks = [testbed.disk("alice", mebibytes)?, testbed.disk("bob", mebibytes)?];
     let mut pair = Pair::in_sync(testbed, disks, "")?;
     let mut files = Files::default();
     pair.machines[0].sh("test \"$(readlink -f /dev/tandem/by-res/r0/0)\" = /dev/nbd0")?;
-    pair.machines[0].sh("mkfs.ext4 -q -E nodiscard /dev/nbd0; mount /dev/nbd0 /mnt")?;
+    pair.machines[0].sh(&format!("{make} /dev/nbd0; mount /dev/nbd0 /mnt"))?;
     files.begin(&mut pair.machines[0])?;
     pair.kill_daemon(0)?;
     pair.start(0)?;
@@ -41,7 +57,9 @@ fn run(testbed: &Testbed) -> Result<()> {
     let [alice, bob] = &mut pair.machines;
     alice.cut_power()?;
     bob.sh_until("tandemadm primary r0", Duration::from_secs(60))?;
-    bob.sh("mount /dev/nbd0 /mnt && umount /mnt && e2fsck -fn /dev/nbd0; mount /dev/nbd0 /mnt")?;
+    bob.sh(&format!(
+        "mount /dev/nbd0 /mnt && umount /mnt && {check} /dev/nbd0; mount /dev/nbd0 /mnt"
+    ))?;
     files.check(bob)?;
     bob.sh("umount /mnt; tandemadm secondary r0; test ! -e /dev/tandem/by-res/r0/0").map(drop)
 }

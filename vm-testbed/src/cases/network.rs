@@ -1,0 +1,78 @@
+//! A network that delays, loses, doubles and reorders, and one that carries one way only.
+
+use std::time::Duration;
+
+use tandem_tests::{Result, ensure};
+
+use super::Case;
+use crate::files::Files;
+use crate::machine::Machine;
+use crate::pair::Pair;
+use crate::testbed::Testbed;
+
+pub(super) const CASE: Case = Case {
+    name: "network",
+    story: "1. A pair; ext4 on the device of alice, and somebody who writes and fsyncs files.\n\
+            2. The network delays packets, and loses, doubles and reorders some: writing\n   \
+            goes on, and the pair is in sync.\n\
+            3. What alice sends is lost, and what bob sends is not: both see that the other\n   \
+            one is gone, writing goes on, and behind it the pair is in sync.\n\
+            4. The same with what bob sends.\n\
+            5. Every file is there, and both disks are the same.",
+    run,
+};
+
+const MEBIBYTES: u64 = 64;
+
+/// Time to see that a peer is gone.
+const NOTICE: Duration = Duration::from_secs(60);
+
+fn run(testbed: &Testbed) -> Result<()> {
+    let disks = [testbed.disk("alice", MEBIBYTES)?, testbed.disk("bob", MEBIBYTES)?];
+    let mut pair = Pair::in_sync(testbed, disks, "")?;
+    let mut files = Files::default();
+    pair.machines[0].sh("mkfs.ext4 -q -E nodiscard /dev/nbd0; mount /dev/nbd0 /mnt")?;
+    files.begin(&mut pair.machines[0])?;
+    for machine in &mut pair.machines {
+        machine.sh("modprobe sch_netem")?;
+        disturb(machine, "delay 20ms 10ms loss 3% duplicate 2% reorder 20%")?;
+    }
+    for _ in 0..3 {
+        files.await_more(&mut pair.machines[0])?;
+    }
+    pair.await_sync(0)?;
+    for machine in &mut pair.machines {
+        machine.sh("tc -s qdisc show dev eth0 | grep 'dropped [1-9]'")?;
+        calm(machine)?;
+    }
+    for mute in [0, 1] {
+        disturb(&mut pair.machines[mute], "loss 100%")?;
+        for machine in &mut pair.machines {
+            machine.sh_until("test \"$(tandemadm cstate r0)\" != Connected", NOTICE)?;
+        }
+        files.await_more(&mut pair.machines[0])?;
+        calm(&mut pair.machines[mute])?;
+        pair.await_sync(0)?;
+    }
+    files.stop(&mut pair.machines[0])?;
+    files.check(&mut pair.machines[0])?;
+    pair.machines[0].sh("kill -9 $(cat /run/writer.pid)")?;
+    pair.machines[0].sh_until("umount /mnt", NOTICE)?;
+    let bytes = pair.machines[0]
+        .sh("e2fsck -fn /dev/nbd0 >/run/fsck 2>&1; blockdev --getsize64 /dev/nbd0")?;
+    let mut sums = Vec::new();
+    for machine in &mut pair.machines {
+        let sum = format!("tandemadm down r0; head -c {} /dev/vda | md5sum", bytes.trim());
+        sums.push(machine.sh(&sum)?);
+    }
+    ensure(sums[0] == sums[1], || format!("the disks differ: {sums:?}"))
+}
+
+/// Does that to every packet that a machine sends.
+fn disturb(machine: &mut Machine, how: &str) -> Result<()> {
+    machine.sh(&format!("tc qdisc replace dev eth0 root netem {how}")).map(drop)
+}
+
+fn calm(machine: &mut Machine) -> Result<()> {
+    machine.sh("tc qdisc del dev eth0 root").map(drop)
+}
