@@ -147,13 +147,8 @@ fn nothing_configured_prints_as_drbd() {
     assert_eq!(json(&[]), "[\n]\n\n");
 }
 
-#[test]
-fn split_brain_shows_on_the_connection() {
-    let (_, mut status) = statuses().into_iter().nth(1).unwrap();
-    let connection = &mut status.connections[0];
-    connection.connection_state = ConnectionState::StandAlone;
-    connection.disconnect_reason = Some("the session ended".to_owned());
-    connection.sync_state = SyncState::SplitBrain(Divergence {
+fn divergence() -> Divergence {
+    Divergence {
         volume: VolumeNumber(0),
         reason: "both were \"written\"".to_owned(),
         rule: "bitmap-both".to_owned(),
@@ -162,7 +157,16 @@ fn split_brain_shows_on_the_connection() {
         peer_was_primary: false,
         own_loss_blocks: 3,
         peer_loss_blocks: 7,
-    });
+    }
+}
+
+#[test]
+fn split_brain_shows_on_the_connection() {
+    let (_, mut status) = statuses().into_iter().nth(1).unwrap();
+    let connection = &mut status.connections[0];
+    connection.connection_state = ConnectionState::StandAlone;
+    connection.disconnect_reason = Some("the session ended".to_owned());
+    connection.sync_state = SyncState::SplitBrain(divergence());
     let text = text(std::slice::from_ref(&status), TextOptions::default());
     let expected = [
         "  some-peer connection:StandAlone sync-state:SplitBrain own-loss-blocks:3",
@@ -224,8 +228,7 @@ fn reasons_for_suspension_come_in_drbds_order() {
     assert_eq!(Suspended::default().text(), "no");
 }
 
-#[test]
-fn a_verify_is_told_as_drbd_does_and_what_it_found_beside_it() {
+fn verifying() -> ResourceStatus {
     let verify = VerifyProgress {
         start_bytes: 1 << 20,
         stop_bytes: 5 << 20,
@@ -235,7 +238,12 @@ fn a_verify_is_told_as_drbd_does_and_what_it_found_beside_it() {
     let device = peer_device(0, ReplicationState::VerifyS, DiskState::UpToDate);
     let device = PeerDeviceStatus { verify: Some(verify), verify_found_blocks: 3, ..device };
     let volumes = vec![volume(0, DiskState::UpToDate, true)];
-    let status = [resource(ConnectionState::Connected, volumes, vec![device])];
+    resource(ConnectionState::Connected, volumes, vec![device])
+}
+
+#[test]
+fn a_verify_is_told_as_drbd_does_and_what_it_found_beside_it() {
+    let status = [verifying()];
     let shown = text(&status, TextOptions::default());
     let line = "replication:VerifyS peer-disk:UpToDate done:25.00";
     assert!(shown.contains(line), "{shown}");
@@ -259,26 +267,8 @@ fn a_verify_is_told_as_drbd_does_and_what_it_found_beside_it() {
 /// A status in which every key shows.
 fn everything() -> Vec<ResourceStatus> {
     let mut all: Vec<ResourceStatus> = statuses().into_iter().map(|(_, status)| status).collect();
-    let verify = VerifyProgress {
-        start_bytes: 0,
-        stop_bytes: 4 << 20,
-        position_bytes: 2 << 20,
-        elapsed_ms: 1000,
-    };
-    let device = peer_device(0, ReplicationState::VerifyS, DiskState::UpToDate);
-    let device = PeerDeviceStatus { verify: Some(verify), verify_found_blocks: 3, ..device };
-    let volumes = vec![volume(0, DiskState::UpToDate, true)];
-    let mut verifying = resource(ConnectionState::Connected, volumes, vec![device]);
-    verifying.connections[0].sync_state = SyncState::Unrelated(Divergence {
-        volume: VolumeNumber(0),
-        reason: "no history in common".to_owned(),
-        rule: "unrelated".to_owned(),
-        policy: None,
-        own_was_primary: false,
-        peer_was_primary: false,
-        own_loss_blocks: 0,
-        peer_loss_blocks: 0,
-    });
+    let mut verifying = verifying();
+    verifying.connections[0].sync_state = SyncState::Unrelated(divergence());
     all.push(verifying);
     all
 }
