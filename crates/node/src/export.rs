@@ -276,14 +276,14 @@ impl Client {
         &mut self,
         io: &mut Io,
         budget: &mut Budget,
-        mut requests: Option<&mut Vec<Request>>,
+        requests: Option<&mut Vec<Request>>,
     ) {
         self.stream.shut_down(io);
         self.transmission.hang_up();
-        let finishes = self.once_gone == OnceGone::Finish;
+        let mut requests = requests.filter(|_| self.once_gone == OnceGone::Finish);
         while let (_, Step::Part(part)) = self.transmission.next(&[]) {
             let request = self.request(budget, part);
-            if let Some(requests) = requests.as_deref_mut().filter(|_| finishes) {
+            if let Some(requests) = requests.as_deref_mut() {
                 requests.extend(request);
             }
         }

@@ -247,7 +247,7 @@ impl Stream {
 
     /// Whether the other side has ended both directions, however much of it is not received yet.
     pub(crate) fn is_hung_up(&self, io: &Io) -> bool {
-        self.is_shut || io.is_hung_up(self.socket)
+        io.is_hung_up(self.socket)
     }
 
     /// Whether no operation is under way.

@@ -26,18 +26,14 @@ pub(crate) enum Source {
     Here,
     V4(Ipv4Addr),
     /// The network of 64 bits: one host may have every address of it.
-    V6(u64),
+    V6(Ipv6Addr),
 }
 
 impl From<IpAddr> for Source {
     fn from(address: IpAddr) -> Self {
         match address.to_canonical() {
             IpAddr::V4(address) => Self::V4(address),
-            IpAddr::V6(address) => Self::V6(
-                address.segments()[..4]
-                    .iter()
-                    .fold(0, |network, it| network << 16 | u64::from(*it)),
-            ),
+            IpAddr::V6(address) => Self::V6((u128::from(address) >> 64 << 64).into()),
         }
     }
 }
@@ -126,7 +122,7 @@ impl fmt::Display for Source {
         match self {
             Self::Here => f.write_str("this machine"),
             Self::V4(address) => address.fmt(f),
-            Self::V6(network) => write!(f, "{}/64", Ipv6Addr::from(u128::from(*network) << 64)),
+            Self::V6(network) => write!(f, "{network}/64"),
         }
     }
 }

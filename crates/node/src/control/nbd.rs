@@ -92,17 +92,14 @@ impl Chosen {
         Self { client, export, terms, once_gone, rest: Bytes::new() }
     }
 
-    pub(crate) fn hand_over(mut self, socket: io::Result<OwnedFd>) {
-        let id = self.client.id.take();
-        let (Ok(socket), Some(client)) = (socket, id) else {
-            self.client.id = id;
-            return;
-        };
-        let permits = std::mem::take(&mut self.client.permits);
-        let Self { client: OpenedClient { shard, .. }, export, terms, once_gone, rest } = &self;
-        let (rest, export, terms, once_gone) = (rest.clone(), export.clone(), *terms, *once_gone);
+    pub(crate) fn hand_over(self, socket: io::Result<OwnedFd>) {
+        let Self { client: mut opened, export, terms, once_gone, rest } = self;
+        // Without a socket the client keeps its name, and says goodbye by it.
+        let Ok(socket) = socket else { return };
+        let Some(client) = opened.id.take() else { return };
+        let permits = std::mem::take(&mut opened.permits);
         let admitted = Admitted { socket, rest, export, terms, once_gone, permits };
-        shard.post(Mail::Serve { client, admitted: Box::new(admitted) });
+        opened.shard.post(Mail::Serve { client, admitted: Box::new(admitted) });
     }
 }
 
@@ -117,7 +114,7 @@ enum HandshakeFailure {
     End,
     #[error("client gave no export within {HANDSHAKE_DEADLINE:?}")]
     Late,
-    #[error("{} others came after it", limits::HANDSHAKES_MAX)]
+    #[error("it made room for another client")]
     Crowd,
 }
 
