@@ -1,4 +1,5 @@
 //! Files that somebody relies on: each is fsynced, then noted with its sum, and looked for later.
+//! And the file systems that they are on.
 
 use std::time::Duration;
 
@@ -20,6 +21,25 @@ while :; do
 done
 END
 ";
+
+/// What is made on a device and mounted on `/mnt`.
+#[derive(Clone, Copy, Debug)]
+pub struct FileSystem {
+    /// Room for it and its journal.
+    pub mebibytes: u64,
+    /// Makes it on the device that follows.
+    pub make: &'static str,
+    /// Fails if the one on the device that follows is not clean.
+    pub check: &'static str,
+}
+
+/// Debian's usual one.
+pub const EXT4: FileSystem =
+    FileSystem { mebibytes: 64, make: "mkfs.ext4 -q -E nodiscard", check: "e2fsck -fn" };
+
+/// One with another journal.
+pub const XFS: FileSystem =
+    FileSystem { mebibytes: 320, make: "mkfs.xfs -q -K", check: "xfs_repair -n" };
 
 /// All files that were written so far and are owed.
 #[derive(Debug, Default)]
@@ -66,6 +86,19 @@ impl Files {
         // The one that is not noted may be there all the same.
         self.next += noted.lines().count() + 1;
         Ok(())
+    }
+
+    /// Ends the writer, and finds every file, no error in the kernel's log, and the file system of
+    /// `/dev/nbd0` clean; it is not mounted any more.
+    ///
+    /// # Errors
+    /// One of that is not so.
+    pub fn finish(&mut self, machine: &mut Machine, file_system: &FileSystem) -> Result<()> {
+        self.stop(machine)?;
+        self.check(machine)?;
+        machine.sh("kill -9 $(cat /run/writer.pid); ! dmesg | grep 'I/O error'")?;
+        machine.sh_until("umount /mnt", LIMIT)?;
+        machine.sh(&format!("{} /dev/nbd0", file_system.check)).map(drop)
     }
 
     /// Every file that is owed is there, whole; what is mounted on `/mnt` has them.

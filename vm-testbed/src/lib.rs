@@ -21,7 +21,7 @@ mod testbed;
 pub use acceleration::Acceleration;
 pub use agent::{Agent, Answer};
 pub use disk::{Disk, VolatileDisk};
-pub use files::Files;
+pub use files::{EXT4, FileSystem, Files, XFS};
 pub use kernel::Kernel;
 pub use machine::{Machine, Parts};
 pub use network::Card;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tandem_tests::{Context, Result};
 
 use crate::disk::Disk;
+use crate::files::{FileSystem, Files};
 use crate::machine::Machine;
 use crate::testbed::Testbed;
 
@@ -44,6 +45,20 @@ impl Pair {
         pair.admin(0, "primary --force r0")?;
         pair.await_sync(0)?;
         Ok(pair)
+    }
+
+    /// A pair in sync, and on `alice` a file system on the device, where somebody writes files.
+    ///
+    /// # Errors
+    /// It does not come to that.
+    pub fn in_use(testbed: &Testbed, file_system: &FileSystem) -> Result<(Self, Files)> {
+        let FileSystem { mebibytes, make, .. } = *file_system;
+        let disks = [testbed.disk("alice", mebibytes)?, testbed.disk("bob", mebibytes)?];
+        let mut pair = Self::in_sync(testbed, disks, "")?;
+        pair.machines[0].sh(&format!("{make} /dev/nbd0; mount /dev/nbd0 /mnt"))?;
+        let mut files = Files::default();
+        files.begin(&mut pair.machines[0])?;
+        Ok((pair, files))
     }
 
     /// Writes the configuration: of a machine that has just booted too.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tandem_tests::Result;
 
 use super::Case;
-use crate::files::Files;
+use crate::files::EXT4;
 use crate::pair::Pair;
 use crate::testbed::Testbed;
 
@@ -21,17 +21,11 @@ pub(super) const CASE: Case = Case {
     run,
 };
 
-const MEBIBYTES: u64 = 64;
-
 /// Time for the daemon to stop, and for the kernel to ask again what was in flight.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn run(testbed: &Testbed) -> Result<()> {
-    let disks = [testbed.disk("alice", MEBIBYTES)?, testbed.disk("bob", MEBIBYTES)?];
-    let mut pair = Pair::in_sync(testbed, disks, "")?;
-    let mut files = Files::default();
-    pair.machines[0].sh("mkfs.ext4 -q -E nodiscard /dev/nbd0; mount /dev/nbd0 /mnt")?;
-    files.begin(&mut pair.machines[0])?;
+    let (mut pair, mut files) = Pair::in_use(testbed, &EXT4)?;
     pair.machines[0].sh("kill -TERM $(cat /run/tandemd.pid)")?;
     pair.machines[0].sh_until("! kill -0 $(cat /run/tandemd.pid)", PATIENCE)?;
     pair.machines[0].sh("echo 'kernel_timeout = 4' >>/etc/tandemd.toml")?;
@@ -43,11 +37,7 @@ fn run(testbed: &Testbed) -> Result<()> {
     pair.machines[0].sh_until(replaced, PATIENCE)?;
     pair.admin(0, "resume-io r0")?;
     files.await_more(&mut pair.machines[0])?;
-    files.stop(&mut pair.machines[0])?;
-    files.check(&mut pair.machines[0])?;
-    pair.machines[0].sh("kill -9 $(cat /run/writer.pid); ! dmesg | grep 'I/O error'")?;
-    pair.machines[0].sh_until("umount /mnt", PATIENCE)?;
-    pair.machines[0].sh("e2fsck -fn /dev/nbd0")?;
+    files.finish(&mut pair.machines[0], &EXT4)?;
     pair.machines[0].sh("sleep 600 </dev/nbd0 &\n! tandemadm secondary r0 2>/run/refused\n\
          grep -q '(sleep) has it open' /run/refused; kill $!; wait $! || true\n\
          tandemadm secondary r0; test ! -e /sys/block/nbd0/pid")?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tandem_tests::{Result, ensure};
 
 use super::Case;
-use crate::files::Files;
+use crate::files::EXT4;
 use crate::machine::Machine;
 use crate::pair::Pair;
 use crate::testbed::Testbed;
@@ -22,17 +22,11 @@ pub(super) const CASE: Case = Case {
     run,
 };
 
-const MEBIBYTES: u64 = 64;
-
 /// Time to see that a peer is gone.
 const NOTICE: Duration = Duration::from_secs(60);
 
 fn run(testbed: &Testbed) -> Result<()> {
-    let disks = [testbed.disk("alice", MEBIBYTES)?, testbed.disk("bob", MEBIBYTES)?];
-    let mut pair = Pair::in_sync(testbed, disks, "")?;
-    let mut files = Files::default();
-    pair.machines[0].sh("mkfs.ext4 -q -E nodiscard /dev/nbd0; mount /dev/nbd0 /mnt")?;
-    files.begin(&mut pair.machines[0])?;
+    let (mut pair, mut files) = Pair::in_use(testbed, &EXT4)?;
     for machine in &mut pair.machines {
         machine.sh("modprobe sch_netem")?;
         disturb(machine, "delay 20ms 10ms loss 3% duplicate 2% reorder 20%")?;
@@ -54,12 +48,8 @@ fn run(testbed: &Testbed) -> Result<()> {
         calm(&mut pair.machines[mute])?;
         pair.await_sync(0)?;
     }
-    files.stop(&mut pair.machines[0])?;
-    files.check(&mut pair.machines[0])?;
-    pair.machines[0].sh("kill -9 $(cat /run/writer.pid)")?;
-    pair.machines[0].sh_until("umount /mnt", NOTICE)?;
-    let bytes = pair.machines[0]
-        .sh("e2fsck -fn /dev/nbd0 >/run/fsck 2>&1; blockdev --getsize64 /dev/nbd0")?;
+    files.finish(&mut pair.machines[0], &EXT4)?;
+    let bytes = pair.machines[0].sh("blockdev --getsize64 /dev/nbd0")?;
     let mut sums = Vec::new();
     for machine in &mut pair.machines {
         let sum = format!("tandemadm down r0; head -c {} /dev/vda | md5sum", bytes.trim());

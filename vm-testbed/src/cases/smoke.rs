@@ -6,7 +6,7 @@ use std::time::Duration;
 use tandem_tests::Result;
 
 use super::Case;
-use crate::files::Files;
+use crate::files::{EXT4, FileSystem, XFS};
 use crate::pair::Pair;
 use crate::testbed::Testbed;
 
@@ -24,29 +24,9 @@ pub(super) const CASE: Case = Case {
 pub(super) const XFS_CASE: Case =
     Case { name: "xfs", story: "The case smoke with xfs.", run: |testbed| run(testbed, &XFS) };
 
-/// What is made on the device.
-struct FileSystem {
-    /// Room for it and its journal.
-    mebibytes: u64,
-    make: &'static str,
-    /// Fails if it is not clean.
-    check: &'static str,
-}
-
-const EXT4: FileSystem =
-    FileSystem { mebibytes: 64, make: "mkfs.ext4 -q -E nodiscard", check: "e2fsck -fn" };
-
-const XFS: FileSystem =
-    FileSystem { mebibytes: 320, make: "mkfs.xfs -q -K", check: "xfs_repair -n" };
-
 fn run(testbed: &Testbed, file_system: &FileSystem) -> Result<()> {
-    let FileSystem { mebibytes, make, check } = *file_system;
-    let disks = [testbed.disk("alice", mebibytes)?, testbed.disk("bob", mebibytes)?];
-    let mut pair = Pair::in_sync(testbed, disks, "")?;
-    let mut files = Files::default();
+    let (mut pair, mut files) = Pair::in_use(testbed, file_system)?;
     pair.machines[0].sh("test \"$(readlink -f /dev/tandem/by-res/r0/0)\" = /dev/nbd0")?;
-    pair.machines[0].sh(&format!("{make} /dev/nbd0; mount /dev/nbd0 /mnt"))?;
-    files.begin(&mut pair.machines[0])?;
     pair.kill_daemon(0)?;
     pair.start(0)?;
     pair.admin(0, "primary r0")?;
@@ -58,7 +38,8 @@ fn run(testbed: &Testbed, file_system: &FileSystem) -> Result<()> {
     alice.cut_power()?;
     bob.sh_until("tandemadm primary r0", Duration::from_secs(60))?;
     bob.sh(&format!(
-        "mount /dev/nbd0 /mnt && umount /mnt && {check} /dev/nbd0; mount /dev/nbd0 /mnt"
+        "mount /dev/nbd0 /mnt && umount /mnt && {} /dev/nbd0; mount /dev/nbd0 /mnt",
+        file_system.check
     ))?;
     files.check(bob)?;
     bob.sh("umount /mnt; tandemadm secondary r0; test ! -e /dev/tandem/by-res/r0/0").map(drop)
