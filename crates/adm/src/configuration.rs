@@ -13,6 +13,7 @@ use tandem_control::{exit, limits};
 
 use crate::object::{RESOURCE, Target};
 use crate::output::{self, Failure};
+use crate::world::World;
 
 /// The form of a dump.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,13 +24,13 @@ pub(crate) enum Form {
 }
 
 /// The configuration, with all that it asks for.
-pub(crate) fn load(file: &Path) -> Result<Config, Failure> {
-    let Reading { config, refusals } = read(file)?;
+pub(crate) fn load(world: &mut dyn World, file: &Path) -> Result<Config, Failure> {
+    let Reading { config, refusals } = world.read(file)?;
     refused(refusals)?;
     Ok(config)
 }
 
-/// What is understood of the configuration; `-` is standard input.
+/// What is understood of the configuration of this machine; `-` is standard input.
 pub(crate) fn read(file: &Path) -> Result<Reading, Failure> {
     if file != Path::new("-") {
         return Reading::load(file).map_err(|errors| invalid(&errors));
@@ -46,13 +47,14 @@ pub(crate) fn read(file: &Path) -> Result<Reading, Failure> {
 
 /// Prints what the objects, or everything, are in the configuration.
 pub(crate) fn dump(
+    world: &mut dyn World,
     file: &Path,
     node: &str,
     objects: &[String],
     form: Form,
     show_secrets: bool,
 ) -> Result<(), Failure> {
-    let Reading { config, refusals } = read(file)?;
+    let Reading { config, refusals } = world.read(file)?;
     output::warnings(&config.warnings);
     let secrets = if show_secrets { Secrets::Shown } else { Secrets::Hidden };
     if objects.is_empty() || objects.iter().any(|object| object == "all") {
@@ -72,8 +74,9 @@ pub(crate) fn dump(
 }
 
 /// Says whether the configuration could be used, and all that is wrong with it.
-pub(crate) fn check(file: &Path) -> Result<(), Failure> {
-    let Reading { config, refusals } = read(file)
+pub(crate) fn check(world: &mut dyn World, file: &Path) -> Result<(), Failure> {
+    let Reading { config, refusals } = world
+        .read(file)
         .map_err(|failure| Failure::new(failure.exit_code, failure.message + "\nnot usable"))?;
     output::warnings(&config.warnings);
     if !refusals.is_empty() {
@@ -92,6 +95,7 @@ pub(crate) fn refused(refusals: Vec<Diagnostic>) -> Result<(), Failure> {
     if refusals.is_empty() { Ok(()) } else { Err(invalid(&ConfigErrors(refusals))) }
 }
 
-fn invalid(errors: &ConfigErrors) -> Failure {
+/// A configuration that cannot be understood, or not be used.
+pub(crate) fn invalid(errors: &ConfigErrors) -> Failure {
     Failure::new(exit::CONFIG, errors.to_string())
 }

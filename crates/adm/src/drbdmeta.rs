@@ -12,13 +12,13 @@ use tandem_control::config::MetaDisk;
 use tandem_control::exit;
 use tandem_wire::NodeId;
 
-use crate::create_md;
 use crate::metadata::MetaPlace;
-use crate::offline::{self, MetaCommand};
+use crate::offline::MetaCommand;
 use crate::output::Failure;
+use crate::world::World;
 
 /// Does what the arguments say, those behind the program's name.
-pub(crate) fn run(arguments: &[OsString]) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &[OsString], world: &mut dyn World) -> Result<(), Failure> {
     let words = Words::sort(arguments)?;
     let [minor, format, device, index, command, rest @ ..] = words.plain.as_slice() else {
         return Err(usage("command missing"));
@@ -34,10 +34,10 @@ pub(crate) fn run(arguments: &[OsString]) -> Result<(), Failure> {
     };
     if command == "create-md" {
         let max_peers = words.max_peers(rest)?;
-        return create_md::create_unclaimed(&place, max_peers, words.force);
+        return world.create_unclaimed(&place, max_peers, words.force);
     }
     let command = words.command(command, rest)?;
-    offline::run(&place, command)
+    world.metadata(&place, command)
 }
 
 /// The arguments, options apart from the rest.

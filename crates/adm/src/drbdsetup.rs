@@ -16,13 +16,14 @@ use std::ffi::OsString;
 use tandem_control::events::EventOptions;
 use tandem_control::exit;
 
-use crate::events::{Wanted, events};
+use crate::events::Wanted;
 use crate::output::Failure;
+use crate::world::World;
 use session::Session;
 use words::Words;
 
 /// Does what the arguments say, those behind the program's name.
-pub(crate) fn run(arguments: &[OsString]) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &[OsString], world: &mut dyn World) -> Result<(), Failure> {
     let mut words = Words::sort(arguments)?;
     let Some(command) = words.next() else {
         return Err(usage("USAGE: drbdsetup COMMAND [ARGUMENTS]"));
@@ -31,7 +32,7 @@ pub(crate) fn run(arguments: &[OsString]) -> Result<(), Failure> {
         let text = format!("{command} is not there, nothing was done");
         return Err(Failure::new(exit::FAILURE, text));
     }
-    let mut session = Session::connect()?;
+    let mut session = Session::connect(world)?;
     if command == "events2" {
         return events2(session, &mut words);
     }
@@ -62,7 +63,7 @@ fn events2(session: Session, words: &mut Words) -> Result<(), Failure> {
     // No line is coloured, and the daemon has buffers of its own.
     let _ = (words.option("color"), words.option("rcvbuf"));
     words.finish()?;
-    events(session.into_client(), resource.as_deref(), wanted)
+    session.events(resource.as_deref(), wanted)
 }
 
 /// Commands of LINBIT's that mean something that there is no way to do.

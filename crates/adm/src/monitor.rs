@@ -4,6 +4,7 @@
 //! it is looked for again. What is drawn is decided in [`screen`].
 
 use std::io::IsTerminal;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ratatui::DefaultTerminal;
@@ -11,10 +12,9 @@ use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers
 use tandem_control::admin::Client;
 use tandem_control::exit;
 
-use crate::cli::Arguments;
 use crate::object::Object;
 use crate::output::Failure;
-use crate::run::connect;
+use crate::run::client_failure;
 use crate::show::fetch_all;
 use screen::{Key, Screen};
 
@@ -24,15 +24,15 @@ mod screen;
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Shows until it is ended by a key.
-pub(crate) fn monitor(arguments: &Arguments, node: &str) -> Result<(), Failure> {
+pub(crate) fn monitor(run_dir: &Path, node: &str) -> Result<(), Failure> {
     if !std::io::stdout().is_terminal() || !std::io::stdin().is_terminal() {
         let message = "monitor needs a terminal; 'tandemadm status --watch' does not";
         return Err(Failure::new(exit::USAGE, message));
     }
-    let client = connect(arguments)?;
+    let client = connect(run_dir)?;
     let failed = |error: std::io::Error| Failure::new(exit::FAILURE, format!("terminal: {error}"));
     let mut terminal = ratatui::try_init().map_err(failed)?;
-    let ended = show(&mut terminal, client, arguments, node);
+    let ended = show(&mut terminal, client, run_dir, node);
     ratatui::try_restore().map_err(failed)?;
     ended.map_err(failed)
 }
@@ -40,14 +40,14 @@ pub(crate) fn monitor(arguments: &Arguments, node: &str) -> Result<(), Failure> 
 fn show(
     terminal: &mut DefaultTerminal,
     client: Client,
-    arguments: &Arguments,
+    run_dir: &Path,
     node: &str,
 ) -> std::io::Result<()> {
     let mut client = Some(client);
     let mut screen = Screen::new(node);
     let began = Instant::now();
     loop {
-        look(&mut client, arguments, &mut screen, began);
+        look(&mut client, run_dir, &mut screen, began);
         let next = Instant::now() + INTERVAL;
         loop {
             terminal.draw(|frame| screen.draw(frame))?;
@@ -64,12 +64,16 @@ fn show(
     }
 }
 
+fn connect(run_dir: &Path) -> Result<Client, Failure> {
+    Client::connect(run_dir).map_err(|error| client_failure(&error))
+}
+
 /// Asks the daemon how everything is.
-fn look(client: &mut Option<Client>, arguments: &Arguments, screen: &mut Screen, began: Instant) {
+fn look(client: &mut Option<Client>, run_dir: &Path, screen: &mut Screen, began: Instant) {
     let everything = [Object::ALL];
     let found = match client {
         Some(client) => fetch_all(client, &everything),
-        None => connect(arguments).and_then(|new| fetch_all(client.insert(new), &everything)),
+        None => connect(run_dir).and_then(|new| fetch_all(client.insert(new), &everything)),
     };
     match found {
         Ok(resources) => screen.saw(resources, began.elapsed()),

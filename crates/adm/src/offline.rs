@@ -22,6 +22,7 @@ use crate::cli::Command;
 use crate::metadata::{MetaPlace, Metadata};
 use crate::object::{Allowed, PEER_DEVICE, Target, VOLUME};
 use crate::output::{self, Failure};
+use crate::world::World;
 
 pub(crate) use confirm::confirmed;
 
@@ -116,8 +117,8 @@ pub(crate) fn place(target: &Target<'_>, number: VolumeNumber) -> Result<MetaPla
 
 impl Offline {
     /// Carries it out, and prints what was asked for.
-    pub(crate) fn run(&self) -> Result<(), Failure> {
-        run(&self.place, self.command)
+    pub(crate) fn run(&self, world: &mut dyn World) -> Result<(), Failure> {
+        world.metadata(&self.place, self.command)
     }
 }
 

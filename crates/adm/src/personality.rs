@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use crate::output::Failure;
+use crate::world::World;
 use crate::{drbdmeta, drbdsetup};
 
 /// What it can be beside itself.
@@ -29,10 +30,10 @@ impl Personality {
     }
 
     /// Does what the arguments say.
-    pub(crate) fn run(self, arguments: &[OsString]) -> Result<(), Failure> {
+    pub(crate) fn run(self, arguments: &[OsString], world: &mut dyn World) -> Result<(), Failure> {
         match self {
-            Self::Drbdmeta => drbdmeta::run(arguments),
-            Self::Drbdsetup => drbdsetup::run(arguments),
+            Self::Drbdmeta => drbdmeta::run(arguments, world),
+            Self::Drbdsetup => drbdsetup::run(arguments, world),
         }
     }
 

@@ -2,25 +2,24 @@
 
 use std::collections::BTreeSet;
 
-use tandem_control::admin::{Client, ClientError, Request, Response};
+use tandem_control::admin::{ClientError, Request, Response};
 use tandem_control::events::EventOptions;
 use tandem_control::exit;
 
 use crate::cli::{Arguments, Command};
 use crate::configuration::{self, Form};
-use crate::create_md::create_md;
-use crate::events::{Wanted, events};
+use crate::events::Wanted;
 use crate::manual;
-use crate::monitor::monitor;
 use crate::output::{self, Failure};
 use crate::plan::{Step, plan};
 use crate::sh::sh;
 use crate::show::{Question, show};
 use crate::split_brain::split_brain;
+use crate::world::{Daemon, World};
 
 /// Does what the command line says.
-pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let node = arguments.node.clone().unwrap_or_else(host_name);
+pub(crate) fn run(arguments: &Arguments, world: &mut dyn World) -> Result<(), Failure> {
+    let node = arguments.node.clone().unwrap_or_else(|| world.host_name());
     let file = &arguments.config_file;
     match &arguments.command {
         Command::Status { json, verbose, statistics, watch, objects } => {
@@ -29,31 +28,33 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
                 (false, true) => Question::Watch,
                 (false, false) => Question::Text { verbose: *verbose, statistics: *statistics },
             };
-            show(arguments, question, objects)
+            show(world, arguments, question, objects)
         }
         Command::Events2 { full, statistics, diff, timestamps, now, poll, object } => {
             let (full, statistics, diff) = (*full, *statistics, *diff);
             let lines = EventOptions { full, statistics, diff };
             let wanted = Wanted { lines, timestamps: *timestamps, now: *now, poll: *poll };
             let resource = object.as_deref().filter(|object| *object != "all");
-            events2(arguments, resource, wanted)
+            events2(world, arguments, resource, wanted)
         }
-        Command::Why { objects } => show(arguments, Question::Why, objects),
-        Command::Monitor => monitor(arguments, &node),
-        Command::SplitBrain(what) => split_brain(arguments, what),
-        Command::Role(objects) => show(arguments, Question::Role, &objects.objects),
-        Command::Cstate(objects) => show(arguments, Question::Cstate, &objects.objects),
-        Command::Dstate(objects) => show(arguments, Question::Dstate, &objects.objects),
+        Command::Why { objects } => show(world, arguments, Question::Why, objects),
+        Command::Monitor => world.monitor(arguments, &node),
+        Command::SplitBrain(what) => split_brain(world, arguments, what),
+        Command::Role(objects) => show(world, arguments, Question::Role, &objects.objects),
+        Command::Cstate(objects) => show(world, arguments, Question::Cstate, &objects.objects),
+        Command::Dstate(objects) => show(world, arguments, Question::Dstate, &objects.objects),
         Command::Dump { show_secrets, objects } => {
-            configuration::dump(file, &node, objects, Form::Text, *show_secrets)
+            configuration::dump(world, file, &node, objects, Form::Text, *show_secrets)
         }
         Command::DumpXml { show_secrets, objects } => {
-            configuration::dump(file, &node, objects, Form::Xml, *show_secrets)
+            configuration::dump(world, file, &node, objects, Form::Xml, *show_secrets)
         }
-        Command::Check { file: named } => configuration::check(named.as_ref().unwrap_or(file)),
+        Command::Check { file: named } => {
+            configuration::check(world, named.as_ref().unwrap_or(file))
+        }
         Command::Completions { shell } => manual::completions(*shell),
-        Command::ManPages { folder } => manual::write_pages(folder),
-        Command::Sh(question) => sh(file, &node, question),
+        Command::ManPages { folder } => world.write_pages(folder),
+        Command::Sh(question) => sh(world, file, &node, question),
         Command::CreateMd { .. }
         | Command::Up(_)
         | Command::Down(_)
@@ -81,31 +82,39 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         | Command::Adjust(_)
         | Command::WaitConnect(_)
         | Command::WaitSync(_)
-        | Command::Verify { .. } => by_plan(arguments, &node),
+        | Command::Verify { .. } => by_plan(world, arguments, &node),
     }
 }
 
 /// What is told the daemon, or done to metadata, step by step.
-fn by_plan(arguments: &Arguments, node: &str) -> Result<(), Failure> {
-    let config = configuration::load(&arguments.config_file)?;
+fn by_plan(world: &mut dyn World, arguments: &Arguments, node: &str) -> Result<(), Failure> {
+    let config = configuration::load(world, &arguments.config_file)?;
     let steps = plan(&arguments.command, &config, node)?.unwrap_or_default();
     if matches!(arguments.command, Command::Up(_) | Command::Adjust(_)) {
         output::warnings(&config.warnings);
     }
-    carry_out(&steps, arguments)
+    carry_out(world, &steps, arguments)
 }
 
-fn events2(arguments: &Arguments, resource: Option<&str>, wanted: Wanted) -> Result<(), Failure> {
+fn events2(
+    world: &mut dyn World,
+    arguments: &Arguments,
+    resource: Option<&str>,
+    wanted: Wanted,
+) -> Result<(), Failure> {
     if arguments.dry_run {
         output::print(&format!("events2 {}\n", resource.unwrap_or("all")));
         return Ok(());
     }
-    events(connect(arguments)?, resource, wanted)
+    connect(world, arguments)?.events(resource, wanted)
 }
 
 /// Connects to the daemon, or says which socket nobody listens on.
-pub(crate) fn connect(arguments: &Arguments) -> Result<Client, Failure> {
-    Client::connect(&arguments.run_dir).map_err(|error| client_failure(&error))
+pub(crate) fn connect(
+    world: &mut dyn World,
+    arguments: &Arguments,
+) -> Result<Box<dyn Daemon>, Failure> {
+    world.connect(&arguments.run_dir).map_err(|error| client_failure(&error))
 }
 
 /// A session that broke, for the user.
@@ -119,30 +128,34 @@ pub(crate) fn client_failure(error: &ClientError) -> Failure {
 }
 
 /// After a failure the resource's other steps are left out, and the next resource is gone on with.
-pub(crate) fn carry_out(steps: &[Step], arguments: &Arguments) -> Result<(), Failure> {
+pub(crate) fn carry_out(
+    world: &mut dyn World,
+    steps: &[Step],
+    arguments: &Arguments,
+) -> Result<(), Failure> {
     if arguments.dry_run {
         let lines: Vec<String> = steps.iter().map(|step| format!("{step}\n")).collect();
         output::print(&lines.concat());
         return Ok(());
     }
-    let mut client = connect_for(steps, arguments)?;
+    let mut daemon = connect_for(world, steps, arguments)?;
     let mut failed = BTreeSet::new();
     let mut first: Option<u8> = None;
     for step in steps {
         if failed.contains(step.resource()) {
             continue;
         }
-        let done = match (step, client.as_mut()) {
-            (Step::CreateMd(create), _) => create_md(create),
-            (Step::Offline(offline), _) => offline.run(),
-            (Step::AskOrOffline(_, offline), None) => offline.run(),
-            (Step::AskOrOffline(request, offline), Some(client)) => match ask(client, request) {
+        let done = match (step, daemon.as_deref_mut()) {
+            (Step::CreateMd(create), _) => world.create_md(create),
+            (Step::Offline(offline), _) => offline.run(world),
+            (Step::AskOrOffline(_, offline), None) => offline.run(world),
+            (Step::AskOrOffline(request, offline), Some(daemon)) => match ask(daemon, request) {
                 // What the daemon does not know it does not have open.
-                Err(failure) if failure.exit_code == exit::CONFIG => offline.run(),
+                Err(failure) if failure.exit_code == exit::CONFIG => offline.run(world),
                 done => done,
             },
-            (Step::Ask(request), Some(client)) => ask(client, request),
-            (Step::Ask(_), None) => unreachable!("a client was made if any step asks"),
+            (Step::Ask(request), Some(daemon)) => ask(daemon, request),
+            (Step::Ask(_), None) => unreachable!("it was connected to if any step asks"),
         };
         if let Err(failure) = done {
             output::error(&failure.message);
@@ -154,24 +167,27 @@ pub(crate) fn carry_out(steps: &[Step], arguments: &Arguments) -> Result<(), Fai
 }
 
 /// Connects where a step needs the daemon, or would rather ask it.
-fn connect_for(steps: &[Step], arguments: &Arguments) -> Result<Option<Client>, Failure> {
+fn connect_for(
+    world: &mut dyn World,
+    steps: &[Step],
+    arguments: &Arguments,
+) -> Result<Option<Box<dyn Daemon>>, Failure> {
     let needs = steps.iter().any(|step| matches!(step, Step::Ask(_)));
     let prefers = steps.iter().any(|step| matches!(step, Step::AskOrOffline(..)));
     if !needs && !prefers {
         return Ok(None);
     }
-    match Client::connect(&arguments.run_dir) {
-        Ok(client) => Ok(Some(client)),
+    match world.connect(&arguments.run_dir) {
+        Ok(daemon) => Ok(Some(daemon)),
         Err(ClientError::NotRunning { .. }) if !needs => Ok(None),
         Err(error) => Err(client_failure(&error)),
     }
 }
 
 /// Has the daemon do something.
-pub(crate) fn ask(client: &mut Client, request: &Request) -> Result<(), Failure> {
-    let response = client
-        .call_with_progress(request, output::error)
-        .map_err(|error| client_failure(&error))?;
+pub(crate) fn ask(daemon: &mut dyn Daemon, request: &Request) -> Result<(), Failure> {
+    let response =
+        daemon.answer(request, &mut output::error).map_err(|error| client_failure(&error))?;
     match response {
         Response::Done => Ok(()),
         Response::Refused(refusal) => {
@@ -184,13 +200,9 @@ pub(crate) fn ask(client: &mut Client, request: &Request) -> Result<(), Failure>
         | Response::Progress(_)
         | Response::Running(_)
         | Response::Sighted(_) => {
-            let socket = client.socket().display();
+            let socket = daemon.socket().display();
             let message = format!("the daemon behind {socket} answered something else than asked");
             Err(Failure::new(exit::FAILURE, message))
         }
     }
-}
-
-fn host_name() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }

@@ -13,6 +13,7 @@ use crate::cli::Objects;
 use crate::configuration;
 use crate::object::{Allowed, PEER, RESOURCE, Target, VOLUME};
 use crate::output::{self, Failure};
+use crate::world::World;
 
 /// What a script asks for.
 #[derive(Debug, Subcommand)]
@@ -63,8 +64,13 @@ pub(crate) struct Ignored {
 }
 
 /// Answers `question` from the configuration.
-pub(crate) fn sh(file: &Path, node: &str, question: &Sh) -> Result<(), Failure> {
-    let reading = configuration::read(file)?;
+pub(crate) fn sh(
+    world: &mut dyn World,
+    file: &Path,
+    node: &str,
+    question: &Sh,
+) -> Result<(), Failure> {
+    let reading = world.read(file)?;
     let lines = match question {
         Sh::Resources(ignored) => {
             ignored.tell();

@@ -2,7 +2,7 @@
 //!
 //! They ask the daemon alone and need no configuration, so that they work when that is broken.
 
-use tandem_control::admin::{Client, Request, Response};
+use tandem_control::admin::{Request, Response};
 use tandem_control::exit;
 use tandem_control::status::{ResourceStatus, TextOptions, VolumeStatus, json, text, why};
 
@@ -10,7 +10,7 @@ use crate::cli::Arguments;
 use crate::object::{Allowed, Object, PEER, RESOURCE, VOLUME};
 use crate::output::{self, Failure};
 use crate::run::{client_failure, connect};
-use crate::watch::watch;
+use crate::world::{Daemon, World};
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +38,7 @@ pub(crate) enum Question {
 
 /// Answers `question` for the objects that `texts` name.
 pub(crate) fn show(
+    world: &mut dyn World,
     arguments: &Arguments,
     question: Question,
     texts: &[String],
@@ -56,11 +57,11 @@ pub(crate) fn show(
         print_questions(&objects);
         return Ok(());
     }
-    let mut client = connect(arguments)?;
+    let mut daemon = connect(world, arguments)?;
     if matches!(question, Question::Watch) {
-        return watch(&mut client, &objects);
+        return daemon.watch(&objects);
     }
-    output::print(&answer(question, &mut client, &objects)?);
+    output::print(&answer(question, &mut *daemon, &objects)?);
     Ok(())
 }
 
@@ -72,19 +73,23 @@ pub(crate) fn print_questions(objects: &[Object]) {
     }
 }
 
-fn answer(question: Question, client: &mut Client, objects: &[Object]) -> Result<String, Failure> {
+fn answer(
+    question: Question,
+    daemon: &mut dyn Daemon,
+    objects: &[Object],
+) -> Result<String, Failure> {
     let wide = output::terminal_width();
     match question {
-        Question::Json => Ok(json(&fetch_all(client, objects)?)),
+        Question::Json => Ok(json(&fetch_all(daemon, objects)?)),
         Question::Text { verbose, statistics } => {
             let (terminal, width) = (wide.is_some(), wide.unwrap_or(80));
             let options = TextOptions { verbose, statistics, terminal, width };
-            Ok(text(&fetch_all(client, objects)?, options))
+            Ok(text(&fetch_all(daemon, objects)?, options))
         }
         Question::Watch | Question::Why | Question::Role | Question::Cstate | Question::Dstate => {
             let mut out = String::new();
             for object in objects {
-                for resource in fetch(client, object)? {
+                for resource in fetch(daemon, object)? {
                     out.push_str(&lines(question, &resource, object));
                 }
             }
@@ -114,12 +119,12 @@ fn check(object: &Object, resources: &[ResourceStatus]) -> Result<(), Failure> {
 
 /// The status of everything that `objects` name.
 pub(crate) fn fetch_all(
-    client: &mut Client,
+    daemon: &mut dyn Daemon,
     objects: &[Object],
 ) -> Result<Vec<ResourceStatus>, Failure> {
     let mut found = Vec::new();
     for object in objects {
-        found.extend(fetch(client, object)?);
+        found.extend(fetch(daemon, object)?);
     }
     Ok(found)
 }
@@ -133,9 +138,12 @@ pub(crate) fn parse(texts: &[String], allowed: Allowed) -> Result<Vec<Object>, F
 }
 
 /// The status of what an object names, of which every part exists.
-pub(crate) fn fetch(client: &mut Client, object: &Object) -> Result<Vec<ResourceStatus>, Failure> {
+pub(crate) fn fetch(
+    daemon: &mut dyn Daemon,
+    object: &Object,
+) -> Result<Vec<ResourceStatus>, Failure> {
     let request = Request::Status { resource: object.resource.clone() };
-    let response = client.call(&request).map_err(|error| client_failure(&error))?;
+    let response = daemon.answer(&request, &mut |_| ()).map_err(|error| client_failure(&error))?;
     let found = match response {
         Response::Status(found) => found,
         Response::Refused(refusal) => {

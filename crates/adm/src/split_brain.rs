@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-use tandem_control::admin::{Client, Request};
+use tandem_control::admin::Request;
 use tandem_control::exit;
 use tandem_control::names::{ConnectionState, Role};
 use tandem_control::status::{ConnectionStatus, Divergence, ResourceStatus, SyncState};
@@ -16,9 +16,14 @@ use crate::output::{self, Failure};
 use crate::plan::Step;
 use crate::run::{carry_out, connect};
 use crate::show::{fetch, parse, print_questions};
+use crate::world::{Daemon, World};
 
 /// Shows or ends the split brains of what is named.
-pub(crate) fn split_brain(arguments: &Arguments, what: &SplitBrain) -> Result<(), Failure> {
+pub(crate) fn split_brain(
+    world: &mut dyn World,
+    arguments: &Arguments,
+    what: &SplitBrain,
+) -> Result<(), Failure> {
     match what {
         SplitBrain::Show { objects } => {
             let objects = parse(objects, PEER)?;
@@ -26,21 +31,21 @@ pub(crate) fn split_brain(arguments: &Arguments, what: &SplitBrain) -> Result<()
                 print_questions(&objects);
                 return Ok(());
             }
-            let mut client = connect(arguments)?;
+            let mut daemon = connect(world, arguments)?;
             for object in objects {
-                for resource in fetch(&mut client, &object)? {
+                for resource in fetch(&mut *daemon, &object)? {
                     output::print(&show(&resource, &object));
                 }
             }
             Ok(())
         }
         SplitBrain::Resolve { discard_mine: _, objects } => {
-            let mut client = connect(arguments)?;
+            let mut daemon = connect(world, arguments)?;
             let mut steps = Vec::new();
             for object in parse(&objects.objects, PEER)? {
-                steps.extend(resolve(&mut client, &object)?);
+                steps.extend(resolve(&mut *daemon, &object)?);
             }
-            carry_out(&steps, arguments)
+            carry_out(world, &steps, arguments)
         }
     }
 }
@@ -105,9 +110,9 @@ fn describe(
 }
 
 /// What is to be asked of the daemon of this node.
-fn resolve(client: &mut Client, object: &Object) -> Result<Vec<Step>, Failure> {
+fn resolve(daemon: &mut dyn Daemon, object: &Object) -> Result<Vec<Step>, Failure> {
     let mut steps = Vec::new();
-    for resource in fetch(client, object)? {
+    for resource in fetch(daemon, object)? {
         let name = &resource.name;
         let of_resource = steps.len();
         for (connection, _) in split(&resource, object) {

@@ -8,7 +8,6 @@ use tandem_control::status::{ResourceStatus, TextOptions, json, text};
 use super::session::Session;
 use super::words::Words;
 use crate::metadata::MetaPlace;
-use crate::offline;
 use crate::output::{self, Failure};
 use crate::show::dstate_line;
 
@@ -73,7 +72,7 @@ fn generations(session: &mut Session, command: &str, words: &mut Words) -> Answe
     let place = MetaPlace::of_running(&config, volume);
     let place = place.filter(|_| state != DiskState::Diskless);
     let place = place.ok_or_else(|| Failure::new(exit::USAGE, "Device has no disk"))?;
-    offline::generations_in_use(&place, peer, command == "show-gi")
+    session.generations(&place, peer, command == "show-gi")
 }
 
 fn status(session: &mut Session, words: &mut Words) -> Answer {

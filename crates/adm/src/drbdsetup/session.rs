@@ -2,45 +2,57 @@
 
 use std::path::PathBuf;
 
-use tandem_control::admin::{Client, Request, Response};
+use tandem_control::admin::{Request, Response};
 use tandem_control::config::ResourceConfig;
 use tandem_control::status::ResourceStatus;
-use tandem_control::{Minor, VolumeNumber, exit};
+use tandem_control::{Minor, NodeId, VolumeNumber, exit};
 
+use crate::events::Wanted;
+use crate::metadata::MetaPlace;
 use crate::output::{self, Failure};
 use crate::run::{self, client_failure};
+use crate::world::{Daemon, World};
 
 /// A session.
-#[derive(Debug)]
 pub(super) struct Session {
-    client: Client,
+    daemon: Box<dyn Daemon>,
 }
 
 impl Session {
     /// With the daemon of `TANDEM_RUN_DIR`; it must be `TANDEM_NODE`'s, where that is set.
-    pub(super) fn connect() -> Result<Self, Failure> {
-        let run_dir = std::env::var_os("TANDEM_RUN_DIR").unwrap_or_else(|| "/run/tandem".into());
-        let client = Client::connect(&PathBuf::from(run_dir));
-        let client = client.map_err(|error| client_failure(&error))?;
-        let theirs = &client.hello().node;
-        match std::env::var("TANDEM_NODE") {
-            Ok(node) if node != *theirs => {
-                let socket = client.socket().display();
+    pub(super) fn connect(world: &mut dyn World) -> Result<Self, Failure> {
+        let run_dir = world.variable("TANDEM_RUN_DIR").unwrap_or_else(|| "/run/tandem".into());
+        let daemon = world.connect(&PathBuf::from(run_dir));
+        let daemon = daemon.map_err(|error| client_failure(&error))?;
+        let theirs = daemon.node();
+        match world.variable("TANDEM_NODE").and_then(|node| node.into_string().ok()) {
+            Some(node) if node != theirs => {
+                let socket = daemon.socket().display();
                 let text = format!("TANDEM_NODE is {node}, the daemon behind {socket} is {theirs}");
                 Err(Failure::new(exit::FAILURE, text))
             }
-            Ok(_) | Err(_) => Ok(Self { client }),
+            Some(_) | None => Ok(Self { daemon }),
         }
     }
 
-    /// Its client, to be used for something else.
-    pub(super) fn into_client(self) -> Client {
-        self.client
+    /// Prints changes until it is interrupted.
+    pub(super) fn events(self, resource: Option<&str>, wanted: Wanted) -> Result<(), Failure> {
+        self.daemon.events(resource, wanted)
+    }
+
+    /// The generations of a volume in use.
+    pub(super) fn generations(
+        &self,
+        place: &MetaPlace,
+        peer: NodeId,
+        explained: bool,
+    ) -> Result<String, Failure> {
+        self.daemon.generations(place, peer, explained)
     }
 
     /// Has something done.
     pub(super) fn ask(&mut self, request: &Request) -> Result<(), Failure> {
-        run::ask(&mut self.client, request)
+        run::ask(&mut *self.daemon, request)
     }
 
     /// How resources are configured, and how they are; an error where the one that is named is not
@@ -49,7 +61,8 @@ impl Session {
         &mut self,
         resource: Option<&str>,
     ) -> Result<Vec<(ResourceConfig, ResourceStatus)>, Failure> {
-        let all = self.client.call(&Request::Running { resource: resource.map(str::to_owned) });
+        let request = Request::Running { resource: resource.map(str::to_owned) };
+        let all = self.daemon.answer(&request, &mut |_| ());
         match all.map_err(|error| client_failure(&error))? {
             Response::Running(found) => Ok(found),
             Response::Refused(refusal) if refusal.exit_code == exit::CONFIG => {

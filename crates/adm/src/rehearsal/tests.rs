@@ -1,0 +1,48 @@
+use std::ffi::OsString;
+use std::rc::Rc;
+
+use tandem_control::admin::{Request, Response};
+use tandem_control::{NodeId, exit};
+
+use super::{Rehearsed, Stage, Touch, rehearse};
+
+const CONFIGURATION: &str = "
+resource r0 {
+  device minor 1; disk /dev/a0; meta-disk internal;
+  on a { node-id 0; address 10.0.0.1:7000; }
+  on b { node-id 1; address 10.0.0.2:7000; }
+}
+";
+
+/// What a line comes to where a daemon does all it is told.
+fn rehearsed(line: &str) -> Rehearsed {
+    let called: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+    let daemon = Some(Rc::new(|_: &Request| Response::Done) as super::Answers);
+    rehearse(&called, &Stage { configuration: CONFIGURATION.to_owned(), daemon })
+}
+
+#[test]
+fn a_line_touches_what_it_is_for_and_prints_to_nobody() {
+    let done = rehearsed("tandemadm -c t.res --run-dir x connect r0");
+    let (resource, peer) = ("r0".to_owned(), NodeId(1));
+    let request = Request::Connect { resource, peer, discard_my_data: false };
+    let touches =
+        vec![Touch::Read("t.res".into()), Touch::Connected("x".into()), Touch::Asked(request)];
+    let (printed, complained) = (String::new(), String::new());
+    assert_eq!(done, Rehearsed { exit_code: exit::OK, printed, complained, touches });
+
+    let done = rehearsed("drbdmeta 0 v09 /dev/a0 internal create-md 1");
+    let step = "create-md minor 0/0 disk:/dev/a0 meta-disk:internal max-peers:1".to_owned();
+    assert_eq!((done.exit_code, done.touches), (exit::OK, vec![Touch::Metadata(step)]));
+}
+
+#[test]
+fn help_and_dry_runs_touch_nothing_but_the_configuration() {
+    let help = rehearsed("tandemadm up r0 --help");
+    assert_eq!((help.exit_code, help.touches), (exit::OK, Vec::new()));
+    assert!(help.printed.contains("Usage: tandemadm up"), "{}", help.printed);
+
+    let dry = rehearsed("tandemadm -d -c t.res primary r0");
+    assert_eq!((dry.exit_code, dry.printed.as_str()), (exit::OK, "primary r0\n"));
+    assert_eq!(dry.touches, [Touch::Read("t.res".into())]);
+}
