@@ -1,6 +1,7 @@
 //! Carries out a command line.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use tandem_control::admin::{ClientError, Request, Response};
 use tandem_control::events::EventOptions;
@@ -10,10 +11,11 @@ use crate::cli::{Arguments, Command};
 use crate::configuration::{self, Form};
 use crate::events::Wanted;
 use crate::manual;
+use crate::object::Object;
 use crate::output::{self, Failure};
 use crate::plan::{Step, plan};
 use crate::sh::sh;
-use crate::show::{Question, show};
+use crate::show::{Question, print_questions, show};
 use crate::split_brain::split_brain;
 use crate::world::{Daemon, World};
 
@@ -38,7 +40,7 @@ pub(crate) fn run(arguments: &Arguments, world: &mut dyn World) -> Result<(), Fa
             events2(world, arguments, resource, wanted)
         }
         Command::Why { objects } => show(world, arguments, Question::Why, objects),
-        Command::Monitor => world.monitor(arguments, &node),
+        Command::Monitor => monitor(world, arguments, &node),
         Command::SplitBrain(what) => split_brain(world, arguments, what),
         Command::Role(objects) => show(world, arguments, Question::Role, &objects.objects),
         Command::Cstate(objects) => show(world, arguments, Question::Cstate, &objects.objects),
@@ -53,7 +55,7 @@ pub(crate) fn run(arguments: &Arguments, world: &mut dyn World) -> Result<(), Fa
             configuration::check(world, named.as_ref().unwrap_or(file))
         }
         Command::Completions { shell } => manual::completions(*shell),
-        Command::ManPages { folder } => world.write_pages(folder),
+        Command::ManPages { folder } => man_pages(world, arguments, folder),
         Command::Sh(question) => sh(world, file, &node, question),
         Command::CreateMd { .. }
         | Command::Up(_)
@@ -107,6 +109,22 @@ fn events2(
         return Ok(());
     }
     connect(world, arguments)?.events(resource, wanted)
+}
+
+fn monitor(world: &mut dyn World, arguments: &Arguments, node: &str) -> Result<(), Failure> {
+    if arguments.dry_run {
+        print_questions(&[Object::ALL]);
+        return Ok(());
+    }
+    world.monitor(arguments, node)
+}
+
+fn man_pages(world: &mut dyn World, arguments: &Arguments, folder: &Path) -> Result<(), Failure> {
+    if arguments.dry_run {
+        output::print(&format!("man-pages {}\n", folder.display()));
+        return Ok(());
+    }
+    world.write_pages(folder)
 }
 
 /// Connects to the daemon, or says which socket nobody listens on.

@@ -46,3 +46,15 @@ fn help_and_dry_runs_touch_nothing_but_the_configuration() {
     assert_eq!((dry.exit_code, dry.printed.as_str()), (exit::OK, "primary r0\n"));
     assert_eq!(dry.touches, [Touch::Read("t.res".into())]);
 }
+
+#[test]
+fn a_dry_run_shows_no_screen_and_writes_no_pages() {
+    for (line, printed) in [
+        ("tandemadm -d monitor", "status all\n"),
+        ("tandemadm --dry-run man-pages pages", "man-pages pages\n"),
+    ] {
+        let dry = rehearsed(line);
+        assert_eq!((dry.exit_code, dry.printed.as_str()), (exit::OK, printed), "{line}");
+        assert_eq!(dry.touches, [], "{line}");
+    }
+}
