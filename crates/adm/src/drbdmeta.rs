@@ -82,6 +82,9 @@ impl Words {
         next: impl FnOnce() -> Option<String>,
     ) -> Result<(), Failure> {
         if name == "--force" {
+            if let Some(value) = value {
+                return Err(usage(&format!("option '{name}' takes no value, not '{value}'")));
+            }
             self.force = true;
             return Ok(());
         }

@@ -58,3 +58,15 @@ fn a_dry_run_shows_no_screen_and_writes_no_pages() {
         assert_eq!(dry.touches, [], "{line}");
     }
 }
+
+#[test]
+fn what_is_forced_is_said_without_no() {
+    for line in [
+        "drbdmeta 0 v09 /dev/a0 internal create-md 1 --force=no",
+        "drbdmeta --force=no 0 v09 /dev/a0 internal wipe-md",
+    ] {
+        let done = rehearsed(line);
+        assert_eq!((done.exit_code, done.touches), (exit::FAILURE, Vec::new()), "{line}");
+        assert_eq!(done.complained, "option '--force' takes no value, not 'no'\n", "{line}");
+    }
+}
