@@ -72,7 +72,7 @@ fn of_minor(session: &mut Session, command: &str, words: &mut Words) -> Asked {
         "invalidate" => {
             // Which peer it is copied from is no choice where there is one.
             let _ = words.option("sync-from-peer-node-id");
-            let reset_bitmap = words.option("reset-bitmap").is_none_or(|value| value != "no");
+            let reset_bitmap = words.choice("reset-bitmap")?.unwrap_or(true);
             Request::Invalidate { resource, volume, reset_bitmap }
         }
         "resize" => Request::Resize {
@@ -106,7 +106,7 @@ fn of_peer_device(command: &str, words: &mut Words) -> Asked {
     let (resource, peer, volume) = (words.word("resource")?, words.peer()?, words.volume()?);
     Ok(Some(match command {
         "invalidate-remote" => {
-            let reset_bitmap = words.option("reset-bitmap").is_none_or(|value| value != "no");
+            let reset_bitmap = words.choice("reset-bitmap")?.unwrap_or(true);
             Request::InvalidateRemote { resource, volume, peer, reset_bitmap }
         }
         "pause-sync" => Request::PauseSync { resource, volume, peer },

@@ -132,9 +132,15 @@ impl Words {
 
     /// Whether an option is there that is a flag.
     pub(super) fn flag(&mut self, name: &str) -> Result<bool, Failure> {
+        Ok(self.choice(name)?.unwrap_or(false))
+    }
+
+    /// Whether an option says yes or no.
+    pub(super) fn choice(&mut self, name: &str) -> Result<Option<bool>, Failure> {
         match self.options.remove(name).as_deref() {
-            None | Some("no") => Ok(false),
-            Some("yes") => Ok(true),
+            None => Ok(None),
+            Some("no") => Ok(Some(false)),
+            Some("yes") => Ok(Some(true)),
             Some(other) => Err(usage(&format!("--{name}={other}: 'yes' or 'no' expected"))),
         }
     }

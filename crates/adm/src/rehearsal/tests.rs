@@ -70,3 +70,16 @@ fn what_is_forced_is_said_without_no() {
         assert_eq!(done.complained, "option '--force' takes no value, not 'no'\n", "{line}");
     }
 }
+
+#[test]
+fn a_bitmap_is_kept_or_reset_by_no_and_yes_only() {
+    for line in [
+        "drbdsetup invalidate-remote r0 1 0 --reset-bitmap=false",
+        "drbdsetup invalidate-remote r0 1 0 --reset-bitmap=",
+    ] {
+        let done = rehearsed(line);
+        assert_eq!(done.exit_code, exit::FAILURE, "{line}");
+        assert!(done.complained.contains("'yes' or 'no' expected"), "{line}: {done:?}");
+        assert!(!done.touches.iter().any(|touch| matches!(touch, Touch::Asked(_))), "{line}");
+    }
+}
