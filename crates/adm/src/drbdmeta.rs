@@ -15,6 +15,7 @@ use tandem_wire::NodeId;
 use crate::metadata::MetaPlace;
 use crate::offline::MetaCommand;
 use crate::output::Failure;
+use crate::personality::texts;
 use crate::world::World;
 
 /// Does what the arguments say, those behind the program's name.
@@ -53,12 +54,9 @@ struct Words {
 impl Words {
     fn sort(arguments: &[OsString]) -> Result<Self, Failure> {
         let mut words = Self::default();
-        let mut left = arguments.iter();
+        let mut left = texts(arguments)?.into_iter().peekable();
         let mut only_plain = false;
-        while let Some(argument) = left.next() {
-            let text = argument
-                .to_str()
-                .ok_or_else(|| usage(&format!("'{}' is no UTF-8", argument.to_string_lossy())))?;
+        while let Some(text) = left.next() {
             if only_plain || !text.starts_with("--") {
                 words.plain.push(text.to_owned());
             } else if text == "--" {
@@ -68,7 +66,7 @@ impl Words {
                     Some((name, value)) => (name, Some(value.to_owned())),
                     None => (text, None),
                 };
-                let next = || left.next().and_then(|next| next.to_str()).map(str::to_owned);
+                let next = || left.next_if(|next| !next.starts_with("--")).map(str::to_owned);
                 words.option(name, value, next)?;
             }
         }

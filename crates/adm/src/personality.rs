@@ -4,6 +4,8 @@
 use std::ffi::OsString;
 use std::path::Path;
 
+use tandem_control::exit;
+
 use crate::output::Failure;
 use crate::world::World;
 use crate::{drbdmeta, drbdsetup};
@@ -44,4 +46,13 @@ impl Personality {
             _ => None,
         }
     }
+}
+
+/// The arguments as text.
+pub(crate) fn texts(arguments: &[OsString]) -> Result<Vec<&str>, Failure> {
+    let wrong = |argument: &OsString| {
+        let text = format!("'{}' is no UTF-8", argument.to_string_lossy());
+        Failure::new(exit::FAILURE, text)
+    };
+    arguments.iter().map(|argument| argument.to_str().ok_or_else(|| wrong(argument))).collect()
 }

@@ -12,6 +12,7 @@ use tandem_control::{Minor, NodeId, VolumeNumber};
 use super::usage;
 use crate::cli::sectors;
 use crate::output::Failure;
+use crate::personality::texts;
 
 /// Options that may stand without a value: they mean `yes` then.
 const FLAGS: &[&str] = &[
@@ -52,11 +53,8 @@ pub(super) struct Words {
 impl Words {
     pub(super) fn sort(arguments: &[OsString]) -> Result<Self, Failure> {
         let mut words = Self::default();
-        let mut left = arguments.iter().map(|argument| {
-            let text = argument.to_str();
-            text.ok_or_else(|| usage(&format!("'{}' is no UTF-8", argument.to_string_lossy())))
-        });
-        while let Some(text) = left.next().transpose()? {
+        let mut left = texts(arguments)?.into_iter().peekable();
+        while let Some(text) = left.next() {
             if let Some((_, name)) = LETTERS.iter().find(|(letter, _)| *letter == text) {
                 words.options.insert((*name).to_owned(), "yes".to_owned());
                 continue;
@@ -71,7 +69,7 @@ impl Words {
                     (option, "yes".to_owned())
                 }
                 None => {
-                    let value = left.next().transpose()?;
+                    let value = left.next_if(|next| !next.starts_with("--"));
                     let missing = || usage(&format!("option '{text}' requires an argument"));
                     (option, value.ok_or_else(missing)?.to_owned())
                 }

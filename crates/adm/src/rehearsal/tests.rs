@@ -83,3 +83,16 @@ fn a_bitmap_is_kept_or_reset_by_no_and_yes_only() {
         assert!(!done.touches.iter().any(|touch| matches!(touch, Touch::Asked(_))), "{line}");
     }
 }
+
+#[test]
+fn an_option_is_no_value_of_the_one_before_it() {
+    for (line, missing) in [
+        ("drbdsetup new-peer r0 1 --_name --set-defaults", "--_name"),
+        ("drbdsetup verify r0 1 0 --start --stop=9", "--start"),
+        ("drbdmeta 0 v09 /dev/a0 internal get-gi --node-id --force", "--node-id"),
+    ] {
+        let done = rehearsed(line);
+        assert_eq!((done.exit_code, done.touches), (exit::FAILURE, Vec::new()), "{line}");
+        assert!(done.complained.starts_with(&format!("option '{missing}' requires")), "{line}");
+    }
+}
