@@ -14,13 +14,17 @@ use tandem_wire::NodeId;
 
 use crate::metadata::MetaPlace;
 use crate::offline::MetaCommand;
-use crate::output::Failure;
+use crate::output::{self, Failure};
 use crate::personality::texts;
 use crate::world::World;
 
 /// Does what the arguments say, those behind the program's name.
 pub(crate) fn run(arguments: &[OsString], world: &mut dyn World) -> Result<(), Failure> {
     let words = Words::sort(arguments)?;
+    if words.help {
+        output::print(USAGE);
+        return Ok(());
+    }
     let [minor, format, device, index, command, rest @ ..] = words.plain.as_slice() else {
         return Err(usage("command missing"));
     };
@@ -41,10 +45,15 @@ pub(crate) fn run(arguments: &[OsString], world: &mut dyn World) -> Result<(), F
     world.metadata(&place, command)
 }
 
+const USAGE: &str = "\
+USAGE: drbdmeta [--force] MINOR v09 DEVICE {internal|flex-external|INDEX} COMMAND [ARGS]
+";
+
 /// The arguments, options apart from the rest.
 #[derive(Debug, Default)]
 struct Words {
     plain: Vec<String>,
+    help: bool,
     force: bool,
     node_id: Option<String>,
     al_stripes: Option<String>,
@@ -79,11 +88,16 @@ impl Words {
         value: Option<String>,
         next: impl FnOnce() -> Option<String>,
     ) -> Result<(), Failure> {
-        if name == "--force" {
+        let flag = match name {
+            "--force" => Some(&mut self.force),
+            "--help" => Some(&mut self.help),
+            _ => None,
+        };
+        if let Some(flag) = flag {
             if let Some(value) = value {
                 return Err(usage(&format!("option '{name}' takes no value, not '{value}'")));
             }
-            self.force = true;
+            *flag = true;
             return Ok(());
         }
         // A hint about requests, which are cut to fit here.

@@ -17,7 +17,7 @@ use tandem_control::events::EventOptions;
 use tandem_control::exit;
 
 use crate::events::Wanted;
-use crate::output::Failure;
+use crate::output::{self, Failure};
 use crate::world::World;
 use session::Session;
 use words::Words;
@@ -25,8 +25,12 @@ use words::Words;
 /// Does what the arguments say, those behind the program's name.
 pub(crate) fn run(arguments: &[OsString], world: &mut dyn World) -> Result<(), Failure> {
     let mut words = Words::sort(arguments)?;
+    if words.flag("help")? {
+        output::print(&format!("{USAGE}\n"));
+        return Ok(());
+    }
     let Some(command) = words.next() else {
-        return Err(usage("USAGE: drbdsetup COMMAND [ARGUMENTS]"));
+        return Err(usage(USAGE));
     };
     if ABSENT.contains(&command.as_str()) {
         let text = format!("{command} is not there, nothing was done");
@@ -65,6 +69,8 @@ fn events2(session: Session, words: &mut Words) -> Result<(), Failure> {
     words.finish()?;
     session.events(resource.as_deref(), wanted)
 }
+
+const USAGE: &str = "USAGE: drbdsetup COMMAND [ARGUMENTS]";
 
 /// Commands of LINBIT's that mean something that there is no way to do.
 const ABSENT: &[&str] = &["new-current-uuid", "forget-peer", "rename-resource", "udev"];

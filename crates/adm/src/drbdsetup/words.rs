@@ -16,6 +16,7 @@ use crate::personality::texts;
 
 /// Options that may stand without a value: they mean `yes` then.
 const FLAGS: &[&str] = &[
+    "help",
     "diskless",
     "set-defaults",
     "force",
@@ -67,6 +68,9 @@ impl Words {
                 Some((name, value)) => (name, value.to_owned()),
                 None if FLAGS.contains(&option) || config::is_flag(option) => {
                     (option, "yes".to_owned())
+                }
+                None if option == "dry-run" => {
+                    return Err(usage("'--dry-run' is not there, nothing was done"));
                 }
                 None => {
                     let value = left.next_if(|next| !next.starts_with("--"));

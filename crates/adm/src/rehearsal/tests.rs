@@ -96,3 +96,23 @@ fn an_option_is_no_value_of_the_one_before_it() {
         assert!(done.complained.starts_with(&format!("option '{missing}' requires")), "{line}");
     }
 }
+
+#[test]
+fn help_of_the_other_programs_touches_nothing() {
+    for line in [
+        "drbdsetup --help",
+        "drbdsetup down --help r0",
+        "drbdmeta --help",
+        "drbdmeta 0 v09 /dev/a0 internal wipe-md --help --force",
+    ] {
+        let help = rehearsed(line);
+        assert_eq!((help.exit_code, help.touches), (exit::OK, Vec::new()), "{line}");
+        assert!(help.printed.starts_with("USAGE: drbd"), "{line}: {}", help.printed);
+    }
+    for line in ["drbdsetup down --dry-run r0", "drbdmeta --dry-run 0 v09 /dev/a0 internal wipe-md"]
+    {
+        let refused = rehearsed(line);
+        assert_eq!((refused.exit_code, refused.touches), (exit::FAILURE, Vec::new()), "{line}");
+        assert!(refused.complained.contains("'--dry-run'"), "{line}: {}", refused.complained);
+    }
+}
