@@ -56,6 +56,9 @@ impl Words {
         let mut words = Self::default();
         let mut left = texts(arguments)?.into_iter().peekable();
         while let Some(text) = left.next() {
+            if text.is_empty() {
+                return Err(usage("'' is no argument of any command"));
+            }
             if let Some((_, name)) = LETTERS.iter().find(|(letter, _)| *letter == text) {
                 words.options.insert((*name).to_owned(), "yes".to_owned());
                 continue;

@@ -116,3 +116,12 @@ fn help_of_the_other_programs_touches_nothing() {
         assert!(refused.complained.contains("'--dry-run'"), "{line}: {}", refused.complained);
     }
 }
+
+#[test]
+fn nothing_is_called_by_an_empty_name() {
+    for line in ["new-resource  1", "down ", "status ", "attach 1 /dev/a0  internal"] {
+        let refused = rehearsed(&format!("drbdsetup {line}"));
+        assert_eq!((refused.exit_code, refused.touches), (exit::FAILURE, Vec::new()), "{line}");
+        assert_eq!(refused.complained, "'' is no argument of any command\n", "{line}");
+    }
+}
