@@ -56,6 +56,12 @@ impl fmt::Display for Failure {
 thread_local! {
     static IS_ATTEMPTING: Cell<bool> = const { Cell::new(false) };
     static PANIC: RefCell<Option<(String, String)>> = const { RefCell::new(None) };
+    static ABOUT: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// What a panic of this attempt is told with, from a target whose inputs nobody can read.
+pub(crate) fn about(text: &str) {
+    ABOUT.set(text.to_owned());
 }
 
 /// Held by the attempt that memory is counted for.
@@ -69,6 +75,7 @@ pub fn attempt(target: &Target, input: &[u8]) -> Result<Sightings, Failure> {
     catch_quietly();
     let _counting = COUNTING.lock().unwrap_or_else(PoisonError::into_inner);
     let mut seen = Sightings::default();
+    about("");
     let before = MEMORY.current_usage();
     MEMORY.reset_peak_usage();
     IS_ATTEMPTING.set(true);
@@ -79,7 +86,7 @@ pub fn attempt(target: &Target, input: &[u8]) -> Result<Sightings, Failure> {
     match ended {
         Err(_) => {
             let (place, text) = PANIC.take().unwrap_or_default();
-            Err(Failure::Panic(place, text))
+            Err(Failure::Panic(place, text + &ABOUT.take()))
         }
         Ok(Err(text)) => Err(Failure::Wrong(text)),
         Ok(Ok(())) if used > allowed => Err(Failure::Memory { used, allowed }),

@@ -1,6 +1,7 @@
 //! What is fuzzed.
 
 mod admin;
+mod arguments;
 mod config;
 mod daemon_config;
 mod link;
@@ -47,6 +48,7 @@ pub const ALL: &[Target] = &[
     config::TARGET,
     daemon_config::TARGET,
     admin::TARGET,
+    arguments::TARGET,
 ];
 
 /// The one of that name.

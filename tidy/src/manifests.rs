@@ -16,7 +16,7 @@ const LAYERS: [(&str, &[&str]); 14] = [
     // The format of metadata is the core's: docs/decisions/0006.
     ("crates/adm", &["control", "replica", "wire"]),
     ("crates/sim", &["wire", "nbd", "replica"]),
-    ("fuzz", &["control", "nbd", "replica", "wire"]),
+    ("fuzz", &["adm", "control", "nbd", "replica", "wire"]),
     // The binaries only.
     ("tests", &[]),
     ("demo", &["tests"]),
