@@ -12,9 +12,11 @@ RELEASE := $(CARGO) build --release --locked --bins --workspace
 SIM_SEEDS ?= 1000
 SEEDS ?= 20000
 
-# Moves of the longest scripts of `make small-worlds`, and of those on which every blow falls.
+# Moves of the longest scripts of `make small-worlds`, of those on which every blow falls, and of
+# those on which it does where the move is not like one before.
 DEPTH ?= 3
 BLOWS ?= 2
+ONCE ?= 3
 
 # From so many seeds on `make sim-long` fails where a situation was never met.
 MARKS_SEEDS ?= 20000
@@ -87,7 +89,7 @@ sim-long: ## The simulator, SEEDS seeds from a random one
 
 small-worlds: ## Every script of DEPTH moves, every crash and cut of the last one up to BLOWS moves
 	$(RELEASE)
-	$(TARGET)/release/tandem-small-worlds --depth $(DEPTH) --blows $(BLOWS)
+	$(TARGET)/release/tandem-small-worlds --depth $(DEPTH) --blows $(BLOWS) --once $(ONCE)
 
 mutants: ## Planted bugs, each to be found by the simulator; MUTANTS='a b' for some
 	$(CARGO) build --release --locked -p tandem-sim --bin tandem-mutants

@@ -13,6 +13,7 @@ use crate::client::Clients;
 use crate::clock::{MILLIS, SECONDS};
 use crate::failure::caught;
 use crate::fault::Doom;
+use crate::grow::superblock;
 use crate::model::WriteRecord;
 use crate::node::{Node, node_id, volume_number};
 use crate::prng::Prng;
@@ -21,8 +22,10 @@ use crate::stamp::BLOCK_SECTORS;
 use crate::view::View;
 use crate::world::{Options, Outcome, World};
 
+mod footprint;
 mod words;
 
+use footprint::Footprint;
 pub use words::{Act, Blow, Move, Moves, Strike};
 
 /// What there is to be noticed, or to be tried again, is by then: more than the nodes' timeouts.
@@ -40,6 +43,8 @@ pub struct Effects {
     pub packets: [u64; 2],
     /// States are others, or a command is open.
     pub is_news: bool,
+    /// The same where two moves have found and led to the same, but for names.
+    pub footprint: u64,
 }
 
 impl Effects {
@@ -75,6 +80,7 @@ pub struct Drill {
     /// The states before the last one.
     before: Option<[View; 2]>,
     effects: Effects,
+    footprint: Footprint,
 }
 
 impl Drill {
@@ -101,9 +107,15 @@ pub fn run(
     let outcome = caught(|| {
         let options = Options { seconds: 0, trace };
         let mut world = World::of(Profile::small(protocol), Prng::new(0), options);
-        let (moves, before) = (moves.0.clone(), None);
-        let drill = Drill { moves, blow, made: 0, since: 0, before, effects };
-        world.drill = Some(drill);
+        world.drill = Some(Drill {
+            moves: moves.0.clone(),
+            blow,
+            made: 0,
+            since: 0,
+            before: None,
+            effects,
+            footprint: Footprint::default(),
+        });
         let outcome = world.run();
         effects = world.drill.map(|drill| drill.effects).unwrap_or_default();
         outcome
@@ -127,16 +139,25 @@ impl World {
             return Ok(());
         }
         let views = [0, 1].map(|node| self.nodes[node].view.clone());
+        let generations = [0, 1].map(|node| {
+            let mut superblock = superblock(&self.nodes[node].disks[0], &self.profile, node)?;
+            superblock.sequence = 0;
+            Some(superblock)
+        });
         let is_open = !self.operator.pending.is_empty();
         let drill = self.drill.as_mut().expect("looked at by the caller");
         let Some(next) = drill.moves.get(drill.made).copied() else {
-            drill.effects.is_news = is_open || drill.before.take().is_some_and(|it| it != views);
+            drill.effects.is_news =
+                is_open || drill.before.take().is_some_and(|before| before != views);
+            drill.footprint.enter(&format!("{views:?} {is_open}"));
+            drill.effects.footprint = drill.footprint.hash();
             self.phase_end = now;
             return Ok(());
         };
         drill.made += 1;
         drill.since = now;
         if drill.made == drill.moves.len() {
+            drill.footprint.enter(&format!("{views:?} {generations:?} {next}"));
             drill.before = Some(views);
         }
         self.tell(Some(next.node), format_args!("** {next}"));
@@ -212,8 +233,9 @@ impl World {
     }
 
     /// An operation of a disk has begun.
-    pub(crate) fn drill_saw_operation(&mut self, node: usize) {
+    pub(crate) fn drill_saw_operation(&mut self, node: usize, text: &str) {
         let Some(drill) = self.drill.as_mut().filter(|drill| drill.is_at_last()) else { return };
+        drill.footprint.enter(&format!("{node} {text}\n"));
         drill.effects.operations[node] += 1;
         if let Some(strike) = drill.strikes(node, drill.effects.operations[node], true) {
             let power = Some(strike == Strike::Power);
@@ -222,8 +244,9 @@ impl World {
     }
 
     /// A packet that is no keepalive has been sent.
-    pub(crate) fn drill_saw_packet(&mut self, node: usize) {
+    pub(crate) fn drill_saw_packet(&mut self, node: usize, text: &str) {
         let Some(drill) = self.drill.as_mut().filter(|drill| drill.is_at_last()) else { return };
+        drill.footprint.enter(&format!("{node} {text}\n"));
         drill.effects.packets[node] += 1;
         if drill.strikes(node, drill.effects.packets[node], false).is_some() {
             self.tell(None, format_args!("** the link is reset"));

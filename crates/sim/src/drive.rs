@@ -140,9 +140,10 @@ impl World {
         }
         self.saw_sending(node, &packet);
         let is_news = !matches!(packet, Packet::Ping | Packet::PingAck);
+        let text = (self.drill.is_some() && is_news).then(|| crate::trace::packet(&packet));
         self.link.send(key, node, packet, &mut self.clock);
-        if is_news {
-            self.drill_saw_packet(node);
+        if let Some(text) = text {
+            self.drill_saw_packet(node, &text);
         }
     }
 
@@ -160,6 +161,7 @@ impl World {
             let text = crate::trace::disk(&kind);
             self.tell(Some(node), format_args!("disk {volume} {token:?} {text}"));
         }
+        let text = (self.drill.is_some() && on_disk).then(|| crate::trace::disk(&kind));
         if let DiskOpKind::MetaWrite { data, .. } = &kind {
             self.nodes[node].evictions[volume].saw(data);
         }
@@ -179,8 +181,8 @@ impl World {
         if let Due::After(delay) | Due::Stalled(Some(delay)) = due {
             self.clock.after(delay, event);
         }
-        if on_disk {
-            self.drill_saw_operation(node);
+        if let Some(text) = text {
+            self.drill_saw_operation(node, &text);
         }
         Ok(())
     }

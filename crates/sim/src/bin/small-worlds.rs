@@ -7,6 +7,7 @@
 //! standard error.
 #![expect(clippy::print_stdout, reason = "a command that reports to its user")]
 
+use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -29,6 +30,9 @@ struct Arguments {
     /// Longest scripts on whose last move every blow falls.
     #[arg(long, default_value_t = 1)]
     blows: usize,
+    /// Longest scripts on whose last move every blow falls if no move before had its footprint.
+    #[arg(long, default_value_t = 0)]
+    once: usize,
     /// Protocol of the connection: A, B or C.
     #[arg(long, default_value = "C", value_parser = protocol)]
     protocol: Protocol,
@@ -62,6 +66,8 @@ struct Tally {
     /// Scripts whose last move came to nothing.
     idle: u64,
     blows: u64,
+    /// Footprints of all moves with blows.
+    seen: BTreeSet<u64>,
     failed: u64,
     simulated: u64,
     /// Scripts to be gone on with.
@@ -90,12 +96,12 @@ fn main() -> ExitCode {
     let tally = tally.into_inner().expect("no job panics while it counts");
     println!(
         "{} scripts of {} moves at most, {} of them with a last move that came to nothing; {} \
-         blows on those of {} at most; {} simulated seconds in {:.1} s",
+         footprints; {} blows; {} simulated seconds in {:.1} s",
         tally.scripts,
         arguments.depth,
         tally.idle,
+        tally.seen.len(),
         tally.blows,
-        arguments.blows.min(arguments.depth),
         tally.simulated / 1000,
         began.elapsed().as_secs_f64()
     );
@@ -117,7 +123,7 @@ fn go_through(
         let place = usize::try_from(index).expect("below a number of scripts");
         let mut moves = stems[place / all.len()].clone();
         moves.0.push(all[place % all.len()]);
-        drill(moves, depth <= arguments.blows, arguments.protocol, tally);
+        drill(moves, arguments, tally);
         let (elapsed, mut tally) =
             (began.elapsed(), tally.lock().expect("no job panics while it counts"));
         if elapsed - tally.told >= TELL_EVERY {
@@ -133,13 +139,19 @@ fn go_through(
 }
 
 /// One script, and the blows on it.
-fn drill(moves: Moves, with_blows: bool, protocol: Protocol, tally: &Mutex<Tally>) {
+fn drill(moves: Moves, arguments: &Arguments, tally: &Mutex<Tally>) {
+    let &Arguments { blows, once, protocol, .. } = arguments;
     let (outcome, effects) = drill::run(&moves, None, protocol, false);
     let mut simulated = outcome.simulated / MILLIS;
     let mut failures: Vec<(Option<Blow>, (u64, Violation))> = Vec::new();
     failures.extend(outcome.violation.map(|violation| (None, violation)));
     let goes_on = failures.is_empty() && !effects.is_nothing();
-    let blows = if with_blows && goes_on { effects.blows() } else { Vec::new() };
+    let is_new = || {
+        let mut tally = tally.lock().expect("no job panics while it counts");
+        tally.seen.insert(effects.footprint) && moves.0.len() <= once
+    };
+    let has_blows = goes_on && (is_new() || moves.0.len() <= blows);
+    let blows = if has_blows { effects.blows() } else { Vec::new() };
     for blow in &blows {
         let (outcome, _) = drill::run(&moves, Some(*blow), protocol, false);
         simulated += outcome.simulated / MILLIS;
