@@ -78,9 +78,10 @@ doc: ## The documentation of the code, in target/doc
 tidy: ## Sizes, layering, documents against code
 	$(CARGO) test --release --locked -p tandem-tidy
 
-sim: ## The simulator, SIM_SEEDS seeds from 0
+sim: ## The simulator, SIM_SEEDS seeds from 0, and a fifth as many of those with generations by hand
 	$(RELEASE)
 	$(TARGET)/release/tandem-sim --seeds $(SIM_SEEDS)
+	$(TARGET)/release/tandem-sim --seeds $$(($(SIM_SEEDS) / 5)) --start 1000000
 
 sim-long: ## The simulator, SEEDS seeds from a random one
 	$(RELEASE)

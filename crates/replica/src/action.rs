@@ -232,6 +232,15 @@ pub struct DiskCompletion {
     pub result: Result<Bytes, DiskError>,
 }
 
+/// What an operator says of disks that nobody has written yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Initial {
+    /// They are the same: nothing is copied.
+    Equal,
+    /// This node's are the data: they are copied.
+    Mine,
+}
+
 /// What an operator asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
@@ -296,6 +305,13 @@ pub enum Command {
     Outdate {
         /// Volume concerned.
         volume: VolumeNumber,
+    },
+    /// Local data get another generation.
+    NewUuid {
+        /// Volume concerned.
+        volume: VolumeNumber,
+        /// What this says of disks that nobody has written yet; `None` for data that are there.
+        initial: Option<Initial>,
     },
     /// The volume gets larger: its disks have.
     Resize {

@@ -9,6 +9,7 @@ use crate::limits::COMMANDS_MAX;
 use crate::peers::{PeerIndex, VolumeIndex};
 use crate::resize::Growth;
 use crate::resource::Resource;
+use crate::role::Aim;
 use crate::verify::Extent;
 
 impl Resource {
@@ -36,7 +37,7 @@ impl Resource {
                 Ok(())
             }
             Command::Primary { force } => {
-                self.begin_promotion(id, force);
+                self.begin_promotion(id, Aim::Primary { force });
                 Ok(())
             }
             Command::Secondary { force } => {
@@ -62,6 +63,14 @@ impl Resource {
                 Ok(())
             }
             Command::Outdate { volume } => self.begin_outdate(id, self.find_volume(volume)?),
+            Command::NewUuid { volume, initial: None } => {
+                self.begin_new_uuid(id, self.find_volume(volume)?)
+            }
+            Command::NewUuid { volume, initial: Some(initial) } => {
+                let aim = Aim::Data { volume: self.find_volume(volume)?, initial };
+                self.begin_promotion(id, aim);
+                Ok(())
+            }
             Command::Resize { volume, size, assume_clean, assume_peer_has_space } => {
                 let growth = Growth { size, assume_clean, assume_peer_has_space };
                 self.begin_resize(id, self.find_volume(volume)?, growth)

@@ -4,7 +4,8 @@
 //! each other. It is DRBD's reconnect table for two nodes (rows by their names in [`Rule`]), with
 //! SEMANTICS rules 1 and 2 in front of the rows they replace. Order:
 //!
-//! 1. no disk on a side; both want to discard; metadata just created (rows 1 to 3);
+//! 1. no disk on a side; both want to discard; metadata just created (rows 1 to 3, and 16 and 18
+//!    where an operator has said that nothing differs);
 //! 2. equal current UUIDs: disk states (20), a crashed Primary (7, 8, 12, 13, 15), dirty bits,
 //!    an end of a resync that its source did not see (4, 5), nothing to do (6, 14);
 //! 3. different ones: bitmap UUIDs (16, 18), a common parent of two whole images (23), histories
@@ -208,6 +209,8 @@ fn compare(mine: &Side, peer: &Side) -> (Decision, Rule) {
     }
     match (is_just_created(mine), is_just_created(peer)) {
         (true, true) => (Decision::NoSync, Rule::JustCreatedBoth),
+        (true, false) if was_the_same(peer, mine) => (by_bits(false), Rule::BitmapPeer),
+        (false, true) if was_the_same(mine, peer) => (by_bits(true), Rule::BitmapSelf),
         (true, false) => (Decision::Target(Extent::Full), Rule::JustCreatedSelf),
         (false, true) => (Decision::Source(Extent::Full), Rule::JustCreatedPeer),
         (false, false) if mine.uuids.current == peer.uuids.current => compare_equal(mine, peer),
@@ -359,6 +362,13 @@ fn compare_different(mine: &Side, peer: &Side) -> (Decision, Rule) {
         return (resolve(mine, peer, Extent::Full), Rule::HistoryBoth);
     }
     (Decision::Unrelated, Rule::Unrelated)
+}
+
+/// Whether an operator has said that both disks were the same when metadata were made on both: the
+/// bits of `side`, which has data by that, say what changed since.
+fn was_the_same(side: &Side, created: &Side) -> bool {
+    let is_told = [side.uuids.bitmap, created.uuids.current] == [Uuid::JUST_CREATED; 2];
+    is_told && is_whole(side)
 }
 
 /// Whether these bits say what changed since generation `uuid`.

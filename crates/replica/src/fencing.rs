@@ -215,8 +215,8 @@ impl Resource {
             return None;
         }
         match &self.role_change {
-            Some(RoleChange::Promoting { force, step: Promotion::Fencing, .. }) => {
-                return self.must_fence(peer, *force).then_some(self.now);
+            Some(RoleChange::Promoting { aim, step: Promotion::Fencing, .. }) => {
+                return self.must_fence(peer, aim.is_forced()).then_some(self.now);
             }
             Some(RoleChange::Promoting { .. } | RoleChange::Demoting { .. }) | None => {}
         }
@@ -294,11 +294,11 @@ impl Resource {
             self.connections[peer].reason = Some(text.clone());
             return self.note(None, Some(peer), Severity::Error, text);
         }
-        let Some(RoleChange::Promoting { force, step: Promotion::Fencing, .. }) = self.role_change
+        let Some(RoleChange::Promoting { aim, step: Promotion::Fencing, .. }) = self.role_change
         else {
             return;
         };
-        if force {
+        if aim.is_forced() {
             self.connections[peer].fence.settled = Some(Settled::Waived);
             let text = format!("{what}: forced to go on, which may be a split brain");
             return self.note(None, Some(peer), Severity::Error, text);

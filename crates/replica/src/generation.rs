@@ -29,6 +29,11 @@ impl Resource {
         if self.is_frozen() || unfenced || !self.is_untold(volume) {
             return;
         }
+        self.begin_rotation(volume);
+    }
+
+    /// Starts a new generation, behind all that peers have sent.
+    pub(crate) fn begin_rotation(&mut self, volume: VolumeIndex) {
         self.volumes[volume].rotation = Some(Rotation::Draining);
         self.unsettled = true; // handshakes that have told the old one begin anew
         for peer in self.peer_indexes() {
@@ -86,22 +91,25 @@ impl Resource {
         if self.volumes[volume].rotation != Some(Rotation::Flushing) || result.is_err() {
             return; // a disk that fails takes its rotation with it
         }
-        let role = self.role;
+        // Only a Primary's bits are sure to be found again after a crash, where there are any.
+        let is_unsure = self.role != Role::Primary && !self.is_renewing(volume);
         let fresh = self.entropy.uuid();
         let behind: Vec<PeerIndex> =
             self.peer_indexes().filter(|peer| self.peer_lacks(*peer, volume)).collect();
         let Some(attached) = self.volumes[volume].attached_mut() else {
             return;
         };
-        let superblock = attached.store.superblock_mut();
-        let old = std::mem::replace(&mut superblock.current_uuid, fresh);
+        let old = attached.store.superblock().current_uuid;
+        if behind.iter().all(|peer| attached.store.peer(*peer).is_apart(old)) {
+            attached.store.adopt_current(fresh); // nobody tracks from the old one
+        }
+        attached.store.superblock_mut().current_uuid = fresh;
         for peer in behind {
             if attached.store.peer(peer).is_apart(old) {
                 continue;
             }
             attached.store.track_from(peer, old);
-            // Only a Primary's bits are sure to be found again after a crash.
-            attached.store.peer_mut(peer).flags.full_sync = role != Role::Primary;
+            attached.store.peer_mut(peer).flags.full_sync = is_unsure;
         }
         let ticket = self.commit(volume, false);
         self.volumes[volume].rotation = Some(Rotation::Saving(ticket));

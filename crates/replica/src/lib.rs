@@ -37,6 +37,7 @@ mod hung;
 mod in_flight;
 mod invalidate;
 mod leave;
+mod new_uuid;
 mod notice;
 mod outbound;
 mod outdate;
@@ -63,8 +64,8 @@ mod write;
 
 pub use action::{
     Action, AttachGeneration, CallId, ClientId, Command, CommandId, Cookie, DiskCompletion, DiskOp,
-    DiskOpKind, DiskToken, Event, Handler, LinkDown, LinkEvent, LinkSession, News, OpenedDisk,
-    Request, RequestOp, Severity,
+    DiskOpKind, DiskToken, Event, Handler, Initial, LinkDown, LinkEvent, LinkSession, News,
+    OpenedDisk, Request, RequestOp, Severity,
 };
 pub use config::{
     ChecksumResync, Config, Fencing, NetConfig, OnCongestion, OnIoError, OnNoData, PeerConfig,

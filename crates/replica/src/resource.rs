@@ -17,6 +17,7 @@ use crate::error::{CommandError, DiskError, PeerError};
 use crate::flush::ClientFlush;
 use crate::invalidate::Invalidation;
 use crate::limits::BLOCK_BYTES;
+use crate::new_uuid::Renewal;
 use crate::outdate::Outdating;
 use crate::peers::{List, VolumeIndex};
 use crate::range_lock::LockId;
@@ -64,6 +65,7 @@ pub struct Resource {
     pub(crate) invalidations: Vec<Invalidation>,
     pub(crate) detaching: Vec<Detaching>,
     pub(crate) outdating: Vec<Outdating>,
+    pub(crate) renewals: Vec<Renewal>,
     pub(crate) resizes: Vec<Resize>,
     pub(crate) down: Option<crate::command::Down>,
     pub(crate) suspension: Suspension,
@@ -109,6 +111,7 @@ impl Resource {
             invalidations: Vec::new(),
             detaching: Vec::new(),
             outdating: Vec::new(),
+            renewals: Vec::new(),
             resizes: Vec::new(),
             down: None,
             suspension: Suspension::default(),
@@ -371,6 +374,7 @@ impl Resource {
             || self.down.is_some()
             || !self.invalidations.is_empty()
             || !self.outdating.is_empty()
+            || !self.renewals.is_empty()
             || !self.resizes.is_empty()
             || self.suspension.is_suspending()
             || self.connections.iter().any(Connection::in_handshake);
@@ -417,6 +421,7 @@ impl Resource {
         }
         self.advance_dependencies();
         self.advance_outdating();
+        self.advance_renewals();
         self.advance_resizes();
         self.advance_role();
         self.advance_invalidations();

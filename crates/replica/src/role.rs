@@ -7,12 +7,13 @@
 
 use tandem_wire::RequestId;
 
-use crate::action::CommandId;
+use crate::action::{CommandId, Initial};
 use crate::peers::{PeerSet, VolumeIndex};
 use crate::resource::Resource;
 use crate::store::Ticket;
 use crate::time::Instant;
 
+mod data;
 mod demotion;
 mod promotion;
 
@@ -21,7 +22,7 @@ mod promotion;
 pub(crate) enum RoleChange {
     Promoting {
         command: CommandId,
-        force: bool,
+        aim: Aim,
         step: Promotion,
     },
     /// Without a command it is part of `down`.
@@ -29,6 +30,25 @@ pub(crate) enum RoleChange {
         command: Option<CommandId>,
         step: Demotion,
     },
+}
+
+/// What a promotion is for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Aim {
+    /// To be Primary; by force with whatever data are here.
+    Primary { force: bool },
+    /// To have good data of a volume where nobody has any, and stay Secondary: what a promotion by
+    /// force does on its way, with the same consent.
+    Data { volume: VolumeIndex, initial: Initial },
+}
+
+impl Aim {
+    pub(crate) fn is_forced(self) -> bool {
+        match self {
+            Self::Primary { force } => force,
+            Self::Data { .. } => false,
+        }
+    }
 }
 
 /// How far a promotion has come.

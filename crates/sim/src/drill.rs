@@ -205,6 +205,7 @@ impl World {
             Act::Invalidate => Command::Invalidate { volume, reset_bitmap },
             Act::InvalidateRemote => Command::InvalidateRemote { volume, peer, reset_bitmap },
             Act::Outdate => Command::Outdate { volume },
+            Act::NewUuid => Command::NewUuid { volume, initial: None },
             Act::Pause => Command::PauseSync { volume, peer },
             Act::Continue => Command::ResumeSync { volume, peer },
             Act::Verify => Command::Verify { volume, peer, start: None, stop: None, repair: false },

@@ -117,6 +117,7 @@ marks! {
     RolesMovedInVerify = "promoted_in_verify": "A node becomes Primary while it is compared.",
     ChecksumSame = "checksum_same": "A resync finds by digest that there is nothing to copy.",
     PromotedByForce = "promoted_by_force": "A node without good data is declared good.",
+    RenewedByHand = "renewed_by_hand": "Data of a node alone get a generation by command.",
     CommandsAtOnce = "commands_at_once": "Both nodes get a command at the same moment.",
     ConsistentAfterCrash = "consistent_after_restart": "A node does not know whether it is newest.",
     ResyncPaused = "resync_paused": "A resync that runs is paused by command.",

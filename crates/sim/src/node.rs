@@ -3,7 +3,8 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use tandem_replica::{
-    AttachGeneration, Config, DiskToken, Instant, LinkSession, PeerConfig, Resource, VolumeConfig,
+    AttachGeneration, Config, DiskToken, Initial, Instant, LinkSession, PeerConfig, Resource,
+    VolumeConfig,
 };
 use tandem_wire::{DiskState, NodeId, Packet, VolumeNumber};
 
@@ -66,8 +67,10 @@ pub struct Node {
 impl Node {
     /// A node with formatted disks and no process.
     pub fn new(index: usize, profile: &Profile, mut prng: Prng) -> Self {
+        // What nobody has written is something else on each node, unless an operator says not so.
+        let shown = if profile.by_hand.first == Some(Initial::Equal) { 0 } else { index };
         let disks: Vec<SimDisk> = (profile.volume_blocks.iter().enumerate())
-            .map(|(volume, blocks)| new_disk(index, volume, *blocks, profile, &mut prng))
+            .map(|(volume, blocks)| new_disk(index, volume, *blocks, shown, profile, &mut prng))
             .collect();
         Self {
             index,
@@ -96,7 +99,8 @@ impl Node {
 
     /// A new disk with room for so many blocks, formatted, stands where the old one was.
     pub fn replace_disk(&mut self, volume: usize, blocks: u64, profile: &Profile) {
-        self.disks[volume] = new_disk(self.index, volume, blocks, profile, &mut self.prng);
+        let (node, shown) = (self.index, self.index);
+        self.disks[volume] = new_disk(node, volume, blocks, shown, profile, &mut self.prng);
     }
 
     /// Starts the process.
@@ -199,16 +203,18 @@ pub fn volume_number(index: usize) -> VolumeNumber {
     VolumeNumber(u16::try_from(index).expect("two volumes"))
 }
 
+/// Its sectors show what node `shown` has where nobody has written.
 fn new_disk(
     node: usize,
     volume: usize,
     blocks: u64,
+    shown: usize,
     profile: &Profile,
     prng: &mut Prng,
 ) -> SimDisk {
     let data_bytes = usize::try_from(blocks * 4096).expect("small");
     let internal = if profile.external[node] { 0 } else { format::META_BYTES };
-    let salt = u32::try_from(node + 1).expect("two nodes");
+    let salt = u32::try_from(shown + 1).expect("two nodes");
     let stamps = (0..data_bytes / SECTOR).map(|number| Stamp::new(0, number as u64, salt));
     let mut data: Vec<Cell> = stamps.map(Cell::Stamped).collect();
     data.resize((data_bytes + internal) / SECTOR, Cell::Zero);

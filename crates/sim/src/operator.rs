@@ -19,6 +19,7 @@ use crate::steps::Kind;
 use crate::world::{Phase, World};
 
 mod adjust;
+pub mod by_hand;
 pub mod fence;
 mod monkey;
 mod plan;
@@ -203,6 +204,7 @@ impl World {
                 self.operator.going_down[node] = Some(force);
             }
             (Command::SuspendIo, true) => self.suspended(node),
+            (Command::NewUuid { volume, initial: None }, true) => self.renewed(node, volume),
             (Command::StopVerify { .. }, true) => self.marks.hit(Mark::VerifyStopped),
             (Command::Resize { .. }, false) => self.marks.hit(Mark::ResizeRefused),
             (Command::Attach { .. }, false) => {
@@ -224,6 +226,7 @@ impl World {
                 | Command::StopVerify { .. }
                 | Command::Down { .. }
                 | Command::Outdate { .. }
+                | Command::NewUuid { .. }
                 | Command::Resize { .. }
                 | Command::SuspendIo
                 | Command::ResumeIo
@@ -293,6 +296,9 @@ impl World {
             let (volume, peer) = (volume_number(volume), node_id(1 - node));
             return self.command(node, Command::ResumeSync { volume, peer });
         }
+        if self.may_renew(node)? {
+            return Ok(());
+        }
         let view = &self.nodes[node].view;
         let alone = view.connection == ConnectionState::StandAlone && !view.is_split();
         if alone && now >= self.operator.apart_until {
@@ -361,10 +367,15 @@ impl World {
         let attached = views
             .iter()
             .all(|view| view.volumes.iter().all(|volume| volume.disk >= DiskState::Inconsistent));
-        if connected && attached && views[0].role != Role::Primary && !self.operator.is_busy(0) {
-            self.command(0, Command::Primary { force: true })?;
+        if !connected || !attached || views[0].role == Role::Primary || self.operator.is_busy(0) {
+            return Ok(());
         }
-        Ok(())
+        let is_good = views.iter().all(|view| view.is_healthy());
+        match self.profile.by_hand.first {
+            None => self.command(0, Command::Primary { force: true }),
+            Some(_) if is_good => self.command(0, Command::Primary { force: false }),
+            Some(initial) => self.tend_first(initial),
+        }
     }
 
     fn retire(&mut self, node: usize) -> Result<(), Violation> {

@@ -13,6 +13,7 @@ use crate::clock::{MICROS, MILLIS, SECONDS};
 use crate::disk::Pace;
 use crate::link::LinkPace;
 use crate::node::node_id;
+use crate::operator::by_hand::ByHand;
 use crate::prng::Prng;
 
 mod small;
@@ -59,6 +60,8 @@ pub struct Profile {
     pub split_brain: bool,
     /// How many of a thousand invalidations are given to both nodes at once.
     pub both_invalidate: u64,
+    /// Generations that come of commands.
+    pub by_hand: ByHand,
     /// Promoted again without waiting for the peer, after a killed process only.
     pub hasty: bool,
     /// What becomes of requests without data.
@@ -261,6 +264,7 @@ impl Profile {
             fault_pause: prng.log_between(500 * MILLIS, 8_000 * MILLIS),
             faults: FaultWeights::draw(prng),
             split_brain: prng.per_mille(120),
+            by_hand: ByHand::default(),
             hasty: prng.per_mille(300),
             // From numbers of its own: worlds are as they would be without it.
             log: LogProfile::draw(&mut prng.clone().fork(7)),

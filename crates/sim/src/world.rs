@@ -21,6 +21,7 @@ use crate::marks::Marks;
 use crate::model::Model;
 use crate::node::Node;
 use crate::operator::Operator;
+use crate::operator::by_hand::ByHand;
 use crate::prng::Prng;
 use crate::profile::Profile;
 use crate::script::Script;
@@ -135,7 +136,8 @@ impl World {
     /// The world of a seed at its beginning.
     pub fn new(seed: u64, options: Options) -> Self {
         let mut prng = Prng::new(seed);
-        let profile = Profile::draw(&mut prng.fork(1));
+        let mut profile = Profile::draw(&mut prng.fork(1));
+        profile.by_hand = ByHand::of(seed);
         Self::of(profile, prng, options)
     }
 

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use tandem_replica::wire::{ByteRange, NodeId, VolumeNumber};
-use tandem_replica::{Command, RequestOp};
+use tandem_replica::{Command, Initial, RequestOp};
 
 use crate::source::Source;
 
@@ -41,6 +41,10 @@ pub(crate) fn any_command(source: &mut Source<'_>, peer: NodeId) -> Command {
             stop: source.bool().then(|| source.number()),
             repair: source.bool(),
         },
+        _ if flag => {
+            let initial = source.pick(&[None, Some(Initial::Equal), Some(Initial::Mine)]);
+            Command::NewUuid { volume, initial }
+        }
         _ => Command::StopVerify { volume, peer },
     }
 }

@@ -1,6 +1,6 @@
 //! Promotion: good data, no other Primary, every peer's vote, and a durable mark, in this order.
 
-use super::{Promotion, RoleChange};
+use super::{Aim, Promotion, RoleChange};
 use crate::action::{CommandId, Severity};
 use crate::error::CommandError;
 use crate::peers::{PeerIndex, PeerSet, VolumeIndex};
@@ -9,11 +9,11 @@ use crate::time::Instant;
 use tandem_wire::{Change, DiskState, Packet, RequestId, Role, Vote};
 
 impl Resource {
-    pub(crate) fn begin_promotion(&mut self, command: CommandId, force: bool) {
+    pub(crate) fn begin_promotion(&mut self, command: CommandId, aim: Aim) {
         if self.role_change.is_some() {
             return self.done(command, Err(CommandError::Concurrent));
         }
-        if self.role == Role::Primary {
+        if self.role == Role::Primary && matches!(aim, Aim::Primary { .. }) {
             return self.done(command, Ok(()));
         }
         for peer in self.peer_indexes() {
@@ -24,7 +24,7 @@ impl Resource {
         self.unwaive_fences();
         let until = self.now + self.config.promote_timeout;
         let step = Promotion::Waiting { until };
-        self.role_change = Some(RoleChange::Promoting { command, force, step });
+        self.role_change = Some(RoleChange::Promoting { command, aim, step });
         self.unsettled = true;
     }
 
@@ -50,13 +50,13 @@ impl Resource {
             Some(_) => return,
             None => {}
         }
-        let Some(RoleChange::Promoting { force, .. }) = self.role_change else {
+        let Some(RoleChange::Promoting { aim, .. }) = self.role_change else {
             return;
         };
-        if let Err(error) = self.has_good_data(force) {
+        if let Err(error) = self.can_have(aim) {
             return self.end_promotion(Err(error));
         }
-        if self.peer_indexes().any(|peer| self.must_fence(peer, force)) {
+        if self.peer_indexes().any(|peer| self.must_fence(peer, aim.is_forced())) {
             return self.set_promotion(Promotion::Fencing);
         }
         self.next_request += 1;
@@ -70,6 +70,13 @@ impl Resource {
         }
         let until = self.now + self.vote_timeout();
         self.set_promotion(Promotion::Voting { id, awaiting, until });
+    }
+
+    fn can_have(&self, aim: Aim) -> Result<(), CommandError> {
+        match aim {
+            Aim::Primary { force } => self.has_good_data(force),
+            Aim::Data { volume, .. } => self.has_no_data(volume),
+        }
     }
 
     /// Whether every volume can be served with the newest data known.
@@ -115,21 +122,22 @@ impl Resource {
 
     /// Everybody agreed, or is gone: what was good data at the start may be gone with them.
     pub(super) fn votes_in(&mut self) {
-        let Some(RoleChange::Promoting { force, .. }) = self.role_change else { return };
-        if self.peer_indexes().any(|peer| self.must_fence(peer, force)) {
+        let Some(RoleChange::Promoting { aim, .. }) = self.role_change else { return };
+        if self.peer_indexes().any(|peer| self.must_fence(peer, aim.is_forced())) {
             return self.promote_anew(); // it was lost while it voted
         }
-        match self.has_good_data(force) {
-            Ok(()) => self.save_promotion(),
-            Err(error) => self.end_promotion(Err(error)),
+        match (self.can_have(aim), aim) {
+            (Ok(()), Aim::Primary { force }) => self.save_promotion(force),
+            (Ok(()), Aim::Data { volume, initial }) => self.save_data(volume, initial),
+            (Err(error), _) => self.end_promotion(Err(error)),
         }
     }
 
     /// Goes on when every lost peer is out of the way, or one is back.
     pub(super) fn advance_promotion_fencing(&mut self) {
-        let Some(RoleChange::Promoting { force, .. }) = self.role_change else { return };
+        let Some(RoleChange::Promoting { aim, .. }) = self.role_change else { return };
         let is_back = self.connections.iter().any(|it| it.session().is_some());
-        if is_back || !self.peer_indexes().any(|peer| self.must_fence(peer, force)) {
+        if is_back || !self.peer_indexes().any(|peer| self.must_fence(peer, aim.is_forced())) {
             self.promote_anew();
         }
     }
@@ -146,8 +154,8 @@ impl Resource {
         }
     }
 
-    fn save_promotion(&mut self) {
-        let Some(RoleChange::Promoting { force, step: Promotion::Voting { id, .. }, .. }) =
+    fn save_promotion(&mut self, force: bool) {
+        let Some(RoleChange::Promoting { step: Promotion::Voting { id, .. }, .. }) =
             self.role_change
         else {
             unreachable!("votes belong to a promotion");
@@ -182,7 +190,7 @@ impl Resource {
     }
 
     /// The operator declares what is on this disk to be the newest data.
-    fn force_up_to_date(&mut self, volume: VolumeIndex) {
+    pub(super) fn force_up_to_date(&mut self, volume: VolumeIndex) {
         let fresh = self.entropy.uuid();
         let peers = self.peer_indexes();
         let Some(attached) = self.volumes[volume].attached_mut() else {
@@ -206,6 +214,10 @@ impl Resource {
 
     /// The marks are on disk; a disk that was attached meanwhile gets its own first.
     pub(super) fn marks_durable(&mut self) {
+        if let Some(RoleChange::Promoting { aim: Aim::Data { volume, .. }, .. }) = self.role_change
+        {
+            return self.data_saved(volume);
+        }
         let mut tickets = Vec::new();
         for volume in self.volume_indexes() {
             if self.lacks_mark(volume) {
@@ -244,7 +256,7 @@ impl Resource {
         }
     }
 
-    fn end_promotion(&mut self, result: Result<(), CommandError>) {
+    pub(super) fn end_promotion(&mut self, result: Result<(), CommandError>) {
         let Some(RoleChange::Promoting { command, step, .. }) = self.role_change.take() else {
             unreachable!("only a promotion ends as one");
         };
@@ -259,7 +271,7 @@ impl Resource {
         self.done(command, result);
     }
 
-    fn set_promotion(&mut self, next: Promotion) {
+    pub(super) fn set_promotion(&mut self, next: Promotion) {
         if let Some(RoleChange::Promoting { step, .. }) = &mut self.role_change {
             *step = next;
         }

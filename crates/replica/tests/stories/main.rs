@@ -16,6 +16,7 @@ mod hung;
 mod hunt;
 mod invalidations;
 mod nack;
+mod new_uuid;
 mod one_copy;
 mod order;
 mod pair;

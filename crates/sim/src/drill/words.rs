@@ -45,6 +45,8 @@ moves! {
     InvalidateRemote = "invalidate-remote",
     /// `outdate`.
     Outdate = "outdate",
+    /// `new-current-uuid`.
+    NewUuid = "new-uuid",
     /// `suspend-io`.
     Suspend = "suspend-io",
     /// `resume-io`.

@@ -81,14 +81,16 @@ impl World {
         }
     }
 
-    /// A node's data have become good though nobody gave it any: `primary --force` says so.
+    /// A node's data have become good though nobody gave it any: `primary --force` says so, or
+    /// `new-current-uuid`.
     pub(crate) fn saw_forced(&mut self, node: usize, volume: usize) {
-        let forced =
-            self.operator.pending.values().any(|(on, command, _)| {
-                *on == node && *command == Command::Primary { force: true }
-            });
-        if forced {
-            self.marks.hit(Mark::PromotedByForce);
+        let says = |wanted: fn(Command) -> bool| {
+            let mut pending = self.operator.pending.values();
+            pending.any(|(on, command, _)| *on == node && wanted(*command))
+        };
+        let forced = says(|command| command == Command::Primary { force: true });
+        self.marks.hit_if(forced, Mark::PromotedByForce);
+        if forced || says(|command| matches!(command, Command::NewUuid { initial: Some(_), .. })) {
             self.model.volumes[volume].forced(node);
         }
     }

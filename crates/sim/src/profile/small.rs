@@ -9,6 +9,7 @@ use super::{FaultWeights, FencingProfile, LogProfile, Profile};
 use crate::clock::{MICROS, MILLIS, SECONDS};
 use crate::disk::Pace;
 use crate::link::LinkPace;
+use crate::operator::by_hand::ByHand;
 
 impl Profile {
     /// Of a world in which nothing happens by itself: a small volume, clients and an operator who
@@ -40,6 +41,7 @@ impl Profile {
             faults: FaultWeights::default(),
             split_brain: true,
             both_invalidate: 0,
+            by_hand: ByHand::default(),
             hasty: false,
             on_no_data: OnNoData::IoError,
             log: LogProfile {

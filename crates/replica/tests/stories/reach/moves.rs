@@ -1,7 +1,7 @@
 //! What can be done to a pair of nodes, by anybody.
 
 use tandem_replica::ConnectionState;
-use tandem_replica::wire::{Packet, ReplicationState, Role};
+use tandem_replica::wire::{DiskState, Packet, ReplicationState, Role};
 
 use super::world::World;
 
@@ -12,6 +12,10 @@ pub(super) enum Move {
     Start(usize),
     Promote(usize),
     Force(usize),
+    /// Of disks that nobody has written, and that are the same, it is said that they are.
+    Equal(usize),
+    /// The data get a generation by hand.
+    Renew(usize),
     Demote(usize),
     /// A write of the block is replied to.
     Write(usize, usize),
@@ -121,6 +125,13 @@ impl World {
             }
         } else {
             all.extend([Move::Promote(node), Move::Force(node)]);
+        }
+        let disk = status.volumes[0].disk;
+        if disk == DiskState::Inconsistent && self.shows_the_same() {
+            all.push(Move::Equal(node));
+        }
+        if disk == DiskState::UpToDate && connection.state != ConnectionState::Connected {
+            all.push(Move::Renew(node));
         }
         match connection.state {
             ConnectionState::Connected => {

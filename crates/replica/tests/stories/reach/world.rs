@@ -9,7 +9,7 @@ use tandem_replica::meta::{self, CopyIndex, Placement, Superblock};
 use tandem_replica::wire::{
     DiskState, NodeId, Packet, Protocol, ReplicationState, Role, Uuid, Verdict,
 };
-use tandem_replica::{Command, ConnectionState, RequestOp, ResourceStatus};
+use tandem_replica::{Command, ConnectionState, Initial, RequestOp, ResourceStatus};
 
 use super::model::{BLOCKS, Floor, Owes, missing};
 use super::moves::Move;
@@ -118,6 +118,10 @@ impl World {
         self.pair.nodes[node].resource.status(self.pair.now)
     }
 
+    pub(super) fn shows_the_same(&self) -> bool {
+        self.shown(0) == self.shown(1)
+    }
+
     /// What a node's blocks show.
     fn shown(&self, node: usize) -> Floor {
         OFFSETS.map(|at| {
@@ -158,6 +162,18 @@ impl World {
             Move::Start(node) => self.pair.revive(node),
             Move::Promote(node) => self.promote(node, false),
             Move::Force(node) => self.promote(node, true),
+            Move::Equal(node) => {
+                let initial = Some(Initial::Equal);
+                if self.pair.command(node, Command::NewUuid { volume: VOLUME, initial }).is_ok() {
+                    self.declared(node);
+                }
+            }
+            Move::Renew(node) => {
+                let initial = None;
+                let done = self.pair.command(node, Command::NewUuid { volume: VOLUME, initial });
+                self.owes[node].may_have_forked |= done.is_ok();
+                self.owes[1 - node].failed_over |= done.is_ok();
+            }
             Move::Demote(node) => {
                 self.pair.nodes[node].resource.close_client(CLIENT, self.pair.now);
                 self.pair.start(node, Command::Secondary { force: false });
@@ -221,14 +237,17 @@ impl World {
         let now = self.pair.now;
         self.pair.nodes[node].resource.open_client(CLIENT, VOLUME, now).unwrap();
         if force && !was_good {
-            // The operator declares what is here the newest data.
-            let shown = self.shown(node);
-            self.owes[node].volatile = shown;
-            self.owes[node].stable = Floor::default();
-            self.owes.iter_mut().for_each(|owes| owes.released = true);
-            self.owes[node].may_have_forked = true;
+            self.declared(node);
         }
         self.owes[1 - node].failed_over |= !connected;
+    }
+
+    /// The operator has declared what is here the newest data.
+    fn declared(&mut self, node: usize) {
+        self.owes[node].volatile = self.shown(node);
+        self.owes[node].stable = Floor::default();
+        self.owes.iter_mut().for_each(|owes| owes.released = true);
+        self.owes[node].may_have_forked = true;
     }
 
     fn write(&mut self, node: usize, block: usize) {
@@ -405,7 +424,9 @@ impl World {
         let mut names: BTreeMap<u64, u8> = BTreeMap::new();
         let mut name = |uuid: Uuid| {
             let next = u8::try_from(names.len()).unwrap_or(u8::MAX);
-            if uuid.is_real() { *names.entry(uuid.0).or_insert(next + 8) } else { 0 }
+            // Those that are no names are small.
+            let small = || u8::try_from(uuid.0).expect("none, or just created");
+            if uuid.is_real() { *names.entry(uuid.0).or_insert(next + 8) } else { small() }
         };
         let mut key = Vec::new();
         let mut shown = [0, 1].map(|node| self.shown(node)).concat();
