@@ -144,6 +144,8 @@ rules! {
     HistoryPeer = "history-peer",
     /// Row 22: the peer's generation is among this side's older ones.
     HistorySelf = "history-self",
+    /// Both track changes since the same generation, and one of them has not changed anything.
+    NothingNew = "nothing-new",
     /// Row 23: both track changes since the same generation.
     BitmapBoth = "bitmap-both",
     /// Row 24: somewhere the generations have met.
@@ -344,7 +346,12 @@ fn compare_different(mine: &Side, peer: &Side) -> (Decision, Rule) {
     // where both held the same before the resync. A source that is whole is not given up by that.
     let has_parent = my_uuids.bitmap.is_real() && my_uuids.bitmap == peer_uuids.bitmap;
     if has_parent && is_whole(mine) && is_whole(peer) {
-        return (resolve(mine, peer, Extent::Bits), Rule::BitmapBoth);
+        return match (has_nothing_new(mine), has_nothing_new(peer)) {
+            (true, true) => (by_bits(is_preferred(mine, peer)), Rule::NothingNew),
+            (true, false) => (by_bits(false), Rule::NothingNew),
+            (false, true) => (by_bits(true), Rule::NothingNew),
+            (false, false) => (resolve(mine, peer, Extent::Bits), Rule::BitmapBoth),
+        };
     }
     let is_mine_older = peer_uuids.history.contains(&my_uuids.current);
     let is_peer_older = my_uuids.history.contains(&peer_uuids.current);
@@ -369,6 +376,18 @@ fn compare_different(mine: &Side, peer: &Side) -> (Decision, Rule) {
 fn was_the_same(side: &Side, created: &Side) -> bool {
     let is_told = [side.uuids.bitmap, created.uuids.current] == [Uuid::JUST_CREATED; 2];
     is_told && is_whole(side)
+}
+
+/// Whether a side that counts as told apart has not changed anything since: it got its generation
+/// when a Primary without a disk came to live on it, or by hand, and nobody has written there.
+fn has_nothing_new(side: &Side) -> bool {
+    side.uuids.dirty_blocks == 0 && !may_have_gone_on(side)
+}
+
+/// Whether this side may have written its disk as Primary without the other one.
+fn may_have_gone_on(side: &Side) -> bool {
+    let flags = &side.uuids.flags;
+    is_primary(side) || flags.was_primary || flags.went_on || flags.crashed_primary
 }
 
 /// Whether these bits say what changed since generation `uuid`.

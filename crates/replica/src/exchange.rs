@@ -98,10 +98,16 @@ impl Resource {
     /// source. A target records it at the end of its resync. So whoever finds another one later
     /// knows that a power loss may have taken something.
     fn record_session(&mut self, peer: PeerIndex, volume: VolumeIndex, goal: Goal) {
+        let is_lent = self.connections[peer].peer_role == Role::Primary;
+        let is_away = self.connections[peer].devices[volume].disk < DiskState::Inconsistent;
         if let Some(attached) = self.volumes[volume].attached_mut() {
             attached.store.peer_mut(peer).flags.went_on = false;
+            let current = attached.store.superblock().current_uuid;
+            if is_away && is_lent && attached.store.peer(peer).is_apart(current) {
+                attached.store.lend(peer);
+            }
         }
-        if self.connections[peer].devices[volume].disk < DiskState::Inconsistent {
+        if is_away {
             return; // a peer without a disk takes no part
         }
         let session = self.connections[peer].session().expect("prepared in a session");

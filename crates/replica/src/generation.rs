@@ -110,6 +110,9 @@ impl Resource {
             }
             attached.store.track_from(peer, old);
             attached.store.peer_mut(peer).flags.full_sync = is_unsure;
+            if is_unsure {
+                attached.store.lend(peer);
+            }
         }
         let ticket = self.commit(volume, false);
         self.volumes[volume].rotation = Some(Rotation::Saving(ticket));

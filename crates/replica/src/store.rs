@@ -174,6 +174,13 @@ impl Store {
         slot.flags.bitmap_alias = known;
     }
 
+    /// A Primary whose disk is away lives on this one, and the two count as told apart: that this
+    /// node was Primary before is settled.
+    pub(crate) fn lend(&mut self, peer: PeerIndex) {
+        self.superblock.flags.crashed_primary = false;
+        self.peer_mut(peer).flags.was_primary = false;
+    }
+
     /// The data are of another generation from here on.
     pub(crate) fn adopt_current(&mut self, uuid: Uuid) {
         let old = std::mem::replace(&mut self.superblock.current_uuid, uuid);

@@ -13,7 +13,7 @@ use tandem_wire::{
 
 use crate::limits::BLOCK_BYTES;
 
-use super::{Decision, Refusal, Rule, Side, Verdict, decide, has_disk, is_whole};
+use super::{Decision, Refusal, Rule, Side, Verdict, decide, has_disk, is_whole, may_have_gone_on};
 
 /// What is to be done with every volume.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,7 +143,13 @@ fn decide_each(mine: &[Side], peer: &[Side]) -> Vec<Verdict> {
 /// shows it. A Secondary may have newer data of a volume whose disk its Primary has lost; and a
 /// disk that was away tells of times that have been settled since, so only a newer one is asked.
 fn find_crossed(mine: &[Side], peer: &[Side], verdicts: &mut [Verdict]) {
-    let by_generation = [Rule::BitmapSelf, Rule::BitmapPeer, Rule::HistorySelf, Rule::HistoryPeer];
+    let by_generation = [
+        Rule::BitmapSelf,
+        Rule::BitmapPeer,
+        Rule::HistorySelf,
+        Rule::HistoryPeer,
+        Rule::NothingNew,
+    ];
     let is_newer = |at: &usize| {
         let Verdict { rule, reverted, .. } = verdicts[*at];
         by_generation.contains(&rule) && !reverted && is_whole(&mine[*at]) && is_whole(&peer[*at])
@@ -161,12 +167,6 @@ fn find_crossed(mine: &[Side], peer: &[Side], verdicts: &mut [Verdict]) {
             verdicts[at] = Verdict { decision, rule, reverted: false };
         }
     }
-}
-
-/// Whether this side may have written its disk as Primary without the other one.
-fn may_have_gone_on(side: &Side) -> bool {
-    let flags = &side.uuids.flags;
-    side.role == Role::Primary || flags.was_primary || flags.went_on || flags.crashed_primary
 }
 
 /// Who gives its data up gives up all of them: where it has the only whole image of another volume,

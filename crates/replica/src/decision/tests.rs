@@ -340,9 +340,24 @@ fn split_brain_with_a_common_parent() {
     let refused = Decision::Refuse(Refusal::TargetIsPrimary);
     expect(mine.discards(), peer, refused, Rule::BitmapBoth);
     let forced = side(1, B).bitmap(C).history(&[C, A]);
-    expect(mine, forced, Decision::SplitBrain, Rule::BitmapBoth);
+    let went_on = forced.flags(|flags| flags.went_on = true);
+    expect(mine, went_on, Decision::SplitBrain, Rule::BitmapBoth);
     let half = mine.disk(DiskState::Inconsistent);
     expect(half, forced, TARGET_FULL, Rule::HistoryPeer);
+}
+
+/// Told apart, and nothing written: a Primary had come to live on it, or an operator said so.
+#[test]
+fn who_has_nothing_new_is_no_side_of_a_split_brain() {
+    let (mine, peer) = (side(0, A).bitmap(C).dirty(5), side(1, B).bitmap(C));
+    expect(mine, peer, SOURCE_BITS, Rule::NothingNew);
+    expect(peer, mine, TARGET_BITS, Rule::NothingNew);
+    expect(mine.dirty(0), peer, SOURCE_BITS, Rule::NothingNew);
+    let went_on = peer.flags(|flags| flags.went_on = true);
+    let was_primary = peer.flags(|flags| flags.was_primary = true);
+    for wrote in [went_on, was_primary, peer.crashed(), peer.primary()] {
+        expect(mine, wrote, Decision::SplitBrain, Rule::BitmapBoth);
+    }
 }
 
 #[test]

@@ -174,6 +174,27 @@ fn a_generation_by_hand_is_newer() {
     }
 }
 
+/// Both got one, and at most one of them wrote: that is no split brain.
+#[test]
+fn two_generations_by_hand_are_of_the_same_data() {
+    for writer in [None, Some(0), Some(1)] {
+        let mut pair = Pair::in_sync(1, Protocol::C);
+        demote(&mut pair, 0);
+        pair.cut();
+        for node in 0..2 {
+            pair.command(node, command(None)).unwrap();
+        }
+        if let Some(node) = writer {
+            promote(&mut pair, node);
+            pair.write(node, 4096, &[6; 4096]);
+        }
+        pair.heal();
+        assert_in_sync(&pair);
+        let shown = if writer.is_some() { 6 } else { 0 };
+        assert_eq!(pair.nodes[0].devices[0][4096..8192], [shown; 4096]);
+    }
+}
+
 /// A Primary's writes wait for it, and what they change is tracked from it on.
 #[test]
 fn a_primary_may_get_one() {

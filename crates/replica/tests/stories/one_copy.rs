@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use tandem_replica::wire::{ByteRange, DiskState, Protocol};
+use tandem_replica::wire::{ByteRange, DiskState, Packet, Protocol, ReplicationState};
 use tandem_replica::{Command, ConnectionState, DiskOpKind, RequestOp};
 
 use crate::pair::{Pair, data_writes, flushes, meta_writes, none, reads};
@@ -392,4 +392,35 @@ fn a_waiting_primary_does_not_go_on_with_what_others_have_used_all_along() {
     pair.heal();
     assert_eq!(connection(&pair, 1).state, ConnectionState::StandAlone);
     assert!(connection(&pair, 1).reason.unwrap_or_default().contains("WentOn"));
+}
+
+/// 1. a Primary without its disk meets its peer, which is connected first, and counts its data as
+///    apart from that disk's; 2. the link is lost before the Primary is connected; 3. its disk is
+///    back, good, for nobody has lived on another one; 4. it writes: the peer has nothing new.
+#[test]
+fn a_peer_that_nobody_has_lived_on_is_no_side_of_a_split_brain() {
+    for protocol in PROTOCOLS {
+        let mut pair = Pair::in_sync(1, protocol);
+        pair.cut();
+        pair.command(0, Command::Detach { volume: VOLUME, force: true }).unwrap();
+        let is_ready = |packet: &Packet| {
+            let Packet::State(_, state) = packet else { return false };
+            state.replication != ReplicationState::Off
+        };
+        pair.pause_at = Some((1, is_ready));
+        pair.linked = true;
+        pair.run(Duration::from_secs(2));
+        assert_eq!(connection(&pair, 1).state, ConnectionState::Connected);
+        assert_ne!(connection(&pair, 0).state, ConnectionState::Connected);
+        pair.cut();
+        pair.pause_at = None;
+        pair.paused[0] = false;
+        pair.attach(0);
+        pair.run(Duration::from_secs(10));
+        assert_eq!(disks(&pair)[0], DiskState::UpToDate);
+        pair.write(0, 8192, &[5; 4096]);
+        pair.heal();
+        assert_in_sync(&pair);
+        assert_eq!(pair.nodes[1].devices[0][8192..12288], [5; 4096], "{protocol:?}");
+    }
 }

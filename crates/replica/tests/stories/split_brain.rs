@@ -12,7 +12,7 @@ use tandem_replica::{
 };
 
 use crate::pair::{CLIENT, Pair, Tamper, reads};
-use crate::stage::{VOLUME, assert_in_sync, connection, demote, promote, write_op};
+use crate::stage::{VOLUME, assert_in_sync, connection, demote, promote, short, write_op};
 
 /// Both were Primary while the link was cut.
 fn split_brain() -> Pair {
@@ -448,4 +448,38 @@ fn force_on_half_a_copy_is_one_side_of_a_split_brain() {
     pair.run(Duration::from_secs(60));
     assert_in_sync(&pair);
     assert_eq!(pair.nodes[0].devices[0][8192..12288], [7; 4096]);
+}
+
+/// 1. the Primary dies; 2. its peer is promoted, and loses the disk of one volume; 3. the dead one
+///    comes back as Secondary, and has that volume for it; 4. both volumes are written; 5. the disk
+///    comes back, and the other volume is written while they negotiate: each has the newer data of
+///    one, and only one of them wrote.
+#[test]
+fn who_lent_its_disk_has_not_gone_on() {
+    let lent = VolumeNumber(1);
+    let mut pair = Pair::in_sync(2, Protocol::C);
+    pair.kill(0);
+    pair.command(1, Command::Primary { force: false }).unwrap();
+    for volume in 0..2 {
+        let (client, volume) = (ClientId(7 + u64::from(volume)), VolumeNumber(volume));
+        pair.nodes[1].resource.open_client(client, volume, pair.now).unwrap();
+    }
+    pair.command(1, Command::Detach { volume: lent, force: true }).unwrap();
+    pair.write(1, 0, &[1; 4096]);
+    pair.revive(0);
+    pair.run(Duration::from_secs(30));
+    let write = pair.request(1, 1, write_op(0, 2));
+    short(&mut pair);
+    assert_eq!(pair.reply(1, write), Some(Ok(None)));
+    pair.hold_dials = true;
+    pair.start(1, Command::Attach { volume: lent });
+    pair.run(Duration::from_secs(10)); // longer than writes wait for that
+    pair.write(1, 8192, &[3; 4096]);
+    pair.dial(1);
+    pair.run(Duration::from_secs(30));
+    assert_in_sync(&pair);
+    for node in 0..2 {
+        assert_eq!(pair.nodes[node].devices[0][8192..12288], [3; 4096]);
+        assert_eq!(pair.nodes[node].devices[1][..4096], [2; 4096]);
+    }
 }

@@ -141,7 +141,8 @@ fn split_brain(model: &Model, before: &View, after: &View) -> Result<(), Violati
                 .any(|volume| volume.nodes.iter().all(|node| node.may_have_forked));
             if possible { Ok(()) } else { broken("reported, though only one node wrote apart") }
         }
-        SyncState::Unrelated if model.has_founded() => Ok(()),
+        // Where they agree on a new disk, one of them may do so later.
+        SyncState::Unrelated if before.is_unrelated() || model.has_founded() => Ok(()),
         SyncState::Unrelated => broken("data with a common history are called unrelated"),
         SyncState::SplitBrain { .. } | SyncState::Normal => Ok(()),
     }

@@ -74,6 +74,7 @@ fn check_no_sync(rule: Rule, mine: &Side, peer: &Side) {
         | Rule::BitmapCrossed
         | Rule::HistoryPeer
         | Rule::HistorySelf
+        | Rule::NothingNew
         | Rule::BitmapBoth
         | Rule::HistoryBoth
         | Rule::VolumesCrossed
@@ -122,6 +123,7 @@ fn mirror_rule(verdict: Verdict, mine: &Side, peer: &Side) -> Rule {
         | Rule::Reconnected
         | Rule::BothOff
         | Rule::BitmapCrossed
+        | Rule::NothingNew
         | Rule::BitmapBoth
         | Rule::HistoryBoth
         | Rule::VolumesCrossed

@@ -67,7 +67,7 @@ fn mirror(decision: Decision) -> Decision {
 
 /// Rules in which node ids break ties.
 fn breaks_ties(rule: Rule) -> bool {
-    matches!(rule, Rule::DirtyBits | Rule::CrashedPrimary)
+    matches!(rule, Rule::DirtyBits | Rule::CrashedPrimary | Rule::NothingNew)
 }
 
 /// With the node ids exchanged the same node is source.
