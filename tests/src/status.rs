@@ -52,6 +52,11 @@ impl Status {
         text(&self.0["connections"][0]["sync-state"])
     }
 
+    /// What has come from the peer for a volume, in KiB.
+    pub fn received_kib(&self, volume: u16) -> u64 {
+        self.peer_device(volume)["received"].as_u64().unwrap_or(0)
+    }
+
     /// State of the peer's disk of a volume.
     pub fn peer_disk(&self, volume: u16) -> &str {
         text(&self.peer_device(volume)["peer-disk-state"])

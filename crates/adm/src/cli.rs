@@ -119,6 +119,19 @@ pub(crate) enum Command {
     /// Mark this node's data as older than the peer's: what a peer's fence-peer asks for (of the
     /// daemon; where it is down, in the metadata)
     Outdate(Objects),
+    /// Say that new disks are the same on both nodes, so that nothing is copied; or give data a
+    /// generation of their own while the peer is away
+    #[command(after_help = examples::NEW_CURRENT_UUID)]
+    NewCurrentUuid {
+        /// The disks are the same: metadata were just created on both nodes
+        #[arg(long)]
+        clear_bitmap: bool,
+        /// This node's disk has the data: copy it (as primary --force, without a Primary)
+        #[arg(long, conflicts_with = "clear_bitmap")]
+        force_resync: bool,
+        #[command(flatten)]
+        objects: Objects,
+    },
     /// Print generations and flags towards peers, a line each (these five: offline)
     GetGi(Objects),
     /// Print the same, explained

@@ -73,7 +73,7 @@ fn events2(session: Session, words: &mut Words) -> Result<(), Failure> {
 const USAGE: &str = "USAGE: drbdsetup COMMAND [ARGUMENTS]";
 
 /// Commands of LINBIT's that mean something that there is no way to do.
-const ABSENT: &[&str] = &["new-current-uuid", "forget-peer", "rename-resource", "udev"];
+const ABSENT: &[&str] = &["forget-peer", "rename-resource", "udev"];
 
 /// What cannot be understood.
 fn usage(text: &str) -> Failure {

@@ -67,6 +67,7 @@ pub(crate) fn run(arguments: &Arguments, world: &mut dyn World) -> Result<(), Fa
         | Command::Primary { .. }
         | Command::Secondary { .. }
         | Command::Outdate(_)
+        | Command::NewCurrentUuid { .. }
         | Command::GetGi(_)
         | Command::ShowGi(_)
         | Command::DumpMd(_)

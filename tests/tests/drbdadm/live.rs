@@ -3,6 +3,7 @@
 //! The daemons are started without a configuration, as the kernel's driver is. `up` has every
 //! resource put together from its parts; from then on drbdadm asks and tells as it does the driver.
 
+use std::io::Write;
 use std::os::unix::fs::symlink;
 
 use tandem_tests::tool::tool;
@@ -110,8 +111,14 @@ fn debians_drbdadm_drives_a_pair() -> Result<()> {
     a.expect("suspend-io r0", 0, "")?;
     a.expect("status r0", 0, "suspended:user")?;
     a.expect("resume-io r0", 0, "")?;
-    a.expect("new-current-uuid r0/0", 20, "new-current-uuid is not there")?;
+    a.expect("new-current-uuid r0/0", 11, "b is connected and has the same data")?;
     a.expect("secondary r0", 0, "")?;
+    b.expect("disconnect r0", 0, "")?;
+    let before = b.expect("get-gi r0", 0, "")?;
+    b.expect("new-current-uuid r0/0", 0, "")?;
+    assert_ne!(b.expect("get-gi r0", 0, "")?[..16], before[..16], "the generation is the same");
+    b.expect("connect r0", 0, "")?;
+    cluster.wait_in_sync()?;
     b.expect("disconnect r0", 0, "")?;
     b.expect("outdate r0", 0, "")?;
     b.expect("dstate r0", 0, "Outdated/DUnknown\n")?;
@@ -159,6 +166,34 @@ fn drbdmon(cluster: &Cluster, a: &Drbdadm) -> Result<()> {
 const DRBDMON: &str = "i=0
     { until grep -qs '[*]Primary' \"$1\" || [ $i -ge 100 ]; do sleep 0.1; i=$((i+1)); done
       printf q; sleep 0.3; } | script -qfec \"$2 --ascii\" \"$1\" >/dev/null";
+
+/// 1. Two pairs of new disks are connected: nobody has data.
+/// 2. Of those of the first volume it is said that they are the same, of those of the second that
+///    the first node's counts: both are in sync, and the second was copied.
+#[test]
+fn debians_drbdadm_skips_the_first_resync() -> Result<()> {
+    let spec = Spec { volumes: vec![32 << 20, 32 << 20], ..Spec::default() };
+    let (mut cluster, adms) = pair("drbdadm-new", spec)?;
+    let [a, b] = &adms;
+    let marked = cluster.node(Side::A).disk(1);
+    std::fs::File::options().write(true).open(marked).about(marked.display())?.write_all(b"new")?;
+    for adm in [a, b] {
+        adm.expect("up r0", 0, "")?;
+    }
+    a.expect("wait-connect r0", 0, "")?;
+    a.expect("new-current-uuid r0/0", 17, "UpToDate data is needed")?;
+    a.expect("new-current-uuid --clear-bitmap r0/0", 0, "")?;
+    a.expect("new-current-uuid --force-resync r0/1", 0, "")?;
+    cluster.wait_in_sync()?;
+    let status = cluster.node(Side::B).status()?;
+    assert_eq!(status.received_kib(0), 0, "the first volume was copied");
+    assert!(status.received_kib(1) > 0, "the second volume was not copied");
+    b.expect("new-current-uuid --clear-bitmap r0/0", 11, "is UpToDate and has a history")?;
+    b.expect("primary r0", 0, "")?;
+    cluster.assert_same_data()?;
+    cluster.stop()?;
+    cluster.finish()
+}
 
 /// 1. Options and a disk of a running pair are changed in the configuration; `adjust` changes them.
 /// 2. What a running resource cannot take over is refused, and nothing has changed.

@@ -30,6 +30,12 @@ Examples:
   tandemadm invalidate r0/0           # copy all of volume 0 from the peer
   tandemadm invalidate --reset-bitmap=no r0/0    # only what a verify has found";
 
+pub(super) const NEW_CURRENT_UUID: &str = "\
+Examples, with both nodes connected and metadata that were just created (on either node):
+  tandemadm new-current-uuid --clear-bitmap r0/0   # the disks are the same, all zeroes say
+  tandemadm new-current-uuid --force-resync r0/0   # this node's disk is copied to the other
+Blocks of which that is not true differ until they are written; verify finds them.";
+
 pub(super) const RESIZE: &str = "\
 Examples, when the disks of both nodes have been enlarged (on the Primary):
   tandemadm resize r0                 # as much as both have room for

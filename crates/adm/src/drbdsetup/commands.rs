@@ -7,6 +7,7 @@ use super::session::Session;
 use super::usage;
 use super::words::Words;
 use crate::output::Failure;
+use crate::plan::initial_data;
 
 /// Carries out a command that is one of these.
 pub(super) fn run(
@@ -17,9 +18,8 @@ pub(super) fn run(
     let request = match command {
         "connect" | "disconnect" => of_connection(command, words),
         "primary" | "secondary" => of_resource(command, words),
-        "detach" | "invalidate" | "resize" | "suspend-io" | "resume-io" | "check-resize" => {
-            of_minor(session, command, words)
-        }
+        "detach" | "invalidate" | "resize" | "suspend-io" | "resume-io" | "check-resize"
+        | "new-current-uuid" => of_minor(session, command, words),
         "outdate" => outdate(session, words),
         "invalidate-remote" | "pause-sync" | "resume-sync" | "verify" => {
             of_peer_device(command, words)
@@ -74,6 +74,13 @@ fn of_minor(session: &mut Session, command: &str, words: &mut Words) -> Asked {
             let _ = words.option("sync-from-peer-node-id");
             let reset_bitmap = words.choice("reset-bitmap")?.unwrap_or(true);
             Request::Invalidate { resource, volume, reset_bitmap }
+        }
+        "new-current-uuid" => {
+            let (equal, mine) = (words.flag("clear-bitmap")?, words.flag("force-resync")?);
+            if equal && mine {
+                return Err(usage("--clear-bitmap and --force-resync contradict each other"));
+            }
+            Request::NewCurrentUuid { resource, volume, initial: initial_data(equal, mine) }
         }
         "resize" => Request::Resize {
             resource,

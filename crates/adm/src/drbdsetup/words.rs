@@ -26,6 +26,8 @@ const FLAGS: &[&str] = &[
     "assume-clean",
     "assume-peer-has-space",
     "reset-bitmap",
+    "clear-bitmap",
+    "force-resync",
     "bdev-freeze",
     "wait-after-sb",
     "verbose",

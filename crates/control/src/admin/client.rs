@@ -246,7 +246,9 @@ fn reply_timeout(request: &Request) -> Option<Duration> {
         Request::WaitConnect { timeout, .. } | Request::WaitSync { timeout, .. } => {
             timeout.map(|timeout| timeout.saturating_add(REPLY_TIMEOUT))
         }
-        Request::Primary { .. } | Request::Resize { .. } => Some(PROMOTION_TIMEOUT),
+        Request::Primary { .. } | Request::Resize { .. } | Request::NewCurrentUuid { .. } => {
+            Some(PROMOTION_TIMEOUT)
+        }
         Request::Hello { .. }
         | Request::Ping
         | Request::Up(_)

@@ -34,6 +34,15 @@ pub const VERSION: u32 = 3;
 /// Name of the socket in the run directory.
 pub const SOCKET_NAME: &str = "admin.sock";
 
+/// What an operator says of disks that nobody has written yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum InitialData {
+    /// They are the same: nothing is copied.
+    Equal,
+    /// This node's are the data: they are copied.
+    Mine,
+}
+
 /// What a client asks of the daemon.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
@@ -254,6 +263,16 @@ pub enum Request {
     },
     /// In a session that watches: tells everything again.
     Refresh,
+    /// Gives a volume's data a generation of their own, or says what data that nobody has written
+    /// yet are.
+    NewCurrentUuid {
+        /// The resource.
+        resource: String,
+        /// The volume.
+        volume: VolumeNumber,
+        /// `None`: the data are there.
+        initial: Option<InitialData>,
+    },
 }
 
 /// What the daemon answers.

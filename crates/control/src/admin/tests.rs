@@ -55,6 +55,8 @@ fn requests() -> Vec<Request> {
         },
         Request::StopVerify { resource: resource(), volume, peer },
         Request::Outdate { resource: resource(), volume },
+        Request::NewCurrentUuid { resource: resource(), volume, initial: None },
+        Request::NewCurrentUuid { resource: resource(), volume, initial: Some(InitialData::Equal) },
         Request::Resize {
             resource: resource(),
             volume,

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use tandem_control::admin::{Hello, Request, Response, VERSION};
+use tandem_control::admin::{Hello, InitialData, Request, Response, VERSION};
 use tandem_control::{NodeId, VolumeNumber};
-use tandem_replica::Command;
 use tandem_replica::wire;
+use tandem_replica::{Command, Initial};
 
 use super::refusal::Refused;
 use super::registry::Running;
@@ -43,6 +43,7 @@ impl Control {
             | Request::Primary { .. }
             | Request::Secondary { .. }
             | Request::Outdate { .. }
+            | Request::NewCurrentUuid { .. }
             | Request::Resize { .. }
             | Request::Invalidate { .. }
             | Request::InvalidateRemote { .. }
@@ -148,6 +149,13 @@ impl Control {
     }
 }
 
+fn core_initial(initial: InitialData) -> Initial {
+    match initial {
+        InitialData::Equal => Initial::Equal,
+        InitialData::Mine => Initial::Mine,
+    }
+}
+
 /// The core's command for a request that is one.
 fn core_command(request: Request) -> (String, Command) {
     match request {
@@ -167,6 +175,10 @@ fn core_command(request: Request) -> (String, Command) {
         Request::Secondary { resource, force } => (resource, Command::Secondary { force }),
         Request::Outdate { resource, volume } => {
             (resource, Command::Outdate { volume: core_volume(volume) })
+        }
+        Request::NewCurrentUuid { resource, volume, initial } => {
+            let initial = initial.map(core_initial);
+            (resource, Command::NewUuid { volume: core_volume(volume), initial })
         }
         Request::Resize { resource, volume, size_bytes, assume_clean, assume_peer_has_space } => {
             let (volume, size) = (core_volume(volume), size_bytes);
