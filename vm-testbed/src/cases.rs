@@ -6,9 +6,11 @@ use crate::testbed::Testbed;
 
 mod boot;
 mod device;
+mod flakey;
 mod network;
 mod power;
 mod smoke;
+mod stopped;
 
 /// A case.
 #[derive(Clone, Copy, Debug)]
@@ -22,5 +24,13 @@ pub struct Case {
 }
 
 /// Every case, the simplest first.
-pub const ALL: &[Case] =
-    &[boot::CASE, smoke::CASE, smoke::XFS_CASE, device::CASE, network::CASE, power::CASE];
+pub const ALL: &[Case] = &[
+    boot::CASE,
+    smoke::CASE,
+    smoke::XFS_CASE,
+    device::CASE,
+    stopped::CASE,
+    network::CASE,
+    flakey::CASE,
+    power::CASE,
+];

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tandem_tests::{Context, Result};
+use tandem_tests::{Context, Result, ensure};
 
 use crate::disk::Disk;
 use crate::files::{FileSystem, Files};
@@ -31,6 +31,16 @@ impl Pair {
     /// # Errors
     /// It does not come to that.
     pub fn in_sync(testbed: &Testbed, disks: [Disk; 2], net: &str) -> Result<Self> {
+        Self::in_sync_behind(testbed, disks, net, "")
+    }
+
+    /// The same, behind a script that both machines run first.
+    fn in_sync_behind(
+        testbed: &Testbed,
+        disks: [Disk; 2],
+        net: &str,
+        script: &str,
+    ) -> Result<Self> {
         let machines = testbed.machines(NAMES, disks.map(|disk| vec![disk]))?;
         let binaries = testbed.binaries();
         let programs = [&binaries.tandemd, &binaries.tandemadm].map(std::path::absolute);
@@ -38,6 +48,7 @@ impl Pair {
         let [daemon, admin] = [daemon?, admin?].map(|path| path.display().to_string());
         let mut pair = Self { machines, daemon, admin, net: net.to_owned() };
         for side in [0, 1] {
+            pair.machines[side].sh(script)?;
             pair.configure(side)?;
             pair.admin(side, "create-md r0")?;
             pair.start(side)?;
@@ -52,9 +63,22 @@ impl Pair {
     /// # Errors
     /// It does not come to that.
     pub fn in_use(testbed: &Testbed, file_system: &FileSystem) -> Result<(Self, Files)> {
+        Self::in_use_behind(testbed, file_system, "")
+    }
+
+    /// The same, behind a script that both machines run first. What it writes to
+    /// `/etc/tandemd.more` are keys of the table `nbd` of the daemons.
+    ///
+    /// # Errors
+    /// It does not come to that.
+    pub fn in_use_behind(
+        testbed: &Testbed,
+        file_system: &FileSystem,
+        script: &str,
+    ) -> Result<(Self, Files)> {
         let FileSystem { mebibytes, make, .. } = *file_system;
         let disks = [testbed.disk("alice", mebibytes)?, testbed.disk("bob", mebibytes)?];
-        let mut pair = Self::in_sync(testbed, disks, "")?;
+        let mut pair = Self::in_sync_behind(testbed, disks, "", script)?;
         pair.machines[0].sh(&format!("{make} /dev/nbd0; mount /dev/nbd0 /mnt"))?;
         let mut files = Files::default();
         files.begin(&mut pair.machines[0])?;
@@ -80,6 +104,7 @@ impl Pair {
         let script = format!(
             "cat >/etc/tandem.conf <<'END'\n{resource}END\nmkdir -p /run/tandem\n\
              cat >/etc/tandemd.toml <<'END'\n[nbd]\nkernel_attach = true\nEND\n\
+             test ! -e /etc/tandemd.more || cat /etc/tandemd.more >>/etc/tandemd.toml\n\
              ln -sf {} /usr/local/sbin/tandemadm\nmodprobe nbd",
             self.admin
         );
@@ -116,6 +141,19 @@ impl Pair {
         let script = "test \"$(tandemadm dstate r0)\" = UpToDate/UpToDate || \
                       { tandemadm status r0; false; }";
         self.machines[side].sh_until(script, SYNC).map(drop)
+    }
+
+    /// Takes the resource down, on `alice` first, whose device nobody uses any more; the disks have
+    /// the same data.
+    ///
+    /// # Errors
+    /// They do not.
+    pub fn end_with_same_disks(&mut self) -> Result<()> {
+        let bytes = self.machines[0].sh("blockdev --getsize64 /dev/nbd0")?;
+        let sum = format!("tandemadm down r0; head -c {} /dev/vda | md5sum", bytes.trim());
+        let [a, b] = &mut self.machines;
+        let sums = [a.sh(&sum)?, b.sh(&sum)?];
+        ensure(sums[0] == sums[1], || format!("the disks differ: {sums:?}"))
     }
 
     /// Ends the daemon as no daemon wants to be ended.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tandem_tests::{Result, ensure};
+use tandem_tests::Result;
 
 use super::Case;
 use crate::files::EXT4;
@@ -49,13 +49,7 @@ fn run(testbed: &Testbed) -> Result<()> {
         pair.await_sync(0)?;
     }
     files.finish(&mut pair.machines[0], &EXT4)?;
-    let bytes = pair.machines[0].sh("blockdev --getsize64 /dev/nbd0")?;
-    let mut sums = Vec::new();
-    for machine in &mut pair.machines {
-        let sum = format!("tandemadm down r0; head -c {} /dev/vda | md5sum", bytes.trim());
-        sums.push(machine.sh(&sum)?);
-    }
-    ensure(sums[0] == sums[1], || format!("the disks differ: {sums:?}"))
+    pair.end_with_same_disks()
 }
 
 /// Does that to every packet that a machine sends.
