@@ -51,7 +51,7 @@ impl World {
         for (volume, (was, is)) in before.volumes.iter().zip(&view.volumes).enumerate() {
             let good = [was, is].map(|volume| volume.disk == DiskState::UpToDate);
             if good == [false, true] && !view.is_established(volume) {
-                self.saw_forced(node, volume);
+                self.saw_forced(node, volume, was.disk);
             }
         }
         let Self { model, nodes, .. } = self;

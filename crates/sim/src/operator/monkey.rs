@@ -83,7 +83,7 @@ impl World {
 
     /// A node's data have become good though nobody gave it any: `primary --force` says so, or
     /// `new-current-uuid`.
-    pub(crate) fn saw_forced(&mut self, node: usize, volume: usize) {
+    pub(crate) fn saw_forced(&mut self, node: usize, volume: usize, was: DiskState) {
         let says = |wanted: fn(Command) -> bool| {
             let mut pending = self.operator.pending.values();
             pending.any(|(on, command, _)| *on == node && wanted(*command))
@@ -92,6 +92,9 @@ impl World {
         self.marks.hit_if(forced, Mark::PromotedByForce);
         if forced || says(|command| matches!(command, Command::NewUuid { initial: Some(_), .. })) {
             self.model.volumes[volume].forced(node);
+            // A target that has copied nothing yet is one: its source is not given up by that.
+            let nodes = &mut self.model.volumes[volume].nodes;
+            nodes[1 - node].may_have_forked |= was == DiskState::Inconsistent;
         }
     }
 
