@@ -1,5 +1,6 @@
 //! When the checkers look: at every change of states, at crashes, now and then, and at the end.
 
+use tandem_replica::ConnectionState;
 use tandem_wire::{ByteRange, DiskState, Protocol, Role};
 
 use crate::checks::prefix::Boundary;
@@ -14,6 +15,10 @@ use crate::world::{Phase, World};
 
 /// How long bits may stay where nothing is in flight.
 const FORGOTTEN_AFTER: u64 = 10 * SECONDS;
+
+/// What is no reason to stand alone.
+const LINK_LOST: [&str; 3] =
+    ["the link was closed or broke", "no answer to a ping", "replaced by a newer link"];
 
 impl World {
     /// Looks at a node's states; called after every input. INV-12: one Primary where nodes are
@@ -34,6 +39,7 @@ impl World {
         }
         self.saw_change(node, &before, &view);
         self.see_io(node, &before);
+        self.check_standing_alone(node, &before)?;
         self.check_fenced(node, &view)?;
         self.check_sizes(node, &view)?;
         if self.trace.is_on() && before.text() != view.text() {
@@ -57,6 +63,21 @@ impl World {
         let Self { model, nodes, .. } = self;
         let contents = |node: usize, volume: usize| nodes[node].disks[volume].contents();
         transition::check(model, node, &before, &view, &nodes[1 - node].view, same_link, contents)
+    }
+
+    /// LIVE-1: who has only lost the link tries again.
+    fn check_standing_alone(&self, node: usize, before: &View) -> Result<(), Violation> {
+        let stands = |view: &View| view.alive && view.connection == ConnectionState::StandAlone;
+        if stands(before) || !before.alive || !stands(&self.nodes[node].view) {
+            return Ok(());
+        }
+        let resource = self.nodes[node].resource.as_ref().expect("it is alive");
+        let status = resource.status(self.now());
+        let reason = status.connections[0].reason.clone().unwrap_or_default();
+        if !LINK_LOST.contains(&reason.as_str()) {
+            return Ok(());
+        }
+        Err(Violation::new("LIVE-1", format!("node {node} is StandAlone: {reason}")))
     }
 
     /// A node has become Primary.
@@ -402,7 +423,24 @@ impl World {
             self.check_pair(volume)?;
             self.check_bytes(volume)?;
         }
-        Ok(())
+        self.nodes.iter().try_for_each(|node| self.check_counters(node))
+    }
+
+    /// INV-20: where nothing is under way the counters say so.
+    fn check_counters(&self, node: &Node) -> Result<(), Violation> {
+        let resource = node.resource.as_ref().expect("both nodes are healthy");
+        let status = resource.status(self.now());
+        let pending = status.volumes.iter().flat_map(|it| [it.upper_pending, it.lower_pending]);
+        let of_peers = status.connections.iter().flat_map(|connection| {
+            let devices = connection.peer_devices.iter();
+            let counts = devices.flat_map(|device| [device.pending, device.unacked]);
+            counts.chain([connection.rs_in_flight_bytes])
+        });
+        if pending.chain(of_peers).all(|count| count == 0) {
+            return Ok(());
+        }
+        let text = format!("node {}, nothing is under way: {status:?}", node.index);
+        Err(Violation::new("INV-20 honest status", text))
     }
 
     /// What the checkers were told of the images all along is what the bytes say.
