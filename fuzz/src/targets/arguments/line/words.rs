@@ -38,7 +38,6 @@ const TANDEMADM: &[Command] = &[
     Command("invalidate", "o", INVALIDATE),
     Command("invalidate-remote", "o", INVALIDATE),
     Command("outdate", "o", &[]),
-    Command("new-current-uuid", "o", &["--clear-bitmap", "--force-resync"]),
     Command("get-gi", "o", &[]),
     Command("show-gi", "o", &[]),
     Command("dump-md", "o", &[]),
@@ -168,7 +167,7 @@ const DRBDSETUP: &[Command] = &[
     Command("status", "r", &["--json", "-v", "-s", "--color=always", "-j"]),
     Command("show", "r", &["--json", "--show-defaults", "-D"]),
     Command("events2", "r", &["--full", "--timestamps", "--now", "--poll", "--diff", "--color"]),
-    Command("new-current-uuid", "m", &["--clear-bitmap", "--force-resync"]),
+    Command("new-current-uuid", "m", &["--clear-bitmap"]),
     Command("udev", "m", &[]),
 ];
 
