@@ -6,7 +6,7 @@
 //! nothing to copy. Whatever comes between costs no more than a full copy: the first write without
 //! the peer, and a link that is lost while they agree, leave a bitmap that tracks from another one.
 
-use tandem_wire::{DiskState, ReplicationState, Uuid};
+use tandem_wire::{DiskState, ReplicationState, Role, Uuid};
 
 use crate::action::Initial;
 use crate::error::CommandError;
@@ -19,6 +19,10 @@ impl Resource {
     pub(super) fn has_no_data(&self, volume: VolumeIndex) -> Result<(), CommandError> {
         let number = self.volumes[volume].number;
         let refuse = |text: String| Err(CommandError::Refused(text));
+        if self.role == Role::Primary {
+            // Its promotion has marked its disks, and not this one.
+            return refuse("this node is Primary: make it Secondary first".to_owned());
+        }
         let Some(attached) = self.volumes[volume].attached() else {
             return refuse(format!("volume {number} has no disk: attach it first"));
         };

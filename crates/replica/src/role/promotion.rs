@@ -331,7 +331,10 @@ impl Resource {
     pub(crate) fn vote_on_promotion(&mut self, peer: PeerIndex, id: RequestId) {
         let own = self.config.node_id;
         let vote = match &self.role_change {
-            Some(RoleChange::Promoting { step: Promotion::Saving(_), .. }) => Vote::PeerIsPrimary,
+            Some(RoleChange::Promoting { step: Promotion::Saving(_), aim, .. }) => match aim {
+                Aim::Primary { .. } => Vote::PeerIsPrimary,
+                Aim::Data { .. } => Vote::Concurrent,
+            },
             Some(RoleChange::Promoting { step: Promotion::Voting { .. }, .. })
                 if own < self.connections[peer].config.node_id =>
             {
