@@ -139,11 +139,6 @@ impl World {
             return Ok(());
         }
         let views = [0, 1].map(|node| self.nodes[node].view.clone());
-        let generations = [0, 1].map(|node| {
-            let mut superblock = superblock(&self.nodes[node].disks[0], &self.profile, node)?;
-            superblock.sequence = 0;
-            Some(superblock)
-        });
         let is_open = !self.operator.pending.is_empty();
         let drill = self.drill.as_mut().expect("looked at by the caller");
         let Some(next) = drill.moves.get(drill.made).copied() else {
@@ -157,6 +152,11 @@ impl World {
         drill.made += 1;
         drill.since = now;
         if drill.made == drill.moves.len() {
+            let generations = [0, 1].map(|node| {
+                let mut superblock = superblock(&self.nodes[node].disks[0], &self.profile, node)?;
+                superblock.sequence = 0;
+                Some(superblock)
+            });
             drill.footprint.enter(&format!("{views:?} {generations:?} {next}"));
             drill.before = Some(views);
         }
@@ -231,6 +231,11 @@ impl World {
         let record = WriteRecord::new(0, first, 2 * BLOCK_SECTORS, false, false);
         let request = Clients::write(&mut self.model, node, record);
         self.submit(slot, request)
+    }
+
+    /// Whether what happens comes of the last move of a drill.
+    pub(crate) fn is_at_last_move(&self) -> bool {
+        self.drill.as_ref().is_some_and(Drill::is_at_last)
     }
 
     /// An operation of a disk has begun.

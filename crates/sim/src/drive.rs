@@ -140,7 +140,7 @@ impl World {
         }
         self.saw_sending(node, &packet);
         let is_news = !matches!(packet, Packet::Ping | Packet::PingAck);
-        let text = (self.drill.is_some() && is_news).then(|| crate::trace::packet(&packet));
+        let text = (is_news && self.is_at_last_move()).then(|| crate::trace::packet(&packet));
         self.link.send(key, node, packet, &mut self.clock);
         if let Some(text) = text {
             self.drill_saw_packet(node, &text);
@@ -161,7 +161,7 @@ impl World {
             let text = crate::trace::disk(&kind);
             self.tell(Some(node), format_args!("disk {volume} {token:?} {text}"));
         }
-        let text = (self.drill.is_some() && on_disk).then(|| crate::trace::disk(&kind));
+        let text = (on_disk && self.is_at_last_move()).then(|| crate::trace::disk(&kind));
         if let DiskOpKind::MetaWrite { data, .. } = &kind {
             self.nodes[node].evictions[volume].saw(data);
         }
