@@ -250,7 +250,7 @@ impl Resource {
         discards: bool,
     ) {
         if self.connections[peer].session().is_some() {
-            self.end_session(peer, "replaced by a newer link");
+            self.leave_for_next(peer, "replaced by a newer link");
         }
         if self.accepts_index(peer, discards).is_err() {
             let node = self.connections[peer].config.node_id;
@@ -333,15 +333,20 @@ impl Resource {
         self.unsettled = true;
     }
 
+    /// Ends the session because another one is at hand, for which requests wait that have not
+    /// waited for one before.
+    fn leave_for_next(&mut self, peer: PeerIndex, reason: &str) {
+        let connection = &self.connections[peer];
+        let patience = self.now + connection.config.net.timeout;
+        let until = connection.renegotiating.unwrap_or(patience);
+        self.leave_session(peer, reason, Some(until));
+    }
+
     /// Ends the session because the decision of who copies from whom must be made anew.
     pub(crate) fn renegotiate(&mut self, peer: PeerIndex, reason: &str) {
         if self.connections[peer].session().is_some() {
-            let connection = &mut self.connections[peer];
-            connection.pause = CONNECT_PAUSE_FIRST;
-            // Requests that have waited for this one wait no longer for the next.
-            let patience = self.now + connection.config.net.timeout;
-            let until = connection.renegotiating.unwrap_or(patience);
-            self.leave_session(peer, reason, Some(until));
+            self.connections[peer].pause = CONNECT_PAUSE_FIRST;
+            self.leave_for_next(peer, reason);
             if let Link::Waiting(until) = &mut self.connections[peer].link {
                 *until = self.now;
             }

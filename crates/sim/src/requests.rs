@@ -1,7 +1,9 @@
 //! Clients in the world: opening, asking, and what every reply must be (INV-19, rule 7).
 
 use bytes::Bytes;
-use tandem_replica::{ClientId, Cookie, OnIoError, Request, RequestError, RequestOp};
+use tandem_replica::{
+    ClientId, ConnectionState, Cookie, OnIoError, Request, RequestError, RequestOp,
+};
 use tandem_wire::{DiskState, Protocol, ReplicationState, Role};
 
 use crate::checks::{Violation, floors};
@@ -14,6 +16,10 @@ use crate::stamp::{SECTOR, WriteId};
 use crate::steps;
 use crate::view::View;
 use crate::world::{Phase, World};
+
+/// How often in a row a client dies with nothing answered. All that it leaves is carried out, one
+/// write behind the other where they overlap: what it asks again must not grow without end.
+const DEATHS_MAX: u32 = 16;
 
 impl World {
     /// A client may open its connection, or ask for something.
@@ -50,7 +56,10 @@ impl World {
     /// A client dies with its requests in flight; at times what it left comes again at once.
     pub(crate) fn kill_client(&mut self) -> Result<(), Violation> {
         let busy: Vec<usize> = (0..self.clients.slots.len())
-            .filter(|slot| self.clients.slots[*slot].in_flight > 0)
+            .filter(|slot| {
+                let client = self.clients.slots[*slot];
+                client.in_flight > 0 && client.deaths < DEATHS_MAX
+            })
             .collect();
         if busy.is_empty() {
             return Ok(());
@@ -61,6 +70,7 @@ impl World {
             return Ok(());
         }
         self.marks.hit(Mark::ClientKilled);
+        self.clients.slots[slot].deaths += 1;
         self.clients.drop_client(client);
         self.input(node, |core, now| core.close_client(client, now))?;
         if self.prng.per_mille(700) {
@@ -179,6 +189,7 @@ impl World {
         let pending = self.clients.pending.remove(&cookie).expect("just seen");
         let slot = &mut self.clients.slots[pending.slot];
         slot.in_flight -= 1;
+        slot.deaths = 0;
         let volume = slot.volume;
         self.trace.mark(self.clock.now(), cookie.0);
         if self.trace.is_on() {
@@ -281,7 +292,8 @@ impl World {
         View::of(resource, self.now())
     }
 
-    /// An error is an answer only where no good copy can be reached (rule 7, INV-14).
+    /// An error is an answer only where no good copy can be reached (rule 7, INV-14), and no
+    /// handshake is under way that may bring one.
     fn answered_error(
         &mut self,
         node: usize,
@@ -292,7 +304,10 @@ impl World {
         let view = self.fresh_view(node);
         let without_data = view.volumes[volume].disk < DiskState::UpToDate
             && (!view.is_connected() || view.volumes[volume].peer_disk < DiskState::UpToDate);
-        let waits = self.waits_for_data(node) || self.begins_anew(node);
+        let meets = self.nodes[node].session.is_some()
+            && view.connection == ConnectionState::Connecting
+            && self.nodes[node].hung_up_at != Some(self.clock.now());
+        let waits = meets || self.waits_for_data(node) || self.begins_anew(node);
         if let Kind::Write(id) = pending.kind {
             self.model.failed(id, node);
         }
@@ -383,7 +398,8 @@ fn brief(op: &RequestOp) -> String {
 }
 
 /// Why a node ends a session to begin another, in the words of its status.
-const BEGIN_ANEW: [&str; 5] = [
+const BEGIN_ANEW: [&str; 6] = [
+    "replaced by a newer link",
     "a disk was attached",
     "the volume grows",
     "data were invalidated by the operator",

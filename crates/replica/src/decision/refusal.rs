@@ -40,9 +40,9 @@ impl Refusal {
                  volume; attach the other node's disk there, or say --discard-my-data on that node"
             }
             Self::SourceInconsistent => {
-                "the node to copy from has no whole image, for a resync to it was not finished; \
-                 connect it to the node it copied from, have it discard its data (connect \
-                 --discard-my-data), or use primary --force there"
+                "the node to copy from has no whole image, for a resync to it was not finished, or \
+                 its data were invalidated; connect it to the node it copied from, have it discard \
+                 its data (connect --discard-my-data), or use primary --force there"
             }
             Self::TargetIsPrimary => {
                 "a Primary's data would be overwritten; make that node Secondary and connect \

@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use tandem_replica::wire::{DiskState, Packet, Protocol, ReplicationState, Verdict};
-use tandem_replica::{Command, CommandError, CommandId, Initial};
+use tandem_replica::{Command, CommandError, CommandId, ConnectionState, Initial};
 
-use crate::pair::{Pair, meta_writes};
+use crate::pair::{Pair, meta_writes, peer_of};
 use crate::stage::{VOLUME, assert_in_sync, connection, demote, disks, promote, short};
 
 fn command(initial: impl Into<Option<Initial>>) -> Command {
@@ -206,4 +206,23 @@ fn a_primary_may_get_one() {
     pair.run(Duration::from_secs(30));
     assert_in_sync(&pair);
     assert_eq!(connection(&pair, 0).peer_devices[0].replication, ReplicationState::Established);
+}
+
+/// 1. apart, it gets a generation by hand; 2. its data are declared wrong; 3. the newer ones cannot
+///    be copied, and are not passed over in silence; 4. they are where somebody discards them.
+#[test]
+fn a_generation_that_is_invalidated_must_be_discarded() {
+    let mut pair = Pair::in_sync(1, Protocol::C);
+    demote(&mut pair, 0);
+    pair.command(0, Command::Disconnect { peer: peer_of(0), force: false }).unwrap();
+    pair.command(0, command(None)).unwrap();
+    pair.command(0, Command::Invalidate { volume: VOLUME, reset_bitmap: true }).unwrap();
+    pair.try_connect(0, false).unwrap();
+    pair.run(Duration::from_secs(5));
+    assert_eq!(disks(&pair), [DiskState::Inconsistent, DiskState::UpToDate]);
+    assert_eq!(connection(&pair, 0).state, ConnectionState::StandAlone);
+    pair.try_connect(0, true).unwrap();
+    pair.try_connect(1, false).unwrap();
+    pair.run(Duration::from_secs(30));
+    assert_in_sync(&pair);
 }

@@ -72,6 +72,34 @@ fn a_write_that_the_only_good_disk_never_got_is_not_acknowledged() {
     }
 }
 
+/// 1. the Primary has no good disk, and has a write, a read and a flush on their way; 2. the peer
+///    alone notices that the link is lost, and connects anew; 3. they wait for what that brings.
+#[test]
+fn requests_outlive_a_link_that_is_replaced() {
+    for protocol in PROTOCOLS {
+        for (mut pair, primary) in [(diskless(protocol), 1), (sync_target(protocol), 0)] {
+            let peer = 1 - primary;
+            pair.hang = true;
+            let write = start_write(&mut pair, primary, 8192, 7);
+            let read = RequestOp::Read(ByteRange::new(0, 4096));
+            let read = pair.request(primary, 0, read);
+            let flush = pair.request(primary, 0, RequestOp::Flush);
+            pair.settle();
+            pair.lose_one_side(peer);
+            pair.hang = false;
+            pair.release(peer);
+            pair.dial(peer);
+            pair.run(Duration::from_secs(5));
+            for cookie in [write, flush] {
+                assert_eq!(pair.reply(primary, cookie), Some(Ok(None)), "{protocol:?}");
+            }
+            let shown = pair.reply(primary, read);
+            assert_eq!(shown, Some(Ok(Some(Bytes::from(vec![0; 4096])))), "{protocol:?}");
+            assert_eq!(pair.nodes[peer].devices[0][8192..12288], [7; 4096]);
+        }
+    }
+}
+
 /// 1. the Primary has no good disk; 2. it flushes; 3. the flush is answered when the peer's disk
 ///    has flushed: the only one whose power loss counts.
 #[test]

@@ -24,6 +24,14 @@ impl Pair {
         self.settle();
     }
 
+    /// This node loses the link; the other one does not notice.
+    pub(crate) fn lose_one_side(&mut self, node: usize) {
+        let (a, b) = self.session.take().expect("they are connected");
+        self.wires = [VecDeque::new(), VecDeque::new()];
+        let event = LinkEvent::Down { session: [a, b][node], reason: LinkDown::BrokenPipe };
+        self.nodes[node].resource.handle_link(peer_of(node), event, self.now);
+    }
+
     /// A node ends the session: what it has sent before still arrives, unless packets are paused.
     pub(super) fn hang_up(&mut self, node: usize) {
         while !self.paused[1 - node]
