@@ -59,6 +59,11 @@ impl Ailment {
         }
     }
 
+    /// So many operations of any kind fail.
+    pub(crate) fn of_all(left: u32) -> Self {
+        Self { organ: Organ::All, left, error: DiskError::Io }
+    }
+
     /// Whether an operation fails, and how.
     pub fn strikes(&mut self, kind: &DiskOpKind) -> Option<DiskError> {
         if self.left == 0 || !self.organ.serves(kind) {

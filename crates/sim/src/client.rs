@@ -48,6 +48,8 @@ pub struct Client {
     pub open: Option<(ClientId, usize)>,
     /// Requests without a reply.
     pub in_flight: usize,
+    /// How often in a row its connection was killed before anything was answered.
+    pub deaths: u32,
 }
 
 /// A request without a reply.
@@ -111,7 +113,7 @@ impl Clients {
     pub fn new(profile: &Profile, prng: Prng) -> Self {
         let volumes = profile.volume_blocks.len();
         let slots: Vec<Client> = (0..profile.clients * volumes)
-            .map(|slot| Client { volume: slot % volumes, open: None, in_flight: 0 })
+            .map(|slot| Client { volume: slot % volumes, open: None, in_flight: 0, deaths: 0 })
             .collect();
         let again = vec![VecDeque::new(); slots.len()];
         Self { slots, pending: BTreeMap::new(), requests: 0, again, prng, ids: 0 }
@@ -236,14 +238,8 @@ impl Clients {
         let range = byte_range(first, count);
         let fua = self.prng.per_mille(60);
         match self.prng.below(100) {
-            0..25 => {
-                let floors = model.volumes[volume].read_floors(node, first..first + count);
-                (RequestOp::Read(range), Kind::Read { first, floors })
-            }
-            25..31 => {
-                let covered = model.volumes[volume].acked[node].len();
-                (RequestOp::Flush, Kind::Flush { covered, submitted: model.tick() })
-            }
+            0..25 => Self::read(model, node, volume, first, count),
+            25..31 => Self::flush(model, node, volume),
             31..35 => {
                 let start = first.next_multiple_of(BLOCK_SECTORS);
                 let end = (first + count) / BLOCK_SECTORS * BLOCK_SECTORS;
@@ -262,6 +258,24 @@ impl Clients {
             }
             _ => Self::write(model, node, WriteRecord::new(volume, first, count, false, fua)),
         }
+    }
+
+    /// A read, and what it may show.
+    pub fn read(
+        model: &Model,
+        node: usize,
+        volume: usize,
+        first: usize,
+        count: usize,
+    ) -> (RequestOp, Kind) {
+        let floors = model.volumes[volume].read_floors(node, first..first + count);
+        (RequestOp::Read(byte_range(first, count)), Kind::Read { first, floors })
+    }
+
+    /// A flush, and what it covers.
+    pub fn flush(model: &mut Model, node: usize, volume: usize) -> (RequestOp, Kind) {
+        let covered = model.volumes[volume].acked[node].len();
+        (RequestOp::Flush, Kind::Flush { covered, submitted: model.tick() })
     }
 
     /// A write of data, entered into the model.

@@ -5,16 +5,18 @@
 //! are to be cut off, a blow falls at one operation of a disk or at one packet of them. Behind the
 //! moves comes the healing of every run, with all its checks.
 
-use tandem_replica::Command;
+use tandem_replica::{Command, OnIoError, RequestOp};
 use tandem_wire::Protocol;
 
+use crate::ailment::Ailment;
 use crate::checks::Violation;
-use crate::client::Clients;
+use crate::client::{Clients, Kind};
 use crate::clock::{MILLIS, SECONDS};
+use crate::event::Event;
 use crate::failure::caught;
 use crate::fault::Doom;
 use crate::grow::superblock;
-use crate::model::WriteRecord;
+use crate::model::{Model, WriteRecord};
 use crate::node::{Node, node_id, volume_number};
 use crate::prng::Prng;
 use crate::profile::Profile;
@@ -33,6 +35,25 @@ const REST: u64 = 1200 * MILLIS;
 
 /// What has not come to rest by then waits for something.
 const PATIENCE: u64 = 10 * SECONDS;
+
+/// What is the same in all drills of a kind.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    /// Protocol of the connection.
+    pub protocol: Protocol,
+    /// `on-io-error pass_on`, not `detach`.
+    pub passes_on: bool,
+}
+
+impl Setting {
+    fn profile(self) -> Profile {
+        let mut profile = Profile::small(self.protocol);
+        if self.passes_on {
+            profile.on_io_error = [OnIoError::PassOn; 2];
+        }
+        profile
+    }
+}
 
 /// What the last move has led to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,17 +76,28 @@ impl Effects {
 
     /// Every blow that can fall on it.
     pub fn blows(&self) -> Vec<Blow> {
-        let mut blows = Vec::new();
-        for (strike, counts) in [
-            (Strike::Kill, self.operations),
-            (Strike::Power, self.operations),
-            (Strike::Reset, self.packets),
-        ] {
-            for node in [0, 1] {
-                blows.extend((1..=counts[node]).map(|at| Blow { strike, node, at }));
-            }
+        let all = [Strike::Kill, Strike::Power, Strike::Reset, Strike::Fail, Strike::Sick];
+        all.into_iter().flat_map(|strike| self.blows_of(strike)).collect()
+    }
+
+    /// Every other move at every moment of it.
+    pub fn crossings(&self) -> Vec<Blow> {
+        Move::all().flat_map(|other| self.blows_of(Strike::Cross(other))).collect()
+    }
+
+    fn blows_of(&self, strike: Strike) -> impl Iterator<Item = Blow> {
+        [0, 1].into_iter().flat_map(move |node| {
+            (1..=self.count(strike, node)).map(move |at| Blow { strike, node, at })
+        })
+    }
+
+    /// How much of what a strike falls on `node` has done so far.
+    fn count(&self, strike: Strike, node: usize) -> u64 {
+        match strike {
+            Strike::Kill | Strike::Power | Strike::Fail | Strike::Sick => self.operations[node],
+            Strike::Reset => self.packets[node],
+            Strike::Cross(_) => self.operations[node] + self.packets[node],
         }
-        blows
     }
 }
 
@@ -73,6 +105,7 @@ impl Effects {
 #[derive(Debug)]
 pub struct Drill {
     moves: Vec<Move>,
+    /// Until it has fallen.
     blow: Option<Blow>,
     made: usize,
     /// When the last one was made.
@@ -88,25 +121,22 @@ impl Drill {
         self.made == self.moves.len() && self.before.is_some()
     }
 
-    /// One more of `node`'s: whether the blow falls now.
-    fn strikes(&self, node: usize, count: u64, is_disk: bool) -> Option<Strike> {
-        let blow = self.blow.filter(|blow| blow.node == node && blow.at == count)?;
-        (is_disk == (blow.strike != Strike::Reset)).then_some(blow.strike)
+    /// `node` has done one thing more: whether the blow falls now.
+    fn strikes(&mut self, node: usize) -> Option<Strike> {
+        let effects = self.effects;
+        let is_due =
+            |blow: &mut Blow| blow.node == node && effects.count(blow.strike, node) == blow.at;
+        self.blow.take_if(is_due).map(|blow| blow.strike)
     }
 }
 
 /// Makes these moves in a small world, with a blow on the last one. Where it failed before that
 /// there are no effects.
-pub fn run(
-    moves: &Moves,
-    blow: Option<Blow>,
-    protocol: Protocol,
-    trace: bool,
-) -> (Outcome, Effects) {
+pub fn run(moves: &Moves, blow: Option<Blow>, setting: Setting, trace: bool) -> (Outcome, Effects) {
     let mut effects = Effects::default();
     let outcome = caught(|| {
         let options = Options { seconds: 0, trace };
-        let mut world = World::of(Profile::small(protocol), Prng::new(0), options);
+        let mut world = World::of(setting.profile(), Prng::new(0), options);
         world.drill = Some(Drill {
             moves: moves.0.clone(),
             blow,
@@ -180,7 +210,9 @@ impl World {
     fn make(&mut self, Move { node, act }: Move) -> Result<(), Violation> {
         let (volume, peer, reset_bitmap) = (volume_number(0), node_id(1 - node), true);
         let command = match act {
-            Act::Write => return self.write_at(node),
+            Act::Write => return self.ask_at(node, next_write),
+            Act::Read => return self.ask_at(node, read_all),
+            Act::Flush => return self.ask_at(node, |model, node| Clients::flush(model, node, 0)),
             Act::Suspend => return self.suspend_io(node, u64::MAX),
             Act::Resume => return self.resume_io(node),
             Act::Kill => return self.crash(node, false),
@@ -214,8 +246,12 @@ impl World {
         self.command(node, command)
     }
 
-    /// A client of `node`, if it has any, writes two blocks; the next write falls on the next two.
-    fn write_at(&mut self, node: usize) -> Result<(), Violation> {
+    /// A client of `node`, if it has any, asks for something.
+    fn ask_at(
+        &mut self,
+        node: usize,
+        what: fn(&mut Model, usize) -> (RequestOp, Kind),
+    ) -> Result<(), Violation> {
         let on_node = |world: &Self| {
             (0..2).find(|slot| {
                 world.clients.slots[*slot].open.is_some_and(|(_, open_on)| open_on == node)
@@ -227,9 +263,7 @@ impl World {
             }
         }
         let Some(slot) = on_node(self) else { return Ok(()) };
-        let first = (self.model.writes.len() - 1) % 8 * 2 * BLOCK_SECTORS;
-        let record = WriteRecord::new(0, first, 2 * BLOCK_SECTORS, false, false);
-        let request = Clients::write(&mut self.model, node, record);
+        let request = what(&mut self.model, node);
         self.submit(slot, request)
     }
 
@@ -243,10 +277,7 @@ impl World {
         let Some(drill) = self.drill.as_mut().filter(|drill| drill.is_at_last()) else { return };
         drill.footprint.enter(&format!("{node} {text}\n"));
         drill.effects.operations[node] += 1;
-        if let Some(strike) = drill.strikes(node, drill.effects.operations[node], true) {
-            let power = Some(strike == Strike::Power);
-            self.doomed = Some(Doom { node, actions: 0, power });
-        }
+        self.drill_strikes(node);
     }
 
     /// A packet that is no keepalive has been sent.
@@ -254,16 +285,56 @@ impl World {
         let Some(drill) = self.drill.as_mut().filter(|drill| drill.is_at_last()) else { return };
         drill.footprint.enter(&format!("{node} {text}\n"));
         drill.effects.packets[node] += 1;
-        if drill.strikes(node, drill.effects.packets[node], false).is_some() {
-            self.tell(None, format_args!("** the link is reset"));
-            self.link.reset(&mut self.clock);
+        self.drill_strikes(node);
+    }
+
+    /// The blow falls, if this is its moment.
+    fn drill_strikes(&mut self, node: usize) {
+        let Some(strike) = self.drill.as_mut().and_then(|drill| drill.strikes(node)) else {
+            return;
+        };
+        match strike {
+            Strike::Kill | Strike::Power => {
+                let power = Some(strike == Strike::Power);
+                self.doomed = Some(Doom { node, actions: 0, power });
+            }
+            Strike::Reset => {
+                self.tell(None, format_args!("** the link is reset"));
+                self.link.reset(&mut self.clock);
+            }
+            Strike::Fail => self.nodes[node].disks[0].ailment = Some(Ailment::of_all(1)),
+            Strike::Sick => self.nodes[node].disks[0].ailment = Some(Ailment::of_all(u32::MAX)),
+            Strike::Cross(other) => self.clock.after(0, Event::Cross(other)),
         }
     }
+
+    /// A move is made while the last one is on its way.
+    pub(crate) fn on_cross(&mut self, other: Move) -> Result<(), Violation> {
+        self.tell(Some(other.node), format_args!("** {other}"));
+        if let Some(drill) = &mut self.drill {
+            drill.since = self.clock.now();
+        }
+        self.make(other)
+    }
+}
+
+/// A write of two blocks: the next ones each time, of eight times two.
+fn next_write(model: &mut Model, node: usize) -> (RequestOp, Kind) {
+    let first = (model.writes.len() - 1) % 8 * 2 * BLOCK_SECTORS;
+    let record = WriteRecord::new(0, first, 2 * BLOCK_SECTORS, false, false);
+    Clients::write(model, node, record)
+}
+
+/// A read of all that those go to.
+fn read_all(model: &mut Model, node: usize) -> (RequestOp, Kind) {
+    Clients::read(model, node, 0, 0, 8 * 2 * BLOCK_SECTORS)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const PLAIN: Setting = Setting { protocol: Protocol::C, passes_on: false };
 
     fn moves(text: &str) -> Moves {
         text.parse().expect("moves")
@@ -272,7 +343,7 @@ mod tests {
     #[test]
     fn a_move_has_effects_or_none() {
         let effects = |text: &str| {
-            let (outcome, effects) = run(&moves(text), None, Protocol::C, false);
+            let (outcome, effects) = run(&moves(text), None, PLAIN, false);
             assert_eq!(outcome.violation, None, "{text}");
             effects
         };
@@ -283,15 +354,46 @@ mod tests {
         assert!(effects("1:disconnect 0:write").packets == [0; 2], "nobody to send it to");
     }
 
+    /// Moves that cross the last one are made, at every moment of it.
+    #[test]
+    fn every_move_crosses_a_write() {
+        let drill = moves("0:write");
+        let (whole, effects) = run(&drill, None, PLAIN, false);
+        let crossings = effects.crossings();
+        for name in ["1:disconnect", "0:write", "0:detach"] {
+            let other = Strike::Cross(name.parse().expect("a move"));
+            let of_it: Vec<Blow> =
+                crossings.iter().copied().filter(|it| it.strike == other).collect();
+            assert!(of_it.len() > 5, "{name}: {of_it:?}");
+            for blow in of_it {
+                let (outcome, _) = run(&drill, Some(blow), PLAIN, false);
+                assert_eq!(outcome.violation, None, "{blow}");
+                assert_ne!(outcome.hash, whole.hash, "{blow}");
+            }
+        }
+    }
+
+    /// The only disk that there is stays behind an error that it passes on.
+    #[test]
+    fn a_disk_fails_in_either_way() {
+        let drill = moves("1:disconnect 0:write");
+        let hash = |at, passes_on| {
+            let blow = Blow { strike: Strike::Fail, node: 0, at };
+            run(&drill, Some(blow), Setting { passes_on, ..PLAIN }, false).0.hash
+        };
+        let (_, effects) = run(&drill, None, PLAIN, false);
+        assert!((1..=effects.operations[0]).any(|at| hash(at, false) != hash(at, true)));
+    }
+
     /// Blows fall where they are said to: what comes after one is not what comes without it.
     #[test]
     fn every_blow_on_a_write_falls() {
         let drill = moves("0:write");
-        let (whole, effects) = run(&drill, None, Protocol::C, false);
+        let (whole, effects) = run(&drill, None, PLAIN, false);
         let blows = effects.blows();
         assert!(blows.len() > 10, "{blows:?}");
         for blow in blows {
-            let (outcome, _) = run(&drill, Some(blow), Protocol::C, false);
+            let (outcome, _) = run(&drill, Some(blow), PLAIN, false);
             assert_eq!(outcome.violation, None, "{blow}");
             assert_ne!(outcome.hash, whole.hash, "{blow}");
         }

@@ -3,6 +3,7 @@
 use tandem_replica::{AttachGeneration, DiskToken};
 
 use crate::disk::OpKey;
+use crate::drill::Move;
 use crate::operator::fence::Caller;
 
 /// Counts the processes of a node; what was meant for an earlier one is dropped.
@@ -41,6 +42,8 @@ pub enum Event {
     Operator,
     /// The next fault is due.
     Fault,
+    /// A move of a drill comes while another one is on its way.
+    Cross(Move),
     /// A cut ends.
     Heal { from: usize, cut: u64 },
     /// A dead node starts again.

@@ -114,7 +114,8 @@ impl World {
             return Ok(());
         }
         let is_carried_out = self.script.begins(Kind::Fault, &mut self.prng);
-        let pause = self.prng.between(1, self.profile.fault_pause * 2);
+        let burst = self.profile.draw_burst(&mut self.prng);
+        let pause = burst.unwrap_or_else(|| self.prng.between(1, self.profile.fault_pause * 2));
         self.clock.after(pause, Event::Fault);
         let Some(fault) = self.draw_fault() else { return Ok(()) };
         let node = self.prng.index(2);

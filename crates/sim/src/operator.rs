@@ -58,6 +58,8 @@ pub struct Operator {
     resolve_at: u64,
     /// The side that gives in, while a split brain is being resolved.
     victim: Option<usize>,
+    /// Whose data were invalidated, and are the newer ones all the same: it discards them.
+    gives_in: Option<usize>,
     /// Since when both live and are apart though nothing is cut and nobody wants it.
     stuck_since: Option<u64>,
     /// Whose disk was refused because of what its clients have seen.
@@ -302,7 +304,7 @@ impl World {
         let view = &self.nodes[node].view;
         let alone = view.connection == ConnectionState::StandAlone && !view.is_split();
         if alone && now >= self.operator.apart_until {
-            return self.connect(node, false);
+            return self.connect_again(node);
         }
         Ok(())
     }

@@ -16,7 +16,11 @@ use crate::node::node_id;
 use crate::operator::by_hand::ByHand;
 use crate::prng::Prng;
 
+mod faults;
+pub mod focus;
 mod small;
+
+pub use faults::FaultWeights;
 
 /// What the operator takes to start, connect, and resolve what only he can.
 const OPERATOR_PATIENCE: u64 = 45 * SECONDS;
@@ -54,6 +58,8 @@ pub struct Profile {
     pub requests_max: u64,
     /// Mean time between faults, nanoseconds.
     pub fault_pause: u64,
+    /// How many of a thousand faults come right behind another one.
+    pub bursts: u64,
     /// Weight of each fault.
     pub faults: FaultWeights,
     /// Both nodes may be promoted during a partition.
@@ -155,69 +161,6 @@ impl LogProfile {
     }
 }
 
-/// How often each fault is chosen; 0 for never.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct FaultWeights {
-    /// A process is killed.
-    pub kill: u64,
-    /// A process is killed between two of its actions.
-    pub kill_at_action: u64,
-    /// A node loses power.
-    pub power: u64,
-    /// Both nodes lose power.
-    pub power_both: u64,
-    /// Both directions are silent for a while.
-    pub cut: u64,
-    /// One direction is silent for a while.
-    pub cut_one_way: u64,
-    /// Sessions are reset.
-    pub reset: u64,
-    /// A bit is flipped in flight.
-    pub corrupt: u64,
-    /// The operator moves the Primary.
-    pub switch: u64,
-    /// The operator disconnects, and connects again later.
-    pub disconnect: u64,
-    /// The operator invalidates a Secondary's data.
-    pub invalidate: u64,
-    /// The operator detaches a Secondary's disk, and attaches it again later.
-    pub detach: u64,
-    /// The operator takes a Secondary down, and up again later.
-    pub down: u64,
-    /// A process is stopped and goes on later.
-    pub stop: u64,
-    /// Directions are silent one by one, and come back in another order.
-    pub swizzle: u64,
-    /// A direction has a long way, or little width, for a while.
-    pub slow: u64,
-    /// One end of a link is told that it ended, the other is not.
-    pub half_open: u64,
-    /// A client dies, and another one asks what it asked.
-    pub kill_client: u64,
-    /// The operator suspends I/O, and resumes it later.
-    pub suspend: u64,
-    /// The operator detaches the Primary's disk, and attaches it again later.
-    pub detach_primary: u64,
-    /// The operator pauses or resumes resyncs.
-    pub pause: u64,
-    /// Sectors of a Secondary's disk rot.
-    pub rot: u64,
-    /// The operator has a volume verified, or stops that.
-    pub verify: u64,
-    /// Any command is given, whatever the states.
-    pub monkey: u64,
-    /// A disk fails some operations.
-    pub sicken: u64,
-    /// A Secondary's disk is replaced by a new one.
-    pub replace: u64,
-    /// Some operations of a disk hang.
-    pub stall: u64,
-    /// The operator changes options of one node.
-    pub adjust: u64,
-    /// The operator enlarges disks, and has volumes grow.
-    pub grow: u64,
-}
-
 impl Profile {
     /// Draws everything.
     pub fn draw(prng: &mut Prng) -> Self {
@@ -262,7 +205,8 @@ impl Profile {
             pause: prng.log_between(5 * MILLIS, 200 * MILLIS),
             requests_max: prng.log_between(1_000, 8_000),
             fault_pause: prng.log_between(500 * MILLIS, 8_000 * MILLIS),
-            faults: FaultWeights::draw(prng),
+            bursts: 0,
+            faults: draw_faults(prng),
             split_brain: prng.per_mille(120),
             by_hand: ByHand::default(),
             hasty: prng.per_mille(300),
@@ -375,42 +319,9 @@ impl Profile {
     }
 }
 
-impl FaultWeights {
-    fn draw(prng: &mut Prng) -> Self {
-        let mut weight = |on: u64| if prng.per_mille(on) { prng.between(1, 10) } else { 0 };
-        Self {
-            kill: weight(600),
-            kill_at_action: weight(600),
-            power: weight(500),
-            power_both: weight(200),
-            cut: weight(600),
-            cut_one_way: weight(300),
-            reset: weight(500),
-            corrupt: weight(200),
-            switch: weight(500),
-            disconnect: weight(300),
-            invalidate: weight(200),
-            detach: weight(200),
-            down: weight(200),
-            stop: weight(300),
-            swizzle: weight(200),
-            slow: weight(200),
-            half_open: weight(250),
-            kill_client: weight(400),
-            suspend: weight(300),
-            detach_primary: weight(150),
-            pause: weight(600),
-            rot: weight(250),
-            verify: weight(350),
-            monkey: weight(150) * 3,
-            sicken: weight(300),
-            // Drawn apart.
-            replace: 0,
-            stall: 0,
-            adjust: 0,
-            grow: 0,
-        }
-    }
+fn draw_faults(prng: &mut Prng) -> FaultWeights {
+    let drawn = FaultWeights::draw(prng);
+    FaultWeights { monkey: drawn.monkey * 3, ..drawn }
 }
 
 /// Split brains are settled by policy in most of the runs that have any.

@@ -92,7 +92,8 @@ impl World {
             | Event::Sample
             | Event::Continue { .. }
             | Event::Ease { .. }
-            | Event::Fence { .. } => None,
+            | Event::Fence { .. }
+            | Event::Cross(_) => None,
         }
     }
 

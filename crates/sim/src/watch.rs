@@ -1,6 +1,6 @@
 //! When the checkers look: at every change of states, at crashes, now and then, and at the end.
 
-use tandem_replica::ConnectionState;
+use tandem_replica::{ConnectionState, SyncState};
 use tandem_wire::{ByteRange, DiskState, Protocol, Role};
 
 use crate::checks::prefix::Boundary;
@@ -19,6 +19,9 @@ const FORGOTTEN_AFTER: u64 = 10 * SECONDS;
 /// What is no reason to stand alone.
 const LINK_LOST: [&str; 3] =
     ["the link was closed or broke", "no answer to a ping", "replaced by a newer link"];
+
+/// Why a node stands alone whatever the data are.
+const BY_RULE: [&str; 2] = ["disconnected by the operator", "congested (on-congestion disconnect)"];
 
 impl World {
     /// Looks at a node's states; called after every input. INV-12: one Primary where nodes are
@@ -40,6 +43,7 @@ impl World {
         self.saw_change(node, &before, &view);
         self.see_io(node, &before);
         self.check_standing_alone(node, &before)?;
+        self.check_frozen_generations(node, &before)?;
         self.check_fenced(node, &view)?;
         self.check_sizes(node, &view)?;
         if self.trace.is_on() && before.text() != view.text() {
@@ -65,7 +69,7 @@ impl World {
         transition::check(model, node, &before, &view, &nodes[1 - node].view, same_link, contents)
     }
 
-    /// LIVE-1: who has only lost the link tries again.
+    /// LIVE-1: who has only lost the link tries again. INV-11: a split brain is called one.
     fn check_standing_alone(&self, node: usize, before: &View) -> Result<(), Violation> {
         let stands = |view: &View| view.alive && view.connection == ConnectionState::StandAlone;
         if stands(before) || !before.alive || !stands(&self.nodes[node].view) {
@@ -74,10 +78,21 @@ impl World {
         let resource = self.nodes[node].resource.as_ref().expect("it is alive");
         let status = resource.status(self.now());
         let reason = status.connections[0].reason.clone().unwrap_or_default();
-        if !LINK_LOST.contains(&reason.as_str()) {
-            return Ok(());
+        if LINK_LOST.contains(&reason.as_str()) {
+            let text = format!("node {node} is StandAlone: {reason}");
+            return Err(Violation::new("LIVE-1", text));
         }
-        Err(Violation::new("LIVE-1", format!("node {node} is StandAlone: {reason}")))
+        let is_good =
+            |node: &Node, volume: usize| node.view.volumes[volume].disk == DiskState::UpToDate;
+        let is_split = self.model.volumes.iter().enumerate().any(|(volume, model)| {
+            model.is_split() && self.nodes.iter().all(|node| is_good(node, volume))
+        });
+        let is_told = self.nodes[node].view.sync != SyncState::Normal;
+        if is_split && !is_told && !BY_RULE.contains(&reason.as_str()) {
+            let text = format!("both nodes wrote apart, and node {node} only says: {reason}");
+            return Err(Violation::new("INV-11 split brain", text));
+        }
+        Ok(())
     }
 
     /// A node has become Primary.

@@ -24,6 +24,7 @@ use crate::operator::Operator;
 use crate::operator::by_hand::ByHand;
 use crate::prng::Prng;
 use crate::profile::Profile;
+use crate::profile::focus::Focus;
 use crate::script::Script;
 use crate::stamp::BLOCK_SECTORS;
 use crate::trace::Trace;
@@ -138,6 +139,9 @@ impl World {
         let mut prng = Prng::new(seed);
         let mut profile = Profile::draw(&mut prng.fork(1));
         profile.by_hand = ByHand::of(seed);
+        if let Some(focus) = Focus::of(seed) {
+            focus.apply(&mut profile);
+        }
         Self::of(profile, prng, options)
     }
 
@@ -242,6 +246,7 @@ impl World {
             Event::Client { client } => self.on_client(client),
             Event::Operator => self.on_operator(),
             Event::Fault => self.on_fault(),
+            Event::Cross(other) => self.on_cross(other),
             Event::Heal { from, cut } => {
                 self.on_heal(from, cut);
                 Ok(())

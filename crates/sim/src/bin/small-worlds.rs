@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use tandem_sim::checks::Violation;
 use tandem_sim::clock::MILLIS;
-use tandem_sim::drill::{self, Blow, Move, Moves};
+use tandem_sim::drill::{self, Blow, Move, Moves, Setting};
 use tandem_sim::failure::keep_panics_quiet;
 use tandem_sim::jobs;
 use tandem_wire::Protocol;
@@ -24,6 +24,9 @@ use tandem_wire::Protocol;
 /// Small worlds: every script of moves up to a length, every crash and cut of its last move.
 #[derive(Debug, Parser)]
 struct Arguments {
+    /// Moves that all scripts begin with, which are not counted below.
+    #[arg(long, value_name = "MOVES", default_value = "", hide_default_value = true)]
+    from: Moves,
     /// Longest scripts.
     #[arg(long, default_value_t = 2)]
     depth: usize,
@@ -33,9 +36,16 @@ struct Arguments {
     /// Longest scripts on whose last move every blow falls if no move before had its footprint.
     #[arg(long, default_value_t = 0)]
     once: usize,
+    /// Longest scripts whose last move is crossed by every other one at every moment of it, if no
+    /// move before had its footprint.
+    #[arg(long, default_value_t = 0)]
+    crossings: usize,
     /// Protocol of the connection: A, B or C.
     #[arg(long, default_value = "C", value_parser = protocol)]
     protocol: Protocol,
+    /// Errors of disks are passed on; else disks that fail are detached.
+    #[arg(long)]
+    passes_on: bool,
     /// Scripts at the same time; as many as there are processors unless told otherwise.
     #[arg(long)]
     jobs: Option<NonZeroUsize>,
@@ -48,6 +58,12 @@ struct Arguments {
     /// Print the timeline.
     #[arg(long, requires = "play")]
     trace: bool,
+}
+
+impl Arguments {
+    fn setting(&self) -> Setting {
+        Setting { protocol: self.protocol, passes_on: self.passes_on }
+    }
 }
 
 fn protocol(text: &str) -> Result<Protocol, String> {
@@ -88,7 +104,7 @@ fn main() -> ExitCode {
         return play(moves, &arguments);
     }
     let began = Instant::now();
-    let tally = Mutex::new(Tally { open: vec![Moves::default()], ..Tally::default() });
+    let tally = Mutex::new(Tally { open: vec![arguments.from.clone()], ..Tally::default() });
     for depth in 1..=arguments.depth {
         let stems = std::mem::take(&mut tally.lock().expect("no job panics while it counts").open);
         go_through(&stems, depth, &arguments, &tally, began);
@@ -98,7 +114,7 @@ fn main() -> ExitCode {
         "{} scripts of {} moves at most, {} of them with a last move that came to nothing; {} \
          footprints; {} blows; {} simulated seconds in {:.1} s",
         tally.scripts,
-        arguments.depth,
+        arguments.from.0.len() + arguments.depth,
         tally.idle,
         tally.seen.len(),
         tally.blows,
@@ -140,32 +156,39 @@ fn go_through(
 
 /// One script, and the blows on it.
 fn drill(moves: Moves, arguments: &Arguments, tally: &Mutex<Tally>) {
-    let &Arguments { blows, once, protocol, .. } = arguments;
-    let (outcome, effects) = drill::run(&moves, None, protocol, false);
+    let &Arguments { blows, once, crossings, .. } = arguments;
+    let setting = arguments.setting();
+    let (outcome, effects) = drill::run(&moves, None, setting, false);
     let mut simulated = outcome.simulated / MILLIS;
     let mut failures: Vec<(Option<Blow>, (u64, Violation))> = Vec::new();
     failures.extend(outcome.violation.map(|violation| (None, violation)));
     let goes_on = failures.is_empty() && !effects.is_nothing();
-    let is_new = || {
+    let length = moves.0.len() - arguments.from.0.len();
+    let is_new = goes_on && {
         let mut tally = tally.lock().expect("no job panics while it counts");
-        tally.seen.insert(effects.footprint) && moves.0.len() <= once
+        tally.seen.insert(effects.footprint)
     };
-    let has_blows = goes_on && (is_new() || moves.0.len() <= blows);
-    let blows = if has_blows { effects.blows() } else { Vec::new() };
-    for blow in &blows {
-        let (outcome, _) = drill::run(&moves, Some(*blow), protocol, false);
+    let mut falling = Vec::new();
+    if goes_on && (length <= blows || is_new && length <= once) {
+        falling.extend(effects.blows());
+    }
+    if is_new && length <= crossings {
+        falling.extend(effects.crossings());
+    }
+    for blow in &falling {
+        let (outcome, _) = drill::run(&moves, Some(*blow), setting, false);
         simulated += outcome.simulated / MILLIS;
         failures.extend(outcome.violation.map(|violation| (Some(*blow), violation)));
     }
     let mut tally = tally.lock().expect("no job panics while it counts");
     tally.scripts += 1;
     tally.idle += u64::from(effects.is_nothing());
-    tally.blows += blows.len() as u64;
+    tally.blows += falling.len() as u64;
     tally.simulated += simulated;
     for (blow, (at, violation)) in failures {
         tally.failed += 1;
         if tally.failed <= FAILURES_MAX {
-            tell_failure(&moves, blow, protocol, at, &violation);
+            tell_failure(&moves, blow, setting, at, &violation);
         }
     }
     if goes_on {
@@ -176,22 +199,25 @@ fn drill(moves: Moves, arguments: &Arguments, tally: &Mutex<Tally>) {
 fn tell_failure(
     moves: &Moves,
     blow: Option<Blow>,
-    protocol: Protocol,
+    setting: Setting,
     at: u64,
     violation: &Violation,
 ) {
     let blow = blow.map(|blow| format!(" --blow {blow}")).unwrap_or_default();
     println!("{moves}{blow} failed at {} ms: {violation}", at / MILLIS);
+    let passes_on = if setting.passes_on { " --passes-on" } else { "" };
     println!(
         "    cargo run --release -p tandem-sim --bin tandem-small-worlds -- --protocol \
-         {protocol:?} --play '{moves}'{blow} --trace"
+         {:?}{passes_on} --play '{moves}'{blow} --trace",
+        setting.protocol
     );
 }
 
 fn play(moves: &Moves, arguments: &Arguments) -> ExitCode {
-    let (outcome, effects) = drill::run(moves, arguments.blow, arguments.protocol, arguments.trace);
+    let setting = arguments.setting();
+    let (outcome, effects) = drill::run(moves, arguments.blow, setting, arguments.trace);
     println!("{effects:?}");
     let Some((at, violation)) = outcome.violation else { return ExitCode::SUCCESS };
-    tell_failure(moves, arguments.blow, arguments.protocol, at, &violation);
+    tell_failure(moves, arguments.blow, setting, at, &violation);
     ExitCode::FAILURE
 }

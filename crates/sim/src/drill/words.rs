@@ -1,6 +1,7 @@
 //! Moves and blows, and how they are written: a drill as `1:disconnect 0:write 1:primary-force`, a
-//! blow as `kill@0:7` (at node 0's seventh operation), `power@1:3` or `reset@0:12` (of the link,
-//! behind node 0's twelfth packet).
+//! blow as `kill@0:7` (at node 0's seventh operation), `power@1:3`, `reset@0:12` (of the link,
+//! behind node 0's twelfth packet) or `1:primary@0:5` (behind what node 0 does fifth, whether
+//! operation or packet).
 
 use std::fmt;
 use std::str::FromStr;
@@ -21,6 +22,10 @@ macro_rules! moves {
 moves! {
     /// A client writes a few blocks.
     Write = "write",
+    /// A client reads all that it may have written.
+    Read = "read",
+    /// A client flushes.
+    Flush = "flush",
     /// `primary`.
     Primary = "primary",
     /// `primary --force`.
@@ -138,6 +143,12 @@ pub enum Strike {
     Power,
     /// The link is reset behind the packet.
     Reset,
+    /// An operation of the disk fails, the next one that ends.
+    Fail,
+    /// Every operation of the disk fails from there on.
+    Sick,
+    /// Another move is made, behind the operation or packet.
+    Cross(Move),
 }
 
 /// A strike at one moment.
@@ -145,19 +156,29 @@ pub enum Strike {
 pub struct Blow {
     /// What falls.
     pub strike: Strike,
-    /// Whose operations or packets are counted.
+    /// Whose operations or packets are counted, or both.
     pub node: usize,
     /// At which of them, from 1.
     pub at: u64,
 }
 
-const STRIKES: [(Strike, &str); 3] =
-    [(Strike::Kill, "kill"), (Strike::Power, "power"), (Strike::Reset, "reset")];
+/// What falls by itself.
+const STRIKES: [(Strike, &str); 5] = [
+    (Strike::Kill, "kill"),
+    (Strike::Power, "power"),
+    (Strike::Reset, "reset"),
+    (Strike::Fail, "fail"),
+    (Strike::Sick, "sick"),
+];
 
 impl fmt::Display for Blow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (_, name) = STRIKES.iter().find(|(it, _)| *it == self.strike).expect("all are listed");
-        write!(f, "{name}@{}:{}", self.node, self.at)
+        if let Strike::Cross(other) = self.strike {
+            write!(f, "{other}")?;
+        } else if let Some((_, name)) = STRIKES.iter().find(|(it, _)| *it == self.strike) {
+            f.write_str(name)?;
+        }
+        write!(f, "@{}:{}", self.node, self.at)
     }
 }
 
@@ -165,13 +186,16 @@ impl FromStr for Blow {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let bad = || format!("{text:?} is no blow: write kill@0:7, power@1:3 or reset@0:12");
+        let bad = || format!("{text:?} is no blow: write kill@0:7, reset@1:3 or 1:primary@0:12");
         let (name, place) = text.split_once('@').ok_or_else(bad)?;
-        let (strike, _) = STRIKES.iter().find(|(_, it)| *it == name).ok_or_else(bad)?;
+        let strike = match STRIKES.iter().find(|(_, it)| *it == name) {
+            Some((strike, _)) => *strike,
+            None => Strike::Cross(name.parse().map_err(|_| bad())?),
+        };
         let (node, at) = place.split_once(':').ok_or_else(bad)?;
         let node = node_of(node).ok_or_else(bad)?;
         let at = at.parse().map_err(|_| bad())?;
-        Ok(Self { strike: *strike, node, at })
+        Ok(Self { strike, node, at })
     }
 }
 
@@ -183,7 +207,7 @@ mod tests {
     fn moves_and_blows_are_what_they_read_as() {
         let text = "0:write 1:primary-force 0:invalidate-remote";
         assert_eq!(text.parse::<Moves>().expect("moves").to_string(), text);
-        for text in ["kill@0:7", "power@1:3", "reset@0:12"] {
+        for text in ["kill@0:7", "power@1:3", "reset@0:12", "sick@1:1", "1:detach@0:4"] {
             assert_eq!(text.parse::<Blow>().expect("a blow").to_string(), text);
         }
         for text in ["2:write", "0:fly", "write"] {

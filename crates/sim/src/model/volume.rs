@@ -107,6 +107,11 @@ impl VolumeModel {
         }
     }
 
+    /// Whether both nodes have answered writes apart, and neither is to give them up.
+    pub fn is_split(&self) -> bool {
+        self.nodes.iter().all(|node| node.forked && !node.released && !node.discards)
+    }
+
     /// The data of `node` were declared the newest: a target's, for all that they are worth.
     pub fn forced(&mut self, node: usize) {
         let [a, b] = &mut self.nodes;

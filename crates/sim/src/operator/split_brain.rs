@@ -54,9 +54,7 @@ impl World {
             if over[node] {
                 let discard = node == victim;
                 if discard {
-                    for volume in &mut self.model.volumes {
-                        volume.nodes[node].released = true;
-                    }
+                    self.release_all(node);
                 }
                 self.connect(node, discard)?;
             }
@@ -78,7 +76,8 @@ impl World {
     }
 
     /// A Primary whose data are the older ones is refused as a target for as long as it is Primary
-    /// (DRBD's rr-conflict, disconnect): then somebody has to demote it.
+    /// (DRBD's rr-conflict, disconnect): then somebody has to demote it. As a source one is whose
+    /// newer data were invalidated: it has to discard them.
     pub(super) fn tend_refusal(&mut self) -> Result<(), Violation> {
         let now = self.clock.now();
         let apart = self.nodes.iter().all(|node| node.answers() && !node.view.is_connected())
@@ -103,6 +102,23 @@ impl World {
                 return self.command(node, Command::Secondary { force: true });
             }
         }
+        self.operator.gives_in = self.only_half_copy();
         Ok(())
+    }
+
+    /// A StandAlone node that may meet its peer again.
+    pub(super) fn connect_again(&mut self, node: usize) -> Result<(), Violation> {
+        let discards = self.operator.gives_in.take_if(|it| *it == node).is_some();
+        if discards {
+            self.release_all(node);
+        }
+        self.connect(node, discards)
+    }
+
+    /// A node's data are given up.
+    fn release_all(&mut self, node: usize) {
+        for volume in &mut self.model.volumes {
+            volume.nodes[node].released = true;
+        }
     }
 }

@@ -1,17 +1,19 @@
 //! The operator freezes I/O and lets it go on; and what a frozen node must not do (INV-20).
 
 use tandem_replica::{Command, OnNoData, Suspended};
+use tandem_wire::{DiskState, Role, Uuid};
 
 use crate::checks::Violation;
 use crate::clock::{MILLIS, SECONDS};
+use crate::grow::superblock;
 use crate::view::View;
 use crate::world::World;
 
 /// What the operator has said of I/O on one node, in the life of its process.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct IoOrders {
-    /// `suspend-io` is done: nothing is in flight.
-    is_frozen: bool,
+    /// `suspend-io` is done, nothing is in flight: the generations of the disks since then.
+    frozen: Option<Vec<Option<Uuid>>>,
     /// When `resume-io` is to be said.
     resume_at: Option<u64>,
     /// `resume-io` was said while no data were accessible: errors are answered.
@@ -47,7 +49,13 @@ impl World {
     /// `suspend-io` has ended.
     pub(crate) fn suspended(&mut self, node: usize) {
         self.faults.suspended += 1;
-        self.operator.io[node].is_frozen = true;
+        self.operator.io[node].frozen = Some(self.generations(node));
+    }
+
+    /// By volume, as the metadata on disk have them.
+    fn generations(&self, node: usize) -> Vec<Option<Uuid>> {
+        let disks = self.nodes[node].disks.iter();
+        disks.map(|disk| Some(superblock(disk, &self.profile, node)?.current_uuid)).collect()
     }
 
     /// The operator says `resume-io` when its time has come.
@@ -68,7 +76,7 @@ impl World {
     pub(crate) fn resume_io(&mut self, node: usize) -> Result<(), Violation> {
         let orders = &mut self.operator.io[node];
         orders.resume_at = None;
-        orders.is_frozen = false;
+        orders.frozen = None;
         orders.takes_errors |= self.nodes[node].view.suspended.no_data;
         self.command(node, Command::ResumeIo)
     }
@@ -88,12 +96,38 @@ impl World {
         }
     }
 
+    /// Good data that nobody can change get no generation that their peer does not know. A new
+    /// Primary's may.
+    pub(crate) fn check_frozen_generations(
+        &mut self,
+        node: usize,
+        before: &View,
+    ) -> Result<(), Violation> {
+        if self.operator.io[node].frozen.is_none() {
+            return Ok(());
+        }
+        let (now, peers) = (self.generations(node), self.generations(1 - node));
+        let old = self.operator.io[node].frozen.replace(now.clone()).expect("it is frozen");
+        let view = &self.nodes[node].view;
+        let was_primary = [before, view].iter().all(|view| view.role == Role::Primary);
+        let is_new = |volume: usize| {
+            let is_good = view.volumes[volume].disk == DiskState::UpToDate;
+            let now = now[volume];
+            is_good && now.is_some() && now != old[volume] && now != peers[volume]
+        };
+        if !was_primary || !(0..now.len()).any(is_new) {
+            return Ok(());
+        }
+        let text = format!("node {node} begins a generation while it is frozen");
+        Err(Violation::new("INV-20 frozen", text))
+    }
+
     /// A frozen node answers nothing. What a turn begins and ends without it may have had in the
     /// middle of it: see [`World::had_peer`].
     pub(crate) fn check_frozen(&mut self, node: usize) -> Result<(), Violation> {
         let Some(resource) = &self.nodes[node].resource else { return Ok(()) };
         let (before, now) = (self.nodes[node].view.suspended, resource.suspended());
-        if self.operator.io[node].is_frozen {
+        if self.operator.io[node].frozen.is_some() {
             return Err(answered_while(node, now));
         }
         if before.no_data && now.no_data || before.fencing && now.fencing {

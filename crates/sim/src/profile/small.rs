@@ -38,6 +38,7 @@ impl Profile {
             pause: MILLIS,
             requests_max: 0,
             fault_pause: SECONDS,
+            bursts: 0,
             faults: FaultWeights::default(),
             split_brain: true,
             both_invalidate: 0,
