@@ -305,7 +305,9 @@ impl World {
         let without_data = view.volumes[volume].disk < DiskState::UpToDate
             && (!view.is_connected() || view.volumes[volume].peer_disk < DiskState::UpToDate);
         let meets = self.nodes[node].session.is_some()
-            && view.connection == ConnectionState::Connecting
+            && [&self.nodes[node].view, &view]
+                .iter()
+                .all(|view| view.connection == ConnectionState::Connecting)
             && self.nodes[node].hung_up_at != Some(self.clock.now());
         let waits = meets || self.waits_for_data(node) || self.begins_anew(node);
         if let Kind::Write(id) = pending.kind {
@@ -332,13 +334,14 @@ impl World {
             self.profile.on_io_error[node] == OnIoError::PassOn
                 && self.nodes[node].disks[volume].failed_at.is_some_and(|at| at >= pending.asked_at)
         };
-        let own = state.disk < DiskState::UpToDate || fails(node);
+        let [own_fails, peer_fails] = [node, 1 - node].map(fails);
+        let own = state.disk < DiskState::UpToDate || own_fails;
         let at_peer = view.is_connected()
             && state.peer_disk == DiskState::UpToDate
             && self.nodes[1 - node].view.volumes[volume].disk >= DiskState::Outdated
             && !(state.disk == DiskState::UpToDate && state.dirty_blocks > 0);
         let is_flush = matches!(pending.kind, Kind::Flush { .. });
-        own && (!at_peer || fails(1 - node)) && !is_flush
+        own && (!at_peer || peer_fails) && (own_fails || peer_fails) && !is_flush
     }
 
     /// Whether the node has ended its session this very moment to have another one, which requests
