@@ -107,9 +107,9 @@ impl VolumeModel {
         }
     }
 
-    /// Whether both nodes have answered writes apart, and neither is to give them up.
+    /// Whether both nodes have answered writes apart, and neither is to discard them.
     pub fn is_split(&self) -> bool {
-        self.nodes.iter().all(|node| node.forked && !node.released && !node.discards)
+        self.nodes.iter().all(|node| node.forked && !node.discards)
     }
 
     /// The data of `node` were declared the newest: a target's, for all that they are worth.
