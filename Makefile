@@ -12,11 +12,12 @@ RELEASE := $(CARGO) build --release --locked --bins --workspace
 SIM_SEEDS ?= 1000
 SEEDS ?= 20000
 
-# Moves of the longest scripts of `make small-worlds`, of those on which every blow falls, and of
-# those on which it does where the move is not like one before.
+# Moves of the longest scripts of `make small-worlds`, of those on which every blow falls, of those
+# on which it does where the move is not like one before, and of those that other moves cross.
 DEPTH ?= 3
 BLOWS ?= 2
 ONCE ?= 3
+CROSSINGS ?= 1
 
 # From so many seeds on `make sim-long` fails where a situation was never met.
 MARKS_SEEDS ?= 20000
@@ -78,10 +79,11 @@ doc: ## The documentation of the code, in target/doc
 tidy: ## Sizes, layering, documents against code
 	$(CARGO) test --release --locked -p tandem-tidy
 
-sim: ## The simulator, SIM_SEEDS seeds from 0, and a fifth as many of those with generations by hand
+sim: ## The simulator, SIM_SEEDS seeds from 0, and a fifth as many of either later kind
 	$(RELEASE)
 	$(TARGET)/release/tandem-sim --seeds $(SIM_SEEDS)
 	$(TARGET)/release/tandem-sim --seeds $$(($(SIM_SEEDS) / 5)) --start 1000000
+	$(TARGET)/release/tandem-sim --seeds $$(($(SIM_SEEDS) / 5)) --start 2000000
 
 sim-long: ## The simulator, SEEDS seeds from a random one
 	$(RELEASE)
@@ -90,9 +92,10 @@ sim-long: ## The simulator, SEEDS seeds from a random one
 
 small-worlds: ## Every script of DEPTH moves, every crash and cut of the last one up to BLOWS moves
 	$(RELEASE)
-	$(TARGET)/release/tandem-small-worlds --depth $(DEPTH) --blows $(BLOWS) --once $(ONCE)
+	$(TARGET)/release/tandem-small-worlds --depth $(DEPTH) --blows $(BLOWS) --once $(ONCE) \
+		--crossings $(CROSSINGS)
 
-mutants: ## Planted bugs, each to be found by the simulator; MUTANTS='a b' for some
+mutants: ## Planted bugs, each to be found by seeds or small worlds; MUTANTS='a b' for some
 	$(CARGO) build --release --locked -p tandem-sim --bin tandem-mutants
 	$(TARGET)/release/tandem-mutants $(MUTANTS)
 

@@ -1,10 +1,10 @@
 //! Proves that the simulator can fail: plants the bugs of `crates/sim/mutants`, one after the
-//! other, and runs seeds until one of them fails.
+//! other, and runs seeds and small worlds until one of them fails.
 //!
 //! A bug is a patch against the core, of the kind that good programmers make. The tree is copied
 //! to a scratch folder with build products of its own, so that neither the work tree nor its
 //! builds are touched; each patch is applied there, built, run and taken back. A patch that does
-//! not apply or build is an error, and the others go on. The seed that finds a bug must pass
+//! not apply or build is an error, and the others go on. The run that finds a bug must pass
 //! without it.
 //!
 //! Progress goes to standard error, the table to standard output. Exit code 1 where a bug is not
@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use clap::Parser;
 
-use hunt::{Hunt, Limits};
+use hunt::{Hunt, Limits, Programs};
 use patch::Patch;
 use scratch::Scratch;
 
@@ -34,10 +34,10 @@ type Result<T> = std::result::Result<T, String>;
 struct Arguments {
     /// Bugs to plant, by the names of their patches; all of them where none is named.
     names: Vec<String>,
-    /// Seeds that a bug may take to be found.
+    /// Seeds of each kind that a bug may take to be found.
     #[arg(long, default_value_t = 3000)]
     seeds: u64,
-    /// Seconds that it may take, without those of its build.
+    /// Seconds that it may take in each way to look for it.
     #[arg(long, default_value_t = 120)]
     seconds: u64,
     /// Seeds run at the same time.
@@ -98,17 +98,16 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
 }
 
 /// Plants one bug and looks for it; the copy is as it was afterwards.
-fn hunt_one(scratch: &Scratch, patch: &Patch, sound: &Path, limits: &Limits) -> Result<Hunt> {
+fn hunt_one(scratch: &Scratch, patch: &Patch, sound: &Programs, limits: &Limits) -> Result<Hunt> {
     scratch.apply(patch)?;
     let built = scratch.build();
-    let found = built.and_then(|simulator| hunt::hunt(&simulator, limits));
+    let found = built.and_then(|programs| hunt::hunt(&programs, limits));
     scratch.take_back(patch)?;
     let found = found?;
     if let Some(finding) = &found.finding
-        && !hunt::passes(sound, finding.seed)?
+        && !hunt::passes(sound, finding)?
     {
-        let seed = finding.seed;
-        return Err(format!("seed {seed} fails without the bug too"));
+        return Err(format!("{finding} fails without the bug too"));
     }
     Ok(found)
 }
@@ -122,17 +121,17 @@ fn scratch_folder() -> Result<PathBuf> {
 
 /// In Markdown, as docs/TESTING.md has it.
 fn print_table(rows: &[Row<'_>]) {
-    println!("| bug | class | found by | seed | s |");
+    println!("| bug | class | found by | seed or moves | s |");
     println!("|---|---|---|---|---|");
     for Row { patch, hunt } in rows {
         let elapsed = hunt.as_ref().map_or(Duration::ZERO, |hunt| hunt.elapsed);
-        let (by, seed) = match hunt.as_ref().map(|hunt| &hunt.finding) {
-            Ok(Some(finding)) => (finding.invariant.as_str(), finding.seed.to_string()),
+        let (by, run) = match hunt.as_ref().map(|hunt| &hunt.finding) {
+            Ok(Some(finding)) => (finding.invariant.as_str(), finding.to_string()),
             Ok(None) => ("**not found**", "-".to_owned()),
             Err(_) => ("**error**", "-".to_owned()),
         };
         let seconds = elapsed.as_secs_f64();
-        println!("| `{}` | {} | {by} | {seed} | {seconds:.1} |", patch.name, patch.class);
+        println!("| `{}` | {} | {by} | {run} | {seconds:.1} |", patch.name, patch.class);
     }
     let found = rows.iter().filter(|row| row.is_found()).count();
     println!("\n{found} of {} bugs found", rows.len());

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use crate::Result;
+use crate::hunt::Programs;
 use crate::patch::Patch;
 
 /// The copy.
@@ -59,24 +60,32 @@ impl Scratch {
         finish(&mut git).map(|_| ()).map_err(|text| format!("{}: {text}", patch.name))
     }
 
-    /// Builds the simulator; returns where it is.
-    pub(crate) fn build(&self) -> Result<PathBuf> {
+    /// Builds what looks for bugs; returns where it is.
+    pub(crate) fn build(&self) -> Result<Programs> {
         let products = self.folder.join("target");
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut build = Command::new(cargo);
         build.args(["build", "--quiet", "--release", "--locked", "-p", "tandem-sim"]);
-        build.args(["--bin", "tandem-sim", "--target-dir"]).arg(&products);
+        build.args(["--bin", "tandem-sim", "--bin", "tandem-small-worlds"]);
+        build.arg("--target-dir").arg(&products);
         // One crate changes a little each time.
         build.env("CARGO_INCREMENTAL", "1").env_remove("CARGO_TARGET_DIR");
         finish(build.current_dir(self.tree()))?;
-        Ok(products.join("release/tandem-sim"))
+        let built = products.join("release");
+        let simulator = built.join("tandem-sim");
+        Ok(Programs { simulator, small_worlds: built.join("tandem-small-worlds") })
     }
 
     /// Builds it without a bug, and keeps that.
-    pub(crate) fn build_sound(&self) -> Result<PathBuf> {
-        let sound = self.folder.join("tandem-sim-sound");
-        fs::copy(self.build()?, &sound).map_err(|error| error.to_string())?;
-        Ok(sound)
+    pub(crate) fn build_sound(&self) -> Result<Programs> {
+        let built = self.build()?;
+        let keep = |program: &Path, name: &str| {
+            let kept = self.folder.join(name);
+            fs::copy(program, &kept).map(|_| kept).map_err(|error| error.to_string())
+        };
+        let simulator = keep(&built.simulator, "tandem-sim-sound")?;
+        let small_worlds = keep(&built.small_worlds, "tandem-small-worlds-sound")?;
+        Ok(Programs { simulator, small_worlds })
     }
 }
 
