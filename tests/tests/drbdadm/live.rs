@@ -183,6 +183,7 @@ fn debians_drbdadm_skips_the_first_resync() -> Result<()> {
     a.expect("wait-connect r0", 0, "")?;
     a.expect("new-current-uuid r0/0", 17, "UpToDate data is needed")?;
     a.expect("new-current-uuid --clear-bitmap r0/0", 0, "")?;
+    a.expect("wait-connect r0", 0, "")?; // what the first one says is told in a handshake
     a.expect("new-current-uuid --force-resync r0/1", 0, "")?;
     cluster.wait_in_sync()?;
     let status = cluster.node(Side::B).status()?;
