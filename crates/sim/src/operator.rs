@@ -309,7 +309,11 @@ impl World {
         Ok(())
     }
 
+    /// The operator says `connect`; what a node is to discard it owes no more.
     fn connect(&mut self, node: usize, discard_my_data: bool) -> Result<(), Violation> {
+        for volume in &mut self.model.volumes {
+            volume.nodes[node].released |= discard_my_data;
+        }
         self.command(node, Command::Connect { peer: node_id(1 - node), discard_my_data })
     }
 

@@ -17,7 +17,7 @@ use crate::operator::by_hand::ByHand;
 use crate::prng::Prng;
 
 mod faults;
-pub mod focus;
+mod focus;
 mod small;
 
 pub use faults::FaultWeights;

@@ -24,7 +24,6 @@ use crate::operator::Operator;
 use crate::operator::by_hand::ByHand;
 use crate::prng::Prng;
 use crate::profile::Profile;
-use crate::profile::focus::Focus;
 use crate::script::Script;
 use crate::stamp::BLOCK_SECTORS;
 use crate::trace::Trace;
@@ -139,9 +138,7 @@ impl World {
         let mut prng = Prng::new(seed);
         let mut profile = Profile::draw(&mut prng.fork(1));
         profile.by_hand = ByHand::of(seed);
-        if let Some(focus) = Focus::of(seed) {
-            focus.apply(&mut profile);
-        }
+        profile.dwell(seed);
         Self::of(profile, prng, options)
     }
 

@@ -52,11 +52,7 @@ impl World {
         }
         for node in [victim, 1 - victim] {
             if over[node] {
-                let discard = node == victim;
-                if discard {
-                    self.release_all(node);
-                }
-                self.connect(node, discard)?;
+                self.connect(node, node == victim)?;
             }
         }
         self.operator.resolve_at = now + self.prng.between(SECONDS, 5 * SECONDS);
@@ -86,7 +82,7 @@ impl World {
             && self.nodes.iter().all(|node| !node.view.is_split())
             && self.phase != Phase::Setup;
         if !apart {
-            self.operator.stuck_since = None;
+            (self.operator.stuck_since, self.operator.gives_in) = (None, None);
             return Ok(());
         }
         let since = *self.operator.stuck_since.get_or_insert(now);
@@ -109,16 +105,6 @@ impl World {
     /// A StandAlone node that may meet its peer again.
     pub(super) fn connect_again(&mut self, node: usize) -> Result<(), Violation> {
         let discards = self.operator.gives_in.take_if(|it| *it == node).is_some();
-        if discards {
-            self.release_all(node);
-        }
         self.connect(node, discards)
-    }
-
-    /// A node's data are given up.
-    fn release_all(&mut self, node: usize) {
-        for volume in &mut self.model.volumes {
-            volume.nodes[node].released = true;
-        }
     }
 }

@@ -9,37 +9,28 @@ use crate::prng::{Prng, mix};
 /// The first seed of a run that dwells on something.
 const FIRST_SEED: u64 = 2_000_000;
 
-/// What is different in such a run, drawn from numbers of the seed's own.
-#[derive(Clone, Debug)]
-pub struct Focus {
-    prng: Prng,
-}
-
-impl Focus {
-    /// Where a seed has one.
-    pub fn of(seed: u64) -> Option<Self> {
-        (seed >= FIRST_SEED).then(|| Self { prng: Prng::new(mix(!seed)) })
-    }
-
-    /// A few kinds of faults, more of them, and at times one right behind the other.
-    pub fn apply(mut self, profile: &mut Profile) {
-        let prng = &mut self.prng;
+impl Profile {
+    /// A few kinds of faults, more of them, and at times one right behind the other: drawn from
+    /// numbers of the seed's own, where it is one of these runs.
+    pub fn dwell(&mut self, seed: u64) {
+        if seed < FIRST_SEED {
+            return;
+        }
+        let prng = &mut Prng::new(mix(!seed));
         let mut weights = FaultWeights::default();
         for _ in 0..prng.between(2, 5) {
             let mut all = weights.each();
             let chosen = prng.index(all.len());
             *all[chosen] = prng.between(1, 4);
         }
-        if profile.faults.sicken > 0 && profile.passes_on.contains(&true) {
+        if self.faults.sicken > 0 && self.passes_on.contains(&true) {
             weights.sicken = weights.sicken.max(1); // else nothing would be passed on
         }
-        profile.faults = weights;
-        profile.fault_pause = prng.log_between(100 * MILLIS, 4_000 * MILLIS);
-        profile.bursts = prng.pick(&[0, 200, 500, 800]);
+        self.faults = weights;
+        self.fault_pause = prng.log_between(100 * MILLIS, 4_000 * MILLIS);
+        self.bursts = prng.pick(&[0, 200, 500, 800]);
     }
-}
 
-impl Profile {
     /// Time until the next fault, where one comes right behind another.
     pub(crate) fn draw_burst(&self, prng: &mut Prng) -> Option<u64> {
         let is_near = self.bursts > 0 && prng.per_mille(self.bursts);

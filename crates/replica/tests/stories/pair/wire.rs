@@ -16,8 +16,7 @@ impl Pair {
             self.wires = [VecDeque::new(), VecDeque::new()];
             for (node, session) in [(0, a), (1, b)] {
                 if self.nodes[node].running {
-                    let event = LinkEvent::Down { session, reason: LinkDown::BrokenPipe };
-                    self.nodes[node].resource.handle_link(peer_of(node), event, self.now);
+                    self.notice(node, session);
                 }
             }
         }
@@ -28,7 +27,12 @@ impl Pair {
     pub(crate) fn lose_one_side(&mut self, node: usize) {
         let (a, b) = self.session.take().expect("they are connected");
         self.wires = [VecDeque::new(), VecDeque::new()];
-        let event = LinkEvent::Down { session: [a, b][node], reason: LinkDown::BrokenPipe };
+        self.notice(node, [a, b][node]);
+    }
+
+    /// A node hears that the link is lost.
+    fn notice(&mut self, node: usize, session: LinkSession) {
+        let event = LinkEvent::Down { session, reason: LinkDown::BrokenPipe };
         self.nodes[node].resource.handle_link(peer_of(node), event, self.now);
     }
 
