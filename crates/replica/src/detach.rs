@@ -83,16 +83,23 @@ impl Resource {
             let advice = "clients use it and no connected peer has UpToDate data".to_owned();
             return Err(CommandError::NeedUpToDate { volume: number, disk, advice });
         }
+        if !force && self.is_to_be_source(volume) {
+            return Err(CommandError::Concurrent);
+        }
         let until = force.then(|| self.now + FORCED_DETACH_PATIENCE);
         self.save_for_detach(volume, Some(command), until);
         self.unsettled = true;
         Ok(())
     }
 
+    /// Whether an operator has asked for the disk, which goes when its metadata are durable.
+    pub(crate) fn is_detaching(&self, volume: VolumeIndex) -> bool {
+        self.detaching.iter().any(|detaching| detaching.volume == volume)
+    }
+
     /// Part of `down`: nobody uses the disk any more.
     pub(crate) fn detach_for_down(&mut self, volume: VolumeIndex, force: bool) {
-        let under_way = self.detaching.iter().any(|detaching| detaching.volume == volume);
-        if self.volumes[volume].is_attached() && !under_way {
+        if self.volumes[volume].is_attached() && !self.is_detaching(volume) {
             let until = force.then(|| self.now + FORCED_DETACH_PATIENCE);
             self.save_for_detach(volume, None, until);
         }

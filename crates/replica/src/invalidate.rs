@@ -200,6 +200,7 @@ impl Resource {
         }
         let own = self.volumes[volume].disk_state();
         match whose {
+            Invalidated::Sender if self.is_detaching(volume) => Vote::Concurrent,
             Invalidated::Sender if own == DiskState::UpToDate => Vote::Yes,
             Invalidated::Sender => Vote::NeedUpToDate,
             Invalidated::Receiver | Invalidated::ReceiverByBits
@@ -214,6 +215,13 @@ impl Resource {
             }
             Invalidated::Receiver | Invalidated::ReceiverByBits => Vote::NeedUpToDate,
         }
+    }
+
+    /// Whether a peer gives its data up for this node's, and the next handshake has not come.
+    pub(crate) fn is_to_be_source(&self, volume: VolumeIndex) -> bool {
+        let consents = self.connections.iter().filter_map(|it| it.consent);
+        consents.into_iter().any(|it| it.volume == volume)
+            && self.volumes[volume].disk_state() == DiskState::UpToDate
     }
 
     /// A peer's vote on this node's invalidation. False where none is open under that name.
