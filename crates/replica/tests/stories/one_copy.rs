@@ -452,3 +452,30 @@ fn a_peer_that_nobody_has_lived_on_is_no_side_of_a_split_brain() {
         assert_eq!(pair.nodes[1].devices[0][8192..12288], [5; 4096], "{protocol:?}");
     }
 }
+
+/// 1. a Primary that is alone has no disk any more; 2. its peer has all but ended the handshake when
+///    the disk comes back; 3. while the last of that disk's metadata are written the peer serves a
+///    write: the disk is old, and gets what it lacks.
+#[test]
+fn a_peer_begins_to_serve_while_a_disk_is_attached() {
+    let mut pair = Pair::in_sync(1, Protocol::C);
+    pair.write(0, 0, &[2; 4096]);
+    pair.cut();
+    pair.command(0, Command::Detach { volume: VOLUME, force: true }).unwrap();
+    pair.hold_dials = true;
+    pair.heal();
+    pair.hold = [meta_writes, meta_writes];
+    pair.dial(0);
+    let attach = pair.start(0, Command::Attach { volume: VOLUME });
+    short(&mut pair);
+    assert_eq!(disks(&pair)[0], DiskState::Consistent);
+    pair.release(1);
+    let write = start_write(&mut pair, 0, 0, 7);
+    short(&mut pair);
+    assert!(matches!(pair.reply(0, write), Some(Ok(_))), "the peer serves");
+    pair.release(0);
+    pair.run(Duration::from_secs(5));
+    assert_eq!(pair.ended(0, attach), Some(Ok(())));
+    assert_in_sync(&pair);
+    assert_eq!(pair.read(0, 0, 4096)[..], [7; 4096]);
+}
