@@ -398,7 +398,7 @@ impl Resource {
         if !attached.store.is_durable(ticket) {
             return;
         }
-        if self.role == Role::Primary && !self.is_demoting() && self.lacks_mark(volume) {
+        if self.role == Role::Primary && !self.is_unmarking() && self.lacks_mark(volume) {
             self.mark_primary(volume);
             let ticket = self.commit(volume, true);
             let attached = self.volumes[volume].attached_mut().expect("attached before");

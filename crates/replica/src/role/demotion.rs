@@ -35,6 +35,15 @@ impl Resource {
         matches!(self.role_change, Some(RoleChange::Demoting { .. }))
     }
 
+    /// Whether no write is left that a crash could leave on one node only: the marks are going.
+    pub(crate) fn is_unmarking(&self) -> bool {
+        let step = match &self.role_change {
+            Some(RoleChange::Demoting { step, .. }) => step,
+            Some(RoleChange::Promoting { .. }) | None => return false,
+        };
+        matches!(step, Demotion::Flushing { .. } | Demotion::Saving(_))
+    }
+
     pub(super) fn try_demotion(&mut self) {
         if !self.clients.is_empty() || !self.reads.is_empty() || !self.flushes.is_empty() {
             return;

@@ -7,8 +7,10 @@ use bytes::Bytes;
 use tandem_replica::wire::{ByteRange, NodeId, Packet, Protocol, ReplicationState};
 use tandem_replica::{Command, DiskOpKind, RequestOp};
 
-use crate::pair::{Pair, edit_superblock, meta_writes, reads};
-use crate::stage::{VOLUME, assert_in_sync, demote, start_write, swap_roles, swap_roles_diskless};
+use crate::pair::{CLIENT, Pair, data_writes, edit_superblock, meta_writes, reads};
+use crate::stage::{
+    VOLUME, assert_in_sync, demote, short, start_write, swap_roles, swap_roles_diskless,
+};
 
 /// A write is on the local disk and not at the peer when the local disk is given up.
 #[test]
@@ -192,4 +194,32 @@ fn metadata_that_are_nobodys_belong_to_the_first_that_attaches_them() {
     pair.command(0, Command::Primary { force: true }).unwrap();
     pair.run(Duration::from_secs(30));
     assert_in_sync(&pair);
+}
+
+/// A Primary gets its disk back while it is being demoted and a write is still open: the disk has
+/// the mark by which a crash is found, until that write is done with.
+#[test]
+fn a_disk_that_comes_back_in_a_demotion_is_marked() {
+    let mut pair = Pair::in_sync(1, Protocol::C);
+    pair.command(0, Command::Detach { volume: VOLUME, force: false }).unwrap();
+    pair.hold = [meta_writes, data_writes];
+    start_write(&mut pair, 0, 0, 7);
+    let attach = pair.start(0, Command::Attach { volume: VOLUME });
+    short(&mut pair);
+    let demotion = pair.start(0, Command::Secondary { force: true });
+    pair.release(0);
+    assert_eq!(pair.ended(0, attach), Some(Ok(())));
+    assert!(is_marked(&mut pair), "the write is open");
+    pair.nodes[0].resource.close_client(CLIENT, pair.now);
+    pair.release(1);
+    pair.run(Duration::from_secs(60));
+    assert_eq!(pair.ended(0, demotion), Some(Ok(())));
+    assert!(!is_marked(&mut pair));
+    assert_in_sync(&pair);
+}
+
+fn is_marked(pair: &mut Pair) -> bool {
+    let mut is_marked = false;
+    edit_superblock(&mut pair.nodes[0].devices[0], |it| is_marked = it.flags.primary_indicator);
+    is_marked
 }
