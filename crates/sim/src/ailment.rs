@@ -82,6 +82,8 @@ pub struct Stall {
     left: u32,
     /// For how long; `None` for ever.
     length: Option<u64>,
+    /// What has hung fails.
+    fails: bool,
 }
 
 impl Stall {
@@ -100,16 +102,21 @@ impl Stall {
             Organ::All,
             Organ::All,
         ]);
-        Self { organ, left: prng.pick(&[1, 1, 2, 5, 100]), length }
+        Self { organ, left: prng.pick(&[1, 1, 2, 5, 100]), length, fails: false }
     }
 
-    /// Whether an operation hangs, and for how long.
-    pub fn strikes(&mut self, kind: &DiskOpKind) -> Option<Option<u64>> {
+    /// One operation of any kind hangs so long, and then fails or not.
+    pub(crate) fn of_one(length: u64, fails: bool) -> Self {
+        Self { organ: Organ::All, left: 1, length: Some(length), fails }
+    }
+
+    /// Whether an operation hangs: for how long, and whether it fails then.
+    pub fn strikes(&mut self, kind: &DiskOpKind) -> Option<(Option<u64>, bool)> {
         if self.left == 0 || !self.organ.serves(kind) {
             return None;
         }
         self.left -= 1;
-        Some(self.length)
+        Some((self.length, self.fails))
     }
 }
 

@@ -18,6 +18,7 @@ use tandem_wire::ByteRange;
 use crate::ailment::{Ailment, Stall};
 use crate::cell::Cell;
 use crate::clock::{MICROS, MILLIS};
+use crate::covered::Covers;
 use crate::device::Device;
 use crate::digests;
 use crate::prng::Prng;
@@ -49,6 +50,8 @@ pub struct SimDisk {
     pub unmarked: bool,
     /// When it last failed to read or write data.
     pub failed_at: Option<u64>,
+    /// What its metadata say of a crash.
+    pub covers: Covers,
 }
 
 /// An operation that has ended, if it failed with what it was.
@@ -72,6 +75,8 @@ struct InFlight {
     flush_upto: u64,
     /// It hangs.
     stalled: bool,
+    /// It ends with an error, when it ends.
+    fails: bool,
 }
 
 /// When an operation that was started is due.
@@ -101,6 +106,7 @@ impl SimDisk {
             caches_lost: 0,
             unmarked: false,
             failed_at: None,
+            covers: Covers::default(),
         }
     }
 
@@ -275,9 +281,9 @@ impl SimDisk {
         };
         self.next_key += 1;
         let stall = self.stall.as_mut().and_then(|stall| stall.strikes(&kind));
-        let stalled = stall.is_some();
-        self.in_flight.insert(self.next_key, InFlight { kind, flush_upto, stalled });
-        (self.next_key, stall.map_or(Due::After(delay), Due::Stalled))
+        let (stalled, fails) = (stall.is_some(), stall.is_some_and(|(_, fails)| fails));
+        self.in_flight.insert(self.next_key, InFlight { kind, flush_upto, stalled, fails });
+        (self.next_key, stall.map_or(Due::After(delay), |(length, _)| Due::Stalled(length)))
     }
 
     fn is_unreadable(&self, kind: &DiskOpKind, prng: &mut Prng) -> bool {
@@ -291,7 +297,8 @@ impl SimDisk {
         let op = self.in_flight.remove(&key)?;
         let struck = (self.ailment.as_mut())
             .and_then(|ailment| ailment.strikes(&op.kind))
-            .or_else(|| self.is_unreadable(&op.kind, prng).then_some(DiskError::Io));
+            .or_else(|| self.is_unreadable(&op.kind, prng).then_some(DiskError::Io))
+            .or_else(|| op.fails.then_some(DiskError::Io));
         if let Some(error) = struck {
             let kind = op.kind.clone();
             self.land(op, prng);
@@ -314,6 +321,7 @@ impl SimDisk {
             DiskOpKind::MetaRead { offset, len } => self.meta_mut().read(offset, u64::from(len)),
             DiskOpKind::MetaWrite { offset, data } => {
                 self.meta_mut().write(offset, &data, true);
+                self.covers.wrote(offset, &data);
                 self.unmarked = false;
                 Bytes::new()
             }
@@ -342,6 +350,7 @@ impl SimDisk {
     }
 
     fn land_in_flight(&mut self, prng: &mut Prng) {
+        self.covers = Covers::default();
         let mut left: Vec<InFlight> = std::mem::take(&mut self.in_flight).into_values().collect();
         while !left.is_empty() {
             let op = left.swap_remove(prng.index(left.len()));
@@ -362,6 +371,7 @@ impl SimDisk {
             }
             DiskOpKind::MetaWrite { offset, data } => {
                 self.meta_mut().write_some(offset, &data, keep, prng);
+                self.covers = Covers::default();
             }
             DiskOpKind::Flush => self.data.forget_flush(op.flush_upto),
             DiskOpKind::Read(_)

@@ -5,10 +5,10 @@
 //! are to be cut off, a blow falls at one operation of a disk or at one packet of them. Behind the
 //! moves comes the healing of every run, with all its checks.
 
-use tandem_replica::{Command, OnIoError, RequestOp};
+use tandem_replica::{Command, OnIoError, OnNoData, RequestOp};
 use tandem_wire::Protocol;
 
-use crate::ailment::Ailment;
+use crate::ailment::{Ailment, Stall};
 use crate::checks::Violation;
 use crate::client::{Clients, Kind};
 use crate::clock::{MILLIS, SECONDS};
@@ -36,6 +36,10 @@ const REST: u64 = 1200 * MILLIS;
 /// What has not come to rest by then waits for something.
 const PATIENCE: u64 = 10 * SECONDS;
 
+/// How long an operation hangs beside another move: enough for a link to be lost and had again, and
+/// less than a peer waits for an answer.
+const HANGS: u64 = 380 * MILLIS;
+
 /// What is the same in all drills of a kind.
 #[derive(Clone, Copy, Debug)]
 pub struct Setting {
@@ -43,6 +47,8 @@ pub struct Setting {
     pub protocol: Protocol,
     /// `on-io-error pass_on`, not `detach`.
     pub passes_on: bool,
+    /// `on-no-data-accessible suspend-io`, not `io-error`.
+    pub freezes: bool,
 }
 
 impl Setting {
@@ -50,6 +56,9 @@ impl Setting {
         let mut profile = Profile::small(self.protocol);
         if self.passes_on {
             profile.on_io_error = [OnIoError::PassOn; 2];
+        }
+        if self.freezes {
+            profile.on_no_data = OnNoData::SuspendIo;
         }
         profile
     }
@@ -80,9 +89,11 @@ impl Effects {
         all.into_iter().flat_map(|strike| self.blows_of(strike)).collect()
     }
 
-    /// Every other move at every moment of it.
+    /// Every other move at every moment of it, at either node and at both.
     pub fn crossings(&self) -> Vec<Blow> {
-        Move::all().flat_map(|other| self.blows_of(Strike::Cross(other))).collect()
+        let at_both = Act::ALL.iter().map(|(act, _)| Strike::Both(*act));
+        let all = Move::all().map(Strike::Cross).chain(at_both);
+        all.flat_map(|strike| self.blows_of(strike)).collect()
     }
 
     fn blows_of(&self, strike: Strike) -> impl Iterator<Item = Blow> {
@@ -91,12 +102,23 @@ impl Effects {
         })
     }
 
+    /// Every other move while an operation hangs that then ends well, or fails.
+    pub fn delays(&self) -> Vec<Blow> {
+        let all = Move::all().flat_map(|other| [Strike::Slow(other), Strike::Late(other)]);
+        all.flat_map(|strike| self.blows_of(strike)).collect()
+    }
+
     /// How much of what a strike falls on `node` has done so far.
     fn count(&self, strike: Strike, node: usize) -> u64 {
         match strike {
-            Strike::Kill | Strike::Power | Strike::Fail | Strike::Sick => self.operations[node],
+            Strike::Kill
+            | Strike::Power
+            | Strike::Fail
+            | Strike::Sick
+            | Strike::Slow(_)
+            | Strike::Late(_) => self.operations[node],
             Strike::Reset => self.packets[node],
-            Strike::Cross(_) => self.operations[node] + self.packets[node],
+            Strike::Cross(_) | Strike::Both(_) => self.operations[node] + self.packets[node],
         }
     }
 }
@@ -305,6 +327,16 @@ impl World {
             Strike::Fail => self.nodes[node].disks[0].ailment = Some(Ailment::of_all(1)),
             Strike::Sick => self.nodes[node].disks[0].ailment = Some(Ailment::of_all(u32::MAX)),
             Strike::Cross(other) => self.clock.after(0, Event::Cross(other)),
+            Strike::Slow(other) | Strike::Late(other) => {
+                let fails = matches!(strike, Strike::Late(_));
+                self.nodes[node].disks[0].stall = Some(Stall::of_one(HANGS, fails));
+                self.clock.after(MILLIS, Event::Cross(other));
+            }
+            Strike::Both(act) => {
+                for node in [0, 1] {
+                    self.clock.after(0, Event::Cross(Move { node, act }));
+                }
+            }
         }
     }
 
@@ -334,7 +366,7 @@ fn read_all(model: &mut Model, node: usize) -> (RequestOp, Kind) {
 mod tests {
     use super::*;
 
-    const PLAIN: Setting = Setting { protocol: Protocol::C, passes_on: false };
+    const PLAIN: Setting = Setting { protocol: Protocol::C, passes_on: false, freezes: false };
 
     fn moves(text: &str) -> Moves {
         text.parse().expect("moves")

@@ -72,7 +72,7 @@ impl World {
             Action::Disk(op) => self.start_disk(node, op),
             Action::OpenDisk { volume, generation } => {
                 let (volume, life) = (usize::from(volume.0), self.nodes[node].life);
-                let delay = self.nodes[node].prng.between(10 * MICROS, 5 * MILLIS);
+                let delay = self.nodes[node].prng.between(10 * MICROS, self.profile.opens_within);
                 self.clock.after(delay, Event::Opened { node, life, volume, generation });
                 Ok(())
             }
@@ -83,10 +83,7 @@ impl World {
                 Ok(())
             }
             Action::CloseDisk { volume, generation } => self.close_disk(node, volume, generation),
-            Action::Send { session, packet, .. } => {
-                self.send(node, session, packet);
-                Ok(())
-            }
+            Action::Send { session, packet, .. } => self.send(node, session, packet),
             Action::Connect { .. } => {
                 self.dial(node);
                 Ok(())
@@ -130,10 +127,13 @@ impl World {
         }
     }
 
-    fn send(&mut self, node: usize, session: LinkSession, packet: Packet) {
+    fn send(&mut self, node: usize, session: LinkSession, packet: Packet) -> Result<(), Violation> {
         let Some((_, key)) = self.nodes[node].session.filter(|(local, _)| *local == session) else {
-            return;
+            return Ok(());
         };
+        if let Packet::Write(write) = &packet {
+            self.check_sent_covered(node, write)?;
+        }
         if self.trace.is_on() {
             let text = crate::trace::packet(&packet);
             self.tell(Some(node), format_args!("send {text}"));
@@ -145,6 +145,7 @@ impl World {
         if let Some(text) = text {
             self.drill_saw_packet(node, &text);
         }
+        Ok(())
     }
 
     fn start_disk(&mut self, node: usize, op: DiskOp) -> Result<(), Violation> {
@@ -165,6 +166,7 @@ impl World {
         if let DiskOpKind::MetaWrite { data, .. } = &kind {
             self.nodes[node].evictions[volume].saw(data);
         }
+        self.check_covered(node, volume, &kind)?;
         let target = &mut self.nodes[node];
         let (key, due) = target.disks[volume].issue(kind, &mut target.prng);
         let life = target.life;

@@ -8,6 +8,7 @@ use tandem_wire::Role;
 
 use crate::checks::Violation;
 use crate::checks::prefix::{self, Boundary, Image};
+use crate::disk::SimDisk;
 use crate::world::World;
 
 impl World {
@@ -37,6 +38,30 @@ impl World {
     pub(crate) fn check_promise(&self, volume: usize) -> Result<(), Violation> {
         self.check_stable(0, volume)?;
         self.check_stable(1, volume)
+    }
+
+    /// INV-2: a flush is answered though neither node says that it has good data: some disk has all
+    /// the same, durably, the writes of `node` that it covers.
+    pub(crate) fn check_kept(
+        &self,
+        node: usize,
+        volume: usize,
+        covered: usize,
+    ) -> Result<(), Violation> {
+        let acked = &self.model.volumes[volume].acked[node];
+        let covered = &acked[..covered.min(acked.len())];
+        let lacks = |disk: &SimDisk| {
+            let mut contents = disk.contents().to_vec();
+            disk.may_return().for_each(|(sector, content)| contents[sector] = content);
+            covered.iter().copied().find(|id| !self.model.is_shown(*id, &contents))
+        };
+        let [own, peer] = [node, 1 - node].map(|it| lacks(&self.nodes[it].disks[volume]));
+        let (Some(own), Some(peer)) = (own, peer) else { return Ok(()) };
+        let text = format!(
+            "node {node} answers a flush of volume {volume}: its disk lacks write {own}, its \
+             peer's {peer}"
+        );
+        Err(Violation::new("INV-2 flush", text))
     }
 
     /// INV-5 on a node that follows the Primary, as it is and after a power loss.

@@ -11,6 +11,7 @@ pub mod cell;
 pub mod checks;
 pub mod client;
 pub mod clock;
+pub mod covered;
 pub mod device;
 pub mod dialing;
 pub mod digests;

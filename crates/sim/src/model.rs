@@ -305,6 +305,16 @@ impl Model {
         }
     }
 
+    /// Whether an image of these `contents` shows a write, or in its place something newer; what is
+    /// wrong there is not older.
+    pub fn is_shown(&self, id: WriteId, contents: &[Content]) -> bool {
+        let WriteRecord { volume, first, sectors, .. } = self.writes[id as usize];
+        (first..first + sectors).all(|sector| {
+            let shown = self.shown(volume, sector, contents[sector]);
+            shown.map_or(true, |(_, newest)| newest >= id)
+        })
+    }
+
     /// The oldest write, from `floor` on, that looks like `newest` in this sector: zeroes all do.
     pub fn oldest_shown(
         &self,

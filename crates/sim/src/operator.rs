@@ -152,7 +152,8 @@ impl Operator {
 impl World {
     /// Gives a command.
     pub(crate) fn command(&mut self, node: usize, command: Command) -> Result<(), Violation> {
-        if !self.nodes[node].answers() {
+        // One that is down is not there any more, whenever its process ends.
+        if !self.nodes[node].answers() || self.operator.going_down[node].is_some() {
             return Ok(());
         }
         self.saw_command(node, command);

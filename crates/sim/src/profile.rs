@@ -85,6 +85,8 @@ pub struct Profile {
     pub unreadable: [u64; 2],
     /// When a disk that does not answer is given up, by node; zero: never.
     pub disk_timeout: [Duration; 2],
+    /// Longest time that it takes to open a disk, nanoseconds.
+    pub opens_within: u64,
 }
 
 /// What is behind `fence-peer`.
@@ -218,6 +220,7 @@ impl Profile {
             passes_on: [false; 2],
             unreadable: [0; 2],
             disk_timeout: [Duration::ZERO; 2],
+            opens_within: 5 * MILLIS,
             on_no_data: OnNoData::IoError,
             both_invalidate: 0,
         };

@@ -251,6 +251,9 @@ impl World {
             Kind::Flush { covered, submitted } => {
                 self.model.flushed(volume, node, covered, own, replicated);
                 self.check_promise(volume)?;
+                if !own && !replicated {
+                    self.check_kept(node, volume, covered)?;
+                }
                 let acked = self.model.tick();
                 if self.model.tenure.node == Some(node) {
                     self.model.tenure.flushes.push((submitted, acked));
@@ -269,12 +272,8 @@ impl World {
 
     /// Whether a node's image shows something older than this write.
     fn lacks(&self, node: usize, id: WriteId) -> bool {
-        let record = self.model.writes[id as usize];
-        let contents = self.nodes[node].disks[record.volume].contents();
-        (record.first..record.first + record.sectors).any(|sector| {
-            let shown = self.model.shown(record.volume, sector, contents[sector]);
-            shown.is_ok_and(|(_, newest)| newest < id)
-        })
+        let volume = self.model.writes[id as usize].volume;
+        !self.model.is_shown(id, self.nodes[node].disks[volume].contents())
     }
 
     /// INV-13: what a peer had left before it was asked is not replicated to it (B, C).
@@ -314,6 +313,12 @@ impl World {
             self.model.failed(id, node);
         }
         if without_data && error == RequestError::Io && !waits {
+            return Ok(());
+        }
+        // The disk is gone, and the peer's data were being given up for it at this moment.
+        let own = view.volumes[volume].disk;
+        let at_peer = self.nodes[1 - node].view.volumes[volume].disk;
+        if own.max(at_peer) < DiskState::UpToDate && error == RequestError::Io {
             return Ok(());
         }
         if error == RequestError::Io && self.is_passed_on(node, volume, pending) {

@@ -24,9 +24,9 @@ use tandem_wire::Protocol;
 /// Small worlds: every script of moves up to a length, every crash and cut of its last move.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Moves that all scripts begin with, which are not counted below.
+    /// Moves that scripts begin with, which are not counted below; several of them may be given.
     #[arg(long, value_name = "MOVES", default_value = "", hide_default_value = true)]
-    from: Moves,
+    from: Vec<Moves>,
     /// Longest scripts.
     #[arg(long, default_value_t = 2)]
     depth: usize,
@@ -40,12 +40,19 @@ struct Arguments {
     /// move before had its footprint.
     #[arg(long, default_value_t = 0)]
     crossings: usize,
+    /// The same, with every other one made while an operation of a disk hangs, which then ends well
+    /// or fails.
+    #[arg(long, default_value_t = 0)]
+    delays: usize,
     /// Protocol of the connection: A, B or C.
     #[arg(long, default_value = "C", value_parser = protocol)]
     protocol: Protocol,
     /// Errors of disks are passed on; else disks that fail are detached.
     #[arg(long)]
     passes_on: bool,
+    /// Requests wait where no data can be reached; else they are answered with an error.
+    #[arg(long)]
+    freezes: bool,
     /// Scripts at the same time; as many as there are processors unless told otherwise.
     #[arg(long)]
     jobs: Option<NonZeroUsize>,
@@ -62,7 +69,8 @@ struct Arguments {
 
 impl Arguments {
     fn setting(&self) -> Setting {
-        Setting { protocol: self.protocol, passes_on: self.passes_on }
+        let Self { protocol, passes_on, freezes, .. } = *self;
+        Setting { protocol, passes_on, freezes }
     }
 }
 
@@ -104,17 +112,18 @@ fn main() -> ExitCode {
         return play(moves, &arguments);
     }
     let began = Instant::now();
-    let tally = Mutex::new(Tally { open: vec![arguments.from.clone()], ..Tally::default() });
+    let tally = Mutex::new(Tally { open: arguments.from.clone(), ..Tally::default() });
     for depth in 1..=arguments.depth {
         let stems = std::mem::take(&mut tally.lock().expect("no job panics while it counts").open);
         go_through(&stems, depth, &arguments, &tally, began);
     }
     let tally = tally.into_inner().expect("no job panics while it counts");
     println!(
-        "{} scripts of {} moves at most, {} of them with a last move that came to nothing; {} \
+        "{} scripts of {} moves at most behind {} beginnings, {} of them with a last move that came to nothing; {} \
          footprints; {} blows; {} simulated seconds in {:.1} s",
         tally.scripts,
-        arguments.from.0.len() + arguments.depth,
+        arguments.depth,
+        arguments.from.len(),
         tally.idle,
         tally.seen.len(),
         tally.blows,
@@ -139,7 +148,7 @@ fn go_through(
         let place = usize::try_from(index).expect("below a number of scripts");
         let mut moves = stems[place / all.len()].clone();
         moves.0.push(all[place % all.len()]);
-        drill(moves, arguments, tally);
+        drill(moves, depth, arguments, tally);
         let (elapsed, mut tally) =
             (began.elapsed(), tally.lock().expect("no job panics while it counts"));
         if elapsed - tally.told >= TELL_EVERY {
@@ -155,15 +164,14 @@ fn go_through(
 }
 
 /// One script, and the blows on it.
-fn drill(moves: Moves, arguments: &Arguments, tally: &Mutex<Tally>) {
-    let &Arguments { blows, once, crossings, .. } = arguments;
+fn drill(moves: Moves, length: usize, arguments: &Arguments, tally: &Mutex<Tally>) {
+    let &Arguments { blows, once, crossings, delays, .. } = arguments;
     let setting = arguments.setting();
     let (outcome, effects) = drill::run(&moves, None, setting, false);
     let mut simulated = outcome.simulated / MILLIS;
     let mut failures: Vec<(Option<Blow>, (u64, Violation))> = Vec::new();
     failures.extend(outcome.violation.map(|violation| (None, violation)));
     let goes_on = failures.is_empty() && !effects.is_nothing();
-    let length = moves.0.len() - arguments.from.0.len();
     let is_new = goes_on && {
         let mut tally = tally.lock().expect("no job panics while it counts");
         tally.seen.insert(effects.footprint)
@@ -174,6 +182,9 @@ fn drill(moves: Moves, arguments: &Arguments, tally: &Mutex<Tally>) {
     }
     if is_new && length <= crossings {
         falling.extend(effects.crossings());
+    }
+    if is_new && length <= delays {
+        falling.extend(effects.delays());
     }
     for blow in &falling {
         let (outcome, _) = drill::run(&moves, Some(*blow), setting, false);
@@ -205,11 +216,12 @@ fn tell_failure(
 ) {
     let blow = blow.map(|blow| format!(" --blow {blow}")).unwrap_or_default();
     println!("{moves}{blow} failed at {} ms: {violation}", at / MILLIS);
-    let passes_on = if setting.passes_on { " --passes-on" } else { "" };
+    let Setting { protocol, passes_on, freezes } = setting;
+    let passes_on = if passes_on { " --passes-on" } else { "" };
+    let freezes = if freezes { " --freezes" } else { "" };
     println!(
         "    cargo run --release -p tandem-sim --bin tandem-small-worlds -- --protocol \
-         {:?}{passes_on} --play '{moves}'{blow} --trace",
-        setting.protocol
+         {protocol:?}{passes_on}{freezes} --play '{moves}'{blow} --trace"
     );
 }
 

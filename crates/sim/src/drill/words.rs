@@ -1,7 +1,8 @@
 //! Moves and blows, and how they are written: a drill as `1:disconnect 0:write 1:primary-force`, a
 //! blow as `kill@0:7` (at node 0's seventh operation), `power@1:3`, `reset@0:12` (of the link,
-//! behind node 0's twelfth packet) or `1:primary@0:5` (behind what node 0 does fifth, whether
-//! operation or packet).
+//! behind node 0's twelfth packet), `1:primary@0:5` (behind what node 0 does fifth, whether
+//! operation or packet), `both:primary@0:5` (at both nodes), `slow:1:connect@0:5` (while node 0's
+//! sixth operation hangs) or `late:1:connect@0:5` (it then fails).
 
 use std::fmt;
 use std::str::FromStr;
@@ -94,8 +95,7 @@ impl Move {
 
 impl fmt::Display for Move {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (_, name) = Act::ALL.iter().find(|(act, _)| *act == self.act).expect("all are listed");
-        write!(f, "{}:{name}", self.node)
+        write!(f, "{}:{}", self.node, self.act)
     }
 }
 
@@ -106,8 +106,20 @@ impl FromStr for Move {
         let bad = || format!("{text:?} is no move: write 0:primary or 1:write");
         let (node, name) = text.split_once(':').ok_or_else(bad)?;
         let node = node_of(node).ok_or_else(bad)?;
-        let (act, _) = Act::ALL.iter().find(|(_, it)| *it == name).ok_or_else(bad)?;
-        Ok(Self { node, act: *act })
+        Ok(Self { node, act: Act::of(name).ok_or_else(bad)? })
+    }
+}
+
+impl Act {
+    fn of(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(_, it)| *it == name).map(|(act, _)| *act)
+    }
+}
+
+impl fmt::Display for Act {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (_, name) = Self::ALL.iter().find(|(act, _)| act == self).expect("all are listed");
+        f.write_str(name)
     }
 }
 
@@ -149,6 +161,12 @@ pub enum Strike {
     Sick,
     /// Another move is made, behind the operation or packet.
     Cross(Move),
+    /// The operation that follows hangs for the time of another move.
+    Slow(Move),
+    /// It fails then.
+    Late(Move),
+    /// The same is done at both nodes, behind the operation or packet.
+    Both(Act),
 }
 
 /// A strike at one moment.
@@ -173,10 +191,15 @@ const STRIKES: [(Strike, &str); 5] = [
 
 impl fmt::Display for Blow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Strike::Cross(other) = self.strike {
-            write!(f, "{other}")?;
-        } else if let Some((_, name)) = STRIKES.iter().find(|(it, _)| *it == self.strike) {
-            f.write_str(name)?;
+        match self.strike {
+            Strike::Cross(other) => write!(f, "{other}")?,
+            Strike::Slow(other) => write!(f, "slow:{other}")?,
+            Strike::Late(other) => write!(f, "late:{other}")?,
+            Strike::Both(act) => write!(f, "both:{act}")?,
+            Strike::Kill | Strike::Power | Strike::Reset | Strike::Fail | Strike::Sick => {
+                let (_, name) = STRIKES.iter().find(|(it, _)| *it == self.strike).expect("named");
+                f.write_str(name)?;
+            }
         }
         write!(f, "@{}:{}", self.node, self.at)
     }
@@ -188,9 +211,13 @@ impl FromStr for Blow {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let bad = || format!("{text:?} is no blow: write kill@0:7, reset@1:3 or 1:primary@0:12");
         let (name, place) = text.split_once('@').ok_or_else(bad)?;
-        let strike = match STRIKES.iter().find(|(_, it)| *it == name) {
-            Some((strike, _)) => *strike,
-            None => Strike::Cross(name.parse().map_err(|_| bad())?),
+        let other = |text: &str| text.parse().map_err(|_| bad());
+        let strike = match (STRIKES.iter().find(|(_, it)| *it == name), name.split_once(':')) {
+            (Some((strike, _)), _) => *strike,
+            (None, Some(("both", act))) => Strike::Both(Act::of(act).ok_or_else(bad)?),
+            (None, Some(("slow", text))) => Strike::Slow(other(text)?),
+            (None, Some(("late", text))) => Strike::Late(other(text)?),
+            (None, _) => Strike::Cross(other(name)?),
         };
         let (node, at) = place.split_once(':').ok_or_else(bad)?;
         let node = node_of(node).ok_or_else(bad)?;
@@ -207,7 +234,16 @@ mod tests {
     fn moves_and_blows_are_what_they_read_as() {
         let text = "0:write 1:primary-force 0:invalidate-remote";
         assert_eq!(text.parse::<Moves>().expect("moves").to_string(), text);
-        for text in ["kill@0:7", "power@1:3", "reset@0:12", "sick@1:1", "1:detach@0:4"] {
+        for text in [
+            "kill@0:7",
+            "power@1:3",
+            "reset@0:12",
+            "sick@1:1",
+            "1:detach@0:4",
+            "both:read@1:2",
+            "slow:1:read@0:2",
+            "late:0:cut@1:1",
+        ] {
             assert_eq!(text.parse::<Blow>().expect("a blow").to_string(), text);
         }
         for text in ["2:write", "0:fly", "write"] {

@@ -58,6 +58,7 @@ impl Profile {
             passes_on: [false; 2],
             unreadable: [0; 2],
             disk_timeout: [Duration::ZERO; 2],
+            opens_within: 100 * MICROS,
         }
     }
 }

@@ -37,31 +37,46 @@ enum Way {
     Seeds(u64),
     /// Small worlds, whose disks are detached when they fail.
     SmallWorlds,
-    /// Small worlds whose disks pass their errors on.
+    /// Small worlds whose disks pass their errors on, and hang.
     PassingOn,
+    /// Small worlds that begin with nodes apart.
+    Apart,
+    /// A story of the core's tests.
+    Story,
 }
 
+/// How nodes come to be apart: both Secondary, one behind, both Primary and written to, a Primary
+/// without data.
+const APART: [&str; 4] = [
+    "0:secondary 0:disconnect",
+    "1:disconnect 0:write",
+    "1:disconnect 1:primary-force 1:write 0:write",
+    "1:disconnect 0:detach-force",
+];
+
 impl Way {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Seeds(0),
         Self::SmallWorlds,
         Self::Seeds(2_000_000),
         Self::PassingOn,
+        Self::Apart,
         Self::Seeds(1_000_000),
     ];
 
     fn program(self, programs: &Programs) -> &Path {
         match self {
             Self::Seeds(_) => &programs.simulator,
-            Self::SmallWorlds | Self::PassingOn => &programs.small_worlds,
+            Self::SmallWorlds | Self::PassingOn | Self::Apart => &programs.small_worlds,
+            Self::Story => unreachable!("stories are played by cargo"),
         }
     }
 
     /// What is the same for all that is looked at, and for each of them again.
     fn setting(self) -> &'static [&'static str] {
         match self {
-            Self::Seeds(_) | Self::SmallWorlds => &[],
-            Self::PassingOn => &["--passes-on"],
+            Self::Seeds(_) | Self::SmallWorlds | Self::Apart | Self::Story => &[],
+            Self::PassingOn => &["--passes-on", "--freezes"],
         }
     }
 
@@ -70,11 +85,19 @@ impl Way {
             Self::Seeds(start) => {
                 vec![format!("--start={start}"), format!("--seeds={}", limits.seeds)]
             }
-            Self::SmallWorlds | Self::PassingOn => {
-                ["--depth=2", "--blows=2", "--crossings=1"].map(str::to_owned).to_vec()
+            Self::SmallWorlds => words(&["--depth=2", "--blows=2", "--crossings=1"]),
+            Self::PassingOn => words(&["--depth=2", "--blows=2", "--crossings=1", "--delays=1"]),
+            Self::Apart => {
+                let from = APART.iter().map(|moves| format!("--from={moves}"));
+                from.chain(words(&["--depth=1", "--blows=1", "--crossings=1"])).collect()
             }
+            Self::Story => Vec::new(),
         }
     }
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().copied().map(str::to_owned).collect()
 }
 
 /// What came of it.
@@ -101,6 +124,7 @@ pub(crate) struct Finding {
 enum Run {
     Seed(u64),
     Drill { moves: String, blow: Option<String> },
+    Story(String),
 }
 
 impl Run {
@@ -111,6 +135,7 @@ impl Run {
                 let blow = blow.iter().map(|blow| format!("--blow={blow}"));
                 std::iter::once(format!("--play={moves}")).chain(blow).collect()
             }
+            Self::Story(name) => vec![name.clone()],
         }
     }
 }
@@ -124,6 +149,7 @@ impl fmt::Display for Finding {
             Run::Seed(seed) => write!(f, "{seed}"),
             Run::Drill { moves, blow: None } => write!(f, "`{moves}`"),
             Run::Drill { moves, blow: Some(blow) } => write!(f, "`{moves}`, {blow}"),
+            Run::Story(name) => write!(f, "story `{name}`"),
         }
     }
 }
@@ -139,6 +165,13 @@ impl fmt::Display for Hunt {
             None => write!(f, "NOT FOUND in {seconds:.1} s"),
         }
     }
+}
+
+/// A story that has failed.
+pub(crate) fn told(story: &str, elapsed: Duration) -> Hunt {
+    let (way, run) = (Way::Story, Run::Story(story.to_owned()));
+    let (invariant, text) = ("a story".to_owned(), "it does not end as it is told".to_owned());
+    Hunt { finding: Some(Finding { way, run, invariant, text }), elapsed }
 }
 
 /// Looks in one way after the other until a run fails, or the limits are reached.

@@ -1,7 +1,8 @@
 //! One planted bug: a patch, and what its header says of it.
 //!
 //! A patch is what `git apply` takes. Before the first `diff` line stand `Class: ` and the class of
-//! bugs that it is of, then a sentence or more on what goes wrong.
+//! bugs that it is of, then a sentence or more on what goes wrong. Between them may stand `Story: `
+//! and the name of a test of `crates/replica/tests/stories`, for a bug that no run finds.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,8 @@ pub(crate) struct Patch {
     pub(crate) name: String,
     /// The class of bugs that it is of.
     pub(crate) class: String,
+    /// The only test that finds it, where no run does.
+    pub(crate) story: Option<String>,
     /// Its file.
     pub(crate) path: PathBuf,
 }
@@ -34,7 +37,8 @@ pub(crate) fn load(folder: &Path, names: &[String]) -> Result<Vec<Patch>> {
             return Err(format!("{} is no patch", path.display()));
         };
         let class = class_of(&text).ok_or_else(|| format!("{name}: no class in its header"))?;
-        patches.push(Patch { name: name.to_owned(), class: class.to_owned(), path });
+        let story = text.lines().find_map(|line| line.strip_prefix("Story: ")).map(str::to_owned);
+        patches.push(Patch { name: name.to_owned(), class: class.to_owned(), story, path });
     }
     patches.sort_by(|a, b| a.name.cmp(&b.name));
     if let Some(name) = names.iter().find(|name| !patches.iter().any(|it| it.name == **name)) {

@@ -41,6 +41,20 @@ impl Scratch {
         self.folder.join("tree")
     }
 
+    fn products(&self) -> PathBuf {
+        self.folder.join("target")
+    }
+
+    fn cargo(&self, command: &str) -> Command {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let mut cargo = Command::new(cargo);
+        cargo.args([command, "--quiet", "--release", "--locked"]);
+        cargo.arg("--target-dir").arg(self.products()).current_dir(self.tree());
+        // One crate changes a little each time.
+        cargo.env("CARGO_INCREMENTAL", "1").env_remove("CARGO_TARGET_DIR");
+        cargo
+    }
+
     /// Plants a bug.
     pub(crate) fn apply(&self, patch: &Patch) -> Result<()> {
         self.git_apply(patch, &[])
@@ -62,18 +76,28 @@ impl Scratch {
 
     /// Builds what looks for bugs; returns where it is.
     pub(crate) fn build(&self) -> Result<Programs> {
-        let products = self.folder.join("target");
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let mut build = Command::new(cargo);
-        build.args(["build", "--quiet", "--release", "--locked", "-p", "tandem-sim"]);
-        build.args(["--bin", "tandem-sim", "--bin", "tandem-small-worlds"]);
-        build.arg("--target-dir").arg(&products);
-        // One crate changes a little each time.
-        build.env("CARGO_INCREMENTAL", "1").env_remove("CARGO_TARGET_DIR");
-        finish(build.current_dir(self.tree()))?;
-        let built = products.join("release");
+        let mut build = self.cargo("build");
+        build.args(["-p", "tandem-sim", "--bin", "tandem-sim", "--bin", "tandem-small-worlds"]);
+        finish(&mut build)?;
+        let built = self.products().join("release");
         let simulator = built.join("tandem-sim");
         Ok(Programs { simulator, small_worlds: built.join("tandem-small-worlds") })
+    }
+
+    /// Whether a story of the core's tests ends as it is told.
+    pub(crate) fn passes_story(&self, story: &str) -> Result<bool> {
+        let test = |more: &[&str]| {
+            let mut test = self.cargo("test");
+            test.args(["-p", "tandem-replica", "--test", "stories"]).args(more);
+            test
+        };
+        finish(&mut test(&["--no-run"]))?;
+        let output = test(&["--", "--exact", story]).output().map_err(|error| error.to_string())?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        if !said.contains("running 1 test") {
+            return Err(format!("there is no story {story}"));
+        }
+        Ok(output.status.success())
     }
 
     /// Builds it without a bug, and keeps that.
