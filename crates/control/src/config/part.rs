@@ -241,6 +241,9 @@ impl ResourceConfig {
             let (volume_max, minor_max) = (limits::VOLUME_MAX, limits::MINOR_MAX);
             return Err(format!("volumes go up to {volume_max}, minors up to {minor_max}"));
         }
+        if let Some(there) = self.volumes.iter().find(|it| it.minor == minor) {
+            return Err(format!("minor {minor} is that of its volume {}", there.number));
+        }
         let mut volume = VolumeConfig {
             number,
             minor,

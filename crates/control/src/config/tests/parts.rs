@@ -144,6 +144,7 @@ fn what_cannot_be_is_refused_with_a_sentence() {
     for (part, expected) in [
         (Part::Resource { node_id: third, options: options() }, "with the node id 0"),
         (volume(0, 9), "with the minor 7"),
+        (volume(1, 7), "minor 7 is that of its volume 0"),
         (volume(65_535, 9), "volumes go up to 65534"),
         (Part::NoVolume(VolumeNumber(5)), "no volume 5"),
         (Part::NoPeer(third), "no peer with the node id 2"),
