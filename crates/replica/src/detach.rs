@@ -80,7 +80,9 @@ impl Resource {
         let needed = self.clients.values().any(|open| *open == volume);
         if needed && !force && !self.is_served(volume) {
             let disk = self.volumes[volume].disk_state();
-            let advice = "clients use it and no connected peer has UpToDate data".to_owned();
+            let advice = "clients use it, and no connected peer has UpToDate data to serve them; \
+                          connect one, or close the clients"
+                .to_owned();
             return Err(CommandError::NeedUpToDate { volume: number, disk, advice });
         }
         if !force && self.is_to_be_source(volume) {

@@ -100,7 +100,7 @@ pub enum CommandError {
         peer: String,
     },
     /// Needs UpToDate data (DRBD -2).
-    #[error("volume {volume} is {disk}, UpToDate data is needed: {advice}")]
+    #[error("volume {volume}{}UpToDate data is needed: {advice}", lacking(*disk))]
     NeedUpToDate {
         /// Volume.
         volume: VolumeNumber,
@@ -130,8 +130,14 @@ pub enum CommandError {
         /// What its disk is.
         disk: DiskState,
     },
+    /// Nothing can be copied to or from a disk that is not there (DRBD -4).
+    #[error("volume {volume} has no disk: attach it first")]
+    NoDisk {
+        /// Volume.
+        volume: VolumeNumber,
+    },
     /// Clients are connected (DRBD -12).
-    #[error("{clients} client connection(s) open; close them or use --force")]
+    #[error("{clients} client connection(s) open; close them, or use 'secondary --force'")]
     InUse {
         /// How many.
         clients: usize,
@@ -178,6 +184,11 @@ pub enum CommandError {
         /// Its value.
         paused: bool,
     },
+}
+
+/// What its own disk lacks; nothing, where another one is needed.
+fn lacking(disk: DiskState) -> String {
+    if disk == DiskState::UpToDate { ": ".to_owned() } else { format!(" is {disk}, ") }
 }
 
 fn set_or_clear(flag: bool) -> &'static str {

@@ -59,7 +59,7 @@ impl Resource {
         reset_bitmap: bool,
     ) -> Result<(), CommandError> {
         if !self.volumes[volume].is_attached() {
-            return Err(CommandError::Refused("the volume has no disk to invalidate".to_owned()));
+            return Err(CommandError::NoDisk { volume: self.volumes[volume].number });
         }
         let alone = self.connections.iter().all(|it| matches!(it.link, Link::StandAlone));
         if alone && self.role == Role::Secondary && self.role_change.is_none() {
@@ -72,9 +72,11 @@ impl Resource {
         }
         let source = self.peer_indexes().find(|peer| self.serves(*peer, volume));
         let Some(peer) = source else {
-            let text = "no connected peer has UpToDate data to copy from; connect one first, \
-                        or disconnect a Secondary to mark its data only";
-            return Err(CommandError::Refused(text.to_owned()));
+            let number = self.volumes[volume].number;
+            return Err(CommandError::Refused(format!(
+                "volume {number}: no connected peer has UpToDate data to copy from; connect one \
+                 first, or disconnect a Secondary to mark its data only"
+            )));
         };
         self.ask_to_invalidate(command, volume, peer, Invalidated::Sender, reset_bitmap)
     }
@@ -90,7 +92,11 @@ impl Resource {
         let connection = &self.connections[peer];
         let name = connection.config.name.clone();
         if !self.replicates(peer, volume) {
-            let text = format!("{name} is not connected with a disk");
+            let number = self.volumes[volume].number;
+            let text = format!(
+                "volume {number}: {name} is not connected with a disk; connect it, or attach its \
+                 disk there"
+            );
             return Err(CommandError::Refused(text));
         }
         if connection.peer_role == Role::Primary {

@@ -67,7 +67,7 @@ impl Resource {
                 && !others
             {
                 let advice =
-                    "the peer has the only good copy; use --force to do without".to_owned();
+                    "the peer has the only good copy; 'disconnect --force' does without".to_owned();
                 let (volume, disk) = (state.number, state.disk_state());
                 return Err(CommandError::NeedUpToDate { volume, disk, advice });
             }
@@ -123,7 +123,7 @@ impl Resource {
             let name = &self.connections[peer].config.name;
             let text = format!(
                 "{name} is Primary and this node has the only good copy; demote {name} first, or \
-                 use --force"
+                 use 'disconnect --force'"
             );
             match command {
                 Some(command) => self.done(command, Err(CommandError::Refused(text))),

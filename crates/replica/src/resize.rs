@@ -251,6 +251,7 @@ impl Resource {
         let attached = self.volumes[volume].attached().expect("seen before");
         let current = attached.store.superblock().effective_bytes;
         let block = u64::from(BLOCK_BYTES);
+        let number = self.volumes[volume].number;
         let size = growth.size.unwrap_or(room);
         let problem = match self.size_problem(volume) {
             Some(problem) => format!(" ({problem})"),
@@ -258,21 +259,24 @@ impl Resource {
         };
         let refuse = |text: String| Err(CommandError::Refused(text));
         if size < current {
-            return refuse(format!("the volume has {current} bytes, and does not get smaller"));
+            return refuse(format!(
+                "volume {number} has {current} bytes, and does not get smaller"
+            ));
         }
         if !size.is_multiple_of(block) {
-            return refuse(format!("a size is a multiple of {block} bytes"));
+            return refuse(format!("the size of volume {number} is a multiple of {block} bytes"));
         }
         if size > room {
             return refuse(format!(
-                "the disk of {least} has room for {room} bytes only{problem}; enlarge it first"
+                "the disk of {least} has room for {room} bytes of volume {number} only{problem}; \
+                 enlarge it first"
             ));
         }
         if size == current && growth.size.is_none() && attached.store.superblock().former_bytes == 0
         {
             return refuse(format!(
-                "the disk of {least} has room for the {current} bytes of the volume and no more\
-                 {problem}; enlarge the disks of all nodes first"
+                "the disk of {least} has room for the {current} bytes of volume {number} and no \
+                 more{problem}; enlarge the disks of all nodes first"
             ));
         }
         Ok(size)

@@ -126,6 +126,7 @@ fn refusal(running: &Running, error: &CommandError) -> Refusal {
         | CommandError::OutdatePrimary
         | CommandError::BelowOutdated { .. }
         | CommandError::NeedUpToDate { .. }
+        | CommandError::NoDisk { .. }
         | CommandError::InUse { .. }
         | CommandError::Refused(_)
         | CommandError::Metadata { .. }

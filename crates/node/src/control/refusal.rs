@@ -62,6 +62,7 @@ fn command_exit_code(error: &CommandError) -> u8 {
         | CommandError::Metadata { .. }
         | CommandError::OpenDisk { .. }
         | CommandError::PauseFlag { .. } => exit::CONFIG,
+        CommandError::NoDisk { .. } => exit::NO_DISK,
         CommandError::NeedUpToDate { .. } => exit::NEED_UP_TO_DATE,
         CommandError::OutdatePrimary => exit::IS_PRIMARY,
         CommandError::BelowOutdated { .. } => exit::BELOW_OUTDATED,

@@ -34,8 +34,11 @@ impl Resource {
         let start = extent.start.unwrap_or(resume_at) / block * block;
         let stop = extent.stop.unwrap_or(size).min(size).div_ceil(block) * block;
         if start >= stop {
-            let text =
-                format!("nothing to verify from byte {start} to {stop}: see --start, --stop");
+            let text = format!(
+                "volume {}: nothing to verify from byte {start} to {stop} of {size}: see --start, \
+                 --stop",
+                self.volumes[volume].number
+            );
             return Err(CommandError::Refused(text));
         }
         let verify = &mut self.connections[peer].devices[volume].verify;
@@ -61,20 +64,27 @@ impl Resource {
         let connection = &self.connections[peer];
         let name = &connection.config.name;
         let device = &connection.devices[volume];
+        let number = self.volumes[volume].number;
         let established = connection.is_running() && device.replication == Replication::Established;
         if !established {
-            let text = format!("the volume is not Established with {name}: connect, or wait");
+            let text = format!(
+                "volume {number}: replication with {name} is {}, and must be Established to \
+                 compare: connect, or wait for the resync",
+                device.replication_state()
+            );
             return Err(CommandError::Refused(text));
         }
         if !device.verify.is_idle() {
-            let text = format!("an online verify with {name} is running already");
+            let text = format!(
+                "volume {number}: an online verify with {name} is running already; --cancel stops \
+                 it"
+            );
             return Err(CommandError::Refused(text));
         }
         let disk = self.volumes[volume].disk_state();
         if disk != DiskState::UpToDate || device.disk != DiskState::UpToDate {
-            let volume = self.volumes[volume].number;
             let advice = format!("both disks are compared, that of {name} is {}", device.disk);
-            return Err(CommandError::NeedUpToDate { volume, disk, advice });
+            return Err(CommandError::NeedUpToDate { volume: number, disk, advice });
         }
         Ok(())
     }
