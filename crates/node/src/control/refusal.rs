@@ -22,8 +22,8 @@ pub(crate) enum Refused {
     #[error("{export}: {text}")]
     Kernel { export: String, text: String },
     /// A wait was over before what it waited for came.
-    #[error("{0}: timed out")]
-    TimedOut(String),
+    #[error("{resource}: timed out: {text}; see 'tandemadm why {resource}'")]
+    TimedOut { resource: String, text: String },
     /// The session does not begin with a hello, or with one of another version.
     #[error("{0}")]
     Usage(String),
@@ -41,7 +41,7 @@ impl Refused {
             Self::UnknownResource(_) | Self::Config { .. } => exit::CONFIG,
             Self::Command { error, .. } => command_exit_code(error),
             Self::Kernel { .. } => exit::STATE,
-            Self::TimedOut(_) => exit::TIMEOUT,
+            Self::TimedOut { .. } => exit::TIMEOUT,
             Self::Usage(_) => exit::USAGE,
             Self::Busy(_) | Self::Gone(_) => exit::FAILURE,
         }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use tandem_control::{NodeId, VolumeNumber};
-use tandem_replica::wire::ReplicationState;
-use tandem_replica::{ConnectionState, ConnectionStatus, ResourceStatus};
+use tandem_replica::wire::{self, ReplicationState};
+use tandem_replica::{CommandError, ConnectionState, ConnectionStatus, ResourceStatus};
 use tokio::time::{sleep, timeout};
 
 use super::Control;
@@ -28,32 +28,62 @@ pub(crate) async fn wait(
     until: Until,
     limit: Option<Duration>,
 ) -> Result<(), Refused> {
+    let mut missing = String::new();
     let watch = async {
         loop {
             let running = control.registry.find(resource);
             let running = running.ok_or_else(|| Refused::UnknownResource(resource.to_owned()))?;
-            if until.holds(&status::of_core(control, &running).await?) {
-                return Ok(());
+            let status = status::of_core(control, &running).await?;
+            until.check(&status).map_err(|error| {
+                let resource = resource.to_owned();
+                Refused::Command { resource, error }
+            })?;
+            match until.missing(&status) {
+                None => return Ok(()),
+                Some(text) => missing = text,
             }
             sleep(limits::WAIT_INTERVAL).await;
         }
     };
-    match limit {
-        None => watch.await,
-        Some(limit) => match timeout(limit, watch).await {
-            Ok(result) => result,
-            Err(_) => Err(Refused::TimedOut(resource.to_owned())),
-        },
-    }
+    let Some(limit) = limit else { return watch.await };
+    let ended = timeout(limit, watch).await;
+    ended
+        .unwrap_or_else(|_| Err(Refused::TimedOut { resource: resource.to_owned(), text: missing }))
 }
 
 impl Until {
-    fn holds(self, status: &ResourceStatus) -> bool {
+    /// Whether there is what is waited for.
+    fn check(self, status: &ResourceStatus) -> Result<(), CommandError> {
+        let (peer, volume) = match self {
+            Self::Connected { peer } => (peer, None),
+            Self::InSync { peer, volume } => (peer, volume),
+        };
+        if let Some(peer) = peer
+            && chosen(status, Some(peer)).next().is_none()
+        {
+            return Err(CommandError::UnknownPeer(peer.0));
+        }
+        if let Some(volume) = volume
+            && !status.volumes.iter().any(|it| it.number.0 == volume.0)
+        {
+            return Err(CommandError::UnknownVolume(wire::VolumeNumber(volume.0)));
+        }
+        Ok(())
+    }
+
+    /// The first thing that is not so yet, in words.
+    fn missing(self, status: &ResourceStatus) -> Option<String> {
         match self {
-            Self::Connected { peer } => chosen(status, peer)
-                .all(|connection| connection.state == ConnectionState::Connected),
+            Self::Connected { peer } => {
+                let mut apart = chosen(status, peer)
+                    .filter(|connection| connection.state != ConnectionState::Connected);
+                apart
+                    .next()
+                    .map(|it| format!("the connection to {} is {}", it.name, it.state.name()))
+            }
             Self::InSync { peer, volume } => {
-                chosen(status, peer).all(|connection| is_in_sync(connection, volume))
+                let mut busy = chosen(status, peer).filter(|it| !is_in_sync(it, volume));
+                busy.next().map(|it| format!("a resync with {} goes on", it.name))
             }
         }
     }
