@@ -344,11 +344,16 @@ pub(crate) fn sectors(text: &str) -> Result<u64, String> {
         "M" => 1 << 20,
         "G" => 1 << 30,
         "T" => 1 << 40,
-        _ => return Err("a number expected, perhaps with s, K, M, G or T behind it".to_owned()),
+        _ => return Err(EXPECTED.to_owned()),
     };
-    let number: u64 = digits.parse().map_err(|error| format!("{error}"))?;
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(EXPECTED.to_owned());
+    }
+    let number: u64 = digits.parse().map_err(|_| "beyond any volume".to_owned())?;
     number.checked_mul(unit).ok_or_else(|| "beyond any volume".to_owned())
 }
+
+const EXPECTED: &str = "a number expected, perhaps with s, K, M, G or T behind it";
 
 /// What a command is applied to.
 #[derive(Debug, Args)]

@@ -36,6 +36,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser;
+use clap::error::ContextKind;
 use tandem_control::exit;
 
 use cli::Arguments;
@@ -57,7 +58,9 @@ fn call(called: &[OsString], world: &mut dyn World) -> u8 {
     }
     match Arguments::try_parse_from(called) {
         Ok(arguments) => ended(run::run(&arguments, world)),
-        Err(error) => {
+        Err(mut error) => {
+            // A list of all commands in one line helps nobody; --help, which it names, does.
+            error.remove(ContextKind::ValidSubcommand);
             output::usage(&error);
             if error.use_stderr() { exit::USAGE } else { exit::OK }
         }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use tandem_control::admin::{Request, Response};
+use tandem_control::admin::{ClientError, Request, Response};
 use tandem_control::config::ResourceConfig;
 use tandem_control::status::ResourceStatus;
 use tandem_control::{Minor, NodeId, VolumeNumber, exit};
@@ -23,7 +23,7 @@ impl Session {
     pub(super) fn connect(world: &mut dyn World) -> Result<Self, Failure> {
         let run_dir = world.variable("TANDEM_RUN_DIR").unwrap_or_else(|| "/run/tandem".into());
         let daemon = world.connect(&PathBuf::from(run_dir));
-        let daemon = daemon.map_err(|error| client_failure(&error))?;
+        let daemon = daemon.map_err(|error| not_connected(&error))?;
         let theirs = daemon.node();
         match world.variable("TANDEM_NODE").and_then(|node| node.into_string().ok()) {
             Some(node) if node != theirs => {
@@ -98,6 +98,19 @@ impl Session {
         }
         let text = format!("{minor}: Failure: (127) Device minor not allocated");
         Err(Failure::new(exit::CONFIG, text))
+    }
+}
+
+/// Here the environment says where the daemon is.
+fn not_connected(error: &ClientError) -> Failure {
+    match error {
+        ClientError::NotRunning { .. } => {
+            let advice = "start tandemd, or name its directory in TANDEM_RUN_DIR";
+            Failure::new(exit::FAILURE, format!("{error}; {advice}"))
+        }
+        ClientError::Version { .. } | ClientError::Io { .. } | ClientError::Codec { .. } => {
+            client_failure(error)
+        }
     }
 }
 
