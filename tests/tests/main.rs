@@ -33,4 +33,5 @@ mod resize;
 mod ride_over;
 mod shapes;
 mod split_brain;
+mod transcripts;
 mod verify;
