@@ -13,11 +13,17 @@ SIM_SEEDS ?= 1000
 SEEDS ?= 20000
 
 # Moves of the longest scripts of `make small-worlds`, of those on which every blow falls, of those
-# on which it does where the move is not like one before, and of those that other moves cross.
+# on which it does where the move is not like one before, of those that other moves cross, and of
+# those that others cross while a disk hangs.
 DEPTH ?= 3
 BLOWS ?= 2
 ONCE ?= 3
 CROSSINGS ?= 1
+DELAYS ?= 1
+
+# How nodes come to be apart, where small worlds begin besides.
+APART := --from '0:secondary 0:disconnect' --from '1:disconnect 0:write' \
+	--from '1:disconnect 1:primary-force 1:write 0:write' --from '1:disconnect 0:detach-force'
 
 # From so many seeds on `make sim-long` fails where a situation was never met.
 MARKS_SEEDS ?= 20000
@@ -93,7 +99,8 @@ sim-long: ## The simulator, SEEDS seeds from a random one
 small-worlds: ## Every script of DEPTH moves, every crash and cut of the last one up to BLOWS moves
 	$(RELEASE)
 	$(TARGET)/release/tandem-small-worlds --depth $(DEPTH) --blows $(BLOWS) --once $(ONCE) \
-		--crossings $(CROSSINGS)
+		--crossings $(CROSSINGS) --delays $(DELAYS)
+	$(TARGET)/release/tandem-small-worlds $(APART) --depth 1 --crossings $(CROSSINGS)
 
 mutants: ## Planted bugs, each to be found by seeds or small worlds; MUTANTS='a b' for some
 	$(CARGO) build --release --locked -p tandem-sim --bin tandem-mutants
