@@ -1,5 +1,5 @@
-//! INV-8, without waiting for a crash: before a Primary's write goes to its disk or to the peer, the
-//! metadata that a crash would find on that disk say that its blocks may differ.
+//! INV-8, without waiting for a crash: before a Primary's write goes to its disk or to the peer,
+//! the metadata that a crash would find on that disk say that its blocks may differ.
 //!
 //! They are read as an attach reads them. What is known of the log is kept and follows its writes;
 //! any other write of metadata but a bitmap's has it read anew.

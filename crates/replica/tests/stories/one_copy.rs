@@ -453,9 +453,9 @@ fn a_peer_that_nobody_has_lived_on_is_no_side_of_a_split_brain() {
     }
 }
 
-/// 1. a Primary that is alone has no disk any more; 2. its peer has all but ended the handshake when
-///    the disk comes back; 3. while the last of that disk's metadata are written the peer serves a
-///    write: the disk is old, and gets what it lacks.
+/// 1. a Primary that is alone has no disk any more; 2. its peer has all but ended the handshake
+///    when the disk comes back; 3. while the last of that disk's metadata are written the peer
+///    serves a write: the disk is old, and gets what it lacks.
 #[test]
 fn a_peer_begins_to_serve_while_a_disk_is_attached() {
     let mut pair = Pair::in_sync(1, Protocol::C);

@@ -119,8 +119,8 @@ fn main() -> ExitCode {
     }
     let tally = tally.into_inner().expect("no job panics while it counts");
     println!(
-        "{} scripts of {} moves at most behind {} beginnings, {} of them with a last move that came to nothing; {} \
-         footprints; {} blows; {} simulated seconds in {:.1} s",
+        "{} scripts of {} moves at most behind {} beginnings, {} of them with a last move that \
+         came to nothing; {} footprints; {} blows; {} simulated seconds in {:.1} s",
         tally.scripts,
         arguments.depth,
         arguments.from.len(),
