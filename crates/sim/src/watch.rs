@@ -24,7 +24,7 @@ const LINK_LOST: [&str; 3] =
 const BY_RULE: [&str; 2] = ["disconnected by the operator", "congested (on-congestion disconnect)"];
 
 /// Why a Primary does, of whose disk nothing was known yet.
-const WITHOUT_DISK: &str = "SourceLostPower: a Primary without a good disk";
+const WITHOUT_DISK: &str = "a Primary without a good disk";
 
 impl World {
     /// Looks at a node's states; called after every input. INV-12: one Primary where nodes are
