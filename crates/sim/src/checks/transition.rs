@@ -207,12 +207,14 @@ fn direction(
         return Ok(());
     }
     // Writes of all volumes have one order: whoever wrote one of them has a history of its own.
-    // What is on a disk that is away shows when that is attached again.
+    // What is on a disk that is away shows when that is attached again, and what the peer has no
+    // disk for is compared with nothing.
     let forked = |node: usize| {
         let mut volumes = model.volumes.iter().enumerate();
         volumes.any(|(at, of)| {
             let owes = &of.nodes[node];
-            owes.forked && !owes.released && !owes.discards && (at == volume || has_disk(node, at))
+            let is_compared = at == volume || (has_disk(0, at) && has_disk(1, at));
+            owes.forked && !owes.released && !owes.discards && is_compared
         })
     };
     if forked(0) && forked(1) {

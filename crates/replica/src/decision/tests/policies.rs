@@ -165,7 +165,8 @@ fn a_winner_needs_a_whole_image() {
     assert_eq!(found.split_brain.unwrap().settled, Settled::No);
 }
 
-/// One has the newer data of the first volume, the other one of the second.
+/// One has the newer data of the first volume, the other one of the second, and both have both
+/// disks (docs/decisions/0029-volumes-apart-by-their-disks.md).
 #[test]
 fn newer_volumes_on_both_sides_are_a_split_brain() {
     let (newer, older) = (side(0, B).bitmap(A).dirty(5), side(0, A));
@@ -188,6 +189,9 @@ fn newer_volumes_on_both_sides_are_a_split_brain() {
     assert_eq!(decisions(&mine, &peer.map(Side::discards)), [WIN; 2]);
     let half = peer.map(|side| side.disk(DiskState::Inconsistent));
     assert_eq!(decisions(&mine, &[half[0], peer[1]]), [WIN, LOSE], "a resync is open");
+    let away = peer[0].disk(DiskState::Diskless);
+    let compared = [Decision::NoSync, LOSE];
+    assert_eq!(decisions(&mine, &[away, peer[1]]), compared, "what is compared with nothing");
 }
 
 /// Of one volume the loser has the only whole image, of another both have one: the peer's first is
