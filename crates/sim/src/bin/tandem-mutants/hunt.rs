@@ -294,7 +294,7 @@ mod tests {
         let line = "0:write 1:kill --blow 0:read@1:4 failed at 9 ms: INV-6: a read: old";
         let finding = parse(Way::PassingOn, line).expect("a finding");
         assert_eq!(finding.run.arguments(), ["--play=0:write 1:kill", "--blow=0:read@1:4"]);
-        assert_eq!(finding.to_string(), "--passes-on `0:write 1:kill`, 0:read@1:4");
+        assert_eq!(finding.to_string(), "--passes-on --freezes `0:write 1:kill`, 0:read@1:4");
         let line = "0:write failed at 9 ms: LIVE-1: not healthy in time";
         let finding = parse(Way::SmallWorlds, line).expect("a finding");
         assert_eq!(finding.run.arguments(), ["--play=0:write"]);
