@@ -12,7 +12,7 @@ use tandem_replica::{DiskOpKind, Resource};
 use tandem_wire::{ByteRange, DiskState, NodeId, PeerWrite, Role};
 
 use crate::checks::Violation;
-use crate::disk::SimDisk;
+use crate::disk::{SimDisk, written};
 use crate::format;
 use crate::node::node_id;
 use crate::profile::Profile;
@@ -129,28 +129,14 @@ impl World {
         volume: usize,
         kind: &DiskOpKind,
     ) -> Result<(), Violation> {
-        let (range, data) = match kind {
-            DiskOpKind::Write { offset, data, .. } => {
-                let len = u32::try_from(data.len()).expect("a piece is small");
-                (ByteRange::new(*offset, len), Some(data))
-            }
-            DiskOpKind::Zero { range, .. } => (*range, None),
-            DiskOpKind::Read(_)
-            | DiskOpKind::Flush
-            | DiskOpKind::MetaRead { .. }
-            | DiskOpKind::MetaWrite { .. }
-            | DiskOpKind::Merge { .. }
-            | DiskOpKind::IsZero { .. }
-            | DiskOpKind::Digest { .. } => return Ok(()),
-        };
+        let Some(range) = written(kind) else { return Ok(()) };
         // What could not be read is written again as it is on the peer: nothing changes by that,
         // but for what has rotted.
         let first = usize::try_from(range.offset).expect("small") / SECTOR;
         let is_same = |disk: &SimDisk| {
-            let shown = disk.contents()[first..].iter().copied();
-            data.is_some_and(|it| {
-                it.chunks_exact(SECTOR).map(stamp::peek).eq(shown.take(it.len() / SECTOR))
-            })
+            let DiskOpKind::Write { data, .. } = kind else { return false };
+            let shown = disk.contents()[first..].iter().copied().take(data.len() / SECTOR);
+            data.chunks_exact(SECTOR).map(stamp::peek).eq(shown)
         };
         if self.is_covered(node, volume, range) || is_same(&self.nodes[node].disks[volume]) {
             return Ok(());

@@ -153,21 +153,8 @@ impl SimDisk {
 
     /// Whether a data write in flight meets the range.
     pub fn writes_meet(&self, range: ByteRange) -> bool {
-        self.in_flight.values().any(|op| match &op.kind {
-            DiskOpKind::Write { offset, data, .. } => {
-                *offset < range.end() && range.offset < offset + data.len() as u64
-            }
-            DiskOpKind::Zero { range: other, .. } => {
-                other.offset < range.end() && range.offset < other.end()
-            }
-            DiskOpKind::Read(_)
-            | DiskOpKind::Flush
-            | DiskOpKind::MetaRead { .. }
-            | DiskOpKind::MetaWrite { .. }
-            | DiskOpKind::Merge { .. }
-            | DiskOpKind::IsZero { .. }
-            | DiskOpKind::Digest { .. } => false,
-        })
+        let mut written = self.in_flight.values().filter_map(|op| written(&op.kind));
+        written.any(|other| other.offset < range.end() && range.offset < other.end())
     }
 
     /// Whether such an operation is in flight.
@@ -414,6 +401,24 @@ impl SimDisk {
             "unaligned disk operation {offset}+{len} on blocks of {block}"
         );
         assert!(offset + len <= device.len(), "disk operation behind the end: {offset}+{len}");
+    }
+}
+
+/// Which data an operation writes; nothing where it writes none.
+pub fn written(kind: &DiskOpKind) -> Option<ByteRange> {
+    match kind {
+        DiskOpKind::Write { offset, data, .. } => {
+            let len = u32::try_from(data.len()).expect("a piece is small");
+            Some(ByteRange::new(*offset, len))
+        }
+        DiskOpKind::Zero { range, .. } => Some(*range),
+        DiskOpKind::Read(_)
+        | DiskOpKind::Flush
+        | DiskOpKind::MetaRead { .. }
+        | DiskOpKind::MetaWrite { .. }
+        | DiskOpKind::Merge { .. }
+        | DiskOpKind::IsZero { .. }
+        | DiskOpKind::Digest { .. } => None,
     }
 }
 
