@@ -21,10 +21,6 @@ ONCE ?= 3
 CROSSINGS ?= 1
 DELAYS ?= 1
 
-# How nodes come to be apart, where small worlds begin besides.
-APART := --from '0:secondary 0:disconnect' --from '1:disconnect 0:write' \
-	--from '1:disconnect 1:primary-force 1:write 0:write' --from '1:disconnect 0:detach-force'
-
 # From so many seeds on `make sim-long` fails where a situation was never met.
 MARKS_SEEDS ?= 20000
 
@@ -100,7 +96,7 @@ small-worlds: ## Every script of DEPTH moves, every crash and cut of the last on
 	$(RELEASE)
 	$(TARGET)/release/tandem-small-worlds --depth $(DEPTH) --blows $(BLOWS) --once $(ONCE) \
 		--crossings $(CROSSINGS) --delays $(DELAYS)
-	$(TARGET)/release/tandem-small-worlds $(APART) --depth 1 --crossings $(CROSSINGS)
+	$(TARGET)/release/tandem-small-worlds --apart --depth 1 --crossings $(CROSSINGS)
 
 mutants: ## Planted bugs, each to be found by seeds or small worlds; MUTANTS='a b' for some
 	$(CARGO) build --release --locked -p tandem-sim --bin tandem-mutants

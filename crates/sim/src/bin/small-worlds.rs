@@ -27,6 +27,10 @@ struct Arguments {
     /// Moves that scripts begin with, which are not counted below; several of them may be given.
     #[arg(long, value_name = "MOVES", default_value = "", hide_default_value = true)]
     from: Vec<Moves>,
+    /// Scripts begin with nodes apart: both Secondary, one behind, both Primary and written to, a
+    /// Primary without data.
+    #[arg(long, conflicts_with = "from")]
+    apart: bool,
     /// Longest scripts.
     #[arg(long, default_value_t = 2)]
     depth: usize,
@@ -99,6 +103,14 @@ struct Tally {
     told: Duration,
 }
 
+/// How nodes come to be apart.
+const APART: [&str; 4] = [
+    "0:secondary 0:disconnect",
+    "1:disconnect 0:write",
+    "1:disconnect 1:primary-force 1:write 0:write",
+    "1:disconnect 0:detach-force",
+];
+
 /// Time between two lines about progress.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
@@ -106,7 +118,10 @@ const TELL_EVERY: Duration = Duration::from_secs(10);
 const FAILURES_MAX: u64 = 50;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let mut arguments = Arguments::parse();
+    if arguments.apart {
+        arguments.from = APART.map(|moves| moves.parse().expect("moves")).to_vec();
+    }
     keep_panics_quiet();
     if let Some(moves) = &arguments.play {
         return play(moves, &arguments);

@@ -45,15 +45,6 @@ enum Way {
     Story,
 }
 
-/// How nodes come to be apart: both Secondary, one behind, both Primary and written to, a Primary
-/// without data.
-const APART: [&str; 4] = [
-    "0:secondary 0:disconnect",
-    "1:disconnect 0:write",
-    "1:disconnect 1:primary-force 1:write 0:write",
-    "1:disconnect 0:detach-force",
-];
-
 impl Way {
     const ALL: [Self; 6] = [
         Self::Seeds(0),
@@ -87,10 +78,7 @@ impl Way {
             }
             Self::SmallWorlds => words(&["--depth=2", "--blows=2", "--crossings=1"]),
             Self::PassingOn => words(&["--depth=2", "--blows=2", "--crossings=1", "--delays=1"]),
-            Self::Apart => {
-                let from = APART.iter().map(|moves| format!("--from={moves}"));
-                from.chain(words(&["--depth=1", "--blows=1", "--crossings=1"])).collect()
-            }
+            Self::Apart => words(&["--apart", "--depth=1", "--blows=1", "--crossings=1"]),
             Self::Story => Vec::new(),
         }
     }
