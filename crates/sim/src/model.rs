@@ -25,7 +25,7 @@ use crate::stamp::{Content, WriteId};
 mod node;
 mod volume;
 
-pub use node::NodeModel;
+pub use node::{Discard, NodeModel};
 pub use volume::VolumeModel;
 
 /// All volumes and writes.
@@ -249,7 +249,7 @@ impl Model {
             }
             volume.nodes[node].read.fill(0);
             // Who serves its data does not discard them.
-            volume.nodes[node].discards = false;
+            volume.nodes[node].discards = Discard::No;
             volume.nodes[1 - node].follows = follows && !volume.nodes[1 - node].target;
             volume.nodes[node].follows = false;
         }

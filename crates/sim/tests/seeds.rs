@@ -1,7 +1,9 @@
-//! Some hundred seeds, and every seed that once found something.
+//! Some hundred seeds, and every seed that once found something; drills that did, likewise.
 
+use tandem_sim::drill::{self, Setting};
 use tandem_sim::failure::{keep_panics_quiet, run_caught};
 use tandem_sim::world::{Options, run};
+use tandem_wire::Protocol;
 
 /// Seeds of each test run; `cargo run -p tandem-sim` runs as many as one likes.
 const SEEDS: u64 = 200;
@@ -39,6 +41,24 @@ fn regressions_stay_fixed() {
         }),
         60,
     );
+}
+
+/// Moves, the blow on the last of them, and what it found.
+const DRILLS: [[&str; 3]; 1] = [[
+    "0:write 1:disconnect 0:power 1:discard",
+    "fail@0:2",
+    "data were held to be owed that a node had begun to give up when its source's disk failed",
+]];
+
+#[test]
+fn drills_stay_fixed() {
+    keep_panics_quiet();
+    for [moves, blow, story] in DRILLS {
+        let blow = Some(blow.parse().expect("a blow"));
+        let setting = Setting { protocol: Protocol::C, passes_on: false, freezes: false };
+        let (outcome, _) = drill::run(&moves.parse().expect("moves"), blow, setting, false);
+        assert!(outcome.violation.is_none(), "{moves}: {story}: {:?}", outcome.violation);
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use tandem_wire::{DiskState, Protocol, ReplicationState, Role, RoleConflict};
 
 use super::policies::{Loss, may_lose};
 use super::{Violation, floors};
-use crate::model::Model;
+use crate::model::{Discard, Model};
 use crate::node::node_id;
 use crate::stamp::Content;
 use crate::view::View;
@@ -35,7 +35,10 @@ pub fn check<'a>(
     if after.is_connected() && !before.is_connected() {
         // What has no disk is given up when it has one again.
         for (volume, state) in model.volumes.iter_mut().zip(&after.volumes) {
-            volume.nodes[node].discards &= state.disk < DiskState::Inconsistent;
+            let discards = &mut volume.nodes[node].discards;
+            if *discards == Discard::Asked && state.disk >= DiskState::Inconsistent {
+                *discards = Discard::No;
+            }
         }
     }
     for volume in 0..after.volumes.len() {
@@ -47,6 +50,10 @@ pub fn check<'a>(
                 view.volumes[volume].disk >= DiskState::Inconsistent
             };
             direction(model, node, volume, has_disk, contents(1 - node, volume))?;
+            let discards = &mut model.volumes[volume].nodes[node].discards;
+            if *discards == Discard::Asked {
+                *discards = Discard::Begun;
+            }
         }
         if after.is_target(volume) && !before.is_target(volume) {
             let source = model.volumes[volume].nodes[1 - node].volatile.clone();
@@ -200,10 +207,7 @@ fn direction(
 ) -> Result<(), Violation> {
     let nodes = &model.volumes[volume].nodes;
     let (target, giver) = (&nodes[node], &nodes[1 - node]);
-    if target.released {
-        return Ok(());
-    }
-    if target.discards {
+    if target.released || target.discards != Discard::No {
         return Ok(());
     }
     // Writes of all volumes have one order: whoever wrote one of them has a history of its own.
@@ -214,7 +218,7 @@ fn direction(
         volumes.any(|(at, of)| {
             let owes = &of.nodes[node];
             let is_compared = at == volume || (has_disk(0, at) && has_disk(1, at));
-            owes.forked && !owes.released && !owes.discards && is_compared
+            owes.forked && !owes.released && owes.discards == Discard::No && is_compared
         })
     };
     if forked(0) && forked(1) {

@@ -2,6 +2,18 @@
 
 use crate::stamp::{Content, WriteId};
 
+/// Whether an operator gave a node's data up, by `connect --discard-my-data`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Discard {
+    /// It did not.
+    No,
+    /// For the next handshake that the disks of both nodes take part in.
+    Asked,
+    /// A handshake has told it to become target. What the source has noted of that it goes on with,
+    /// whenever they meet again.
+    Begun,
+}
+
 /// What a node owes and may for a volume.
 #[derive(Debug)]
 pub struct NodeModel {
@@ -21,8 +33,8 @@ pub struct NodeModel {
     pub released: bool,
     /// What it wrote apart is being copied to the peer, and it has written nothing apart since.
     pub hands_over: bool,
-    /// An operator gave this node's data up for the next handshake.
-    pub discards: bool,
+    /// Whether an operator gave this node's data up for the next handshake.
+    pub discards: Discard,
     /// The peer was promoted while they were apart: what only this node has is given up.
     pub failed_over: bool,
     /// It replied to writes of its own while apart: a generation of its own for certain.
@@ -56,7 +68,7 @@ impl NodeModel {
             target_floor: Vec::new(),
             released: false,
             hands_over: false,
-            discards: false,
+            discards: Discard::No,
             failed_over: false,
             forked: false,
             may_have_forked: false,
@@ -99,7 +111,7 @@ impl NodeModel {
     /// It holds what its peer holds: what it did apart, or lost, does not count any more.
     pub(super) fn agreed(&mut self) {
         self.released = false;
-        self.discards = false;
+        self.discards = Discard::No;
         self.failed_over = false;
         self.forked = false;
         self.may_have_forked = false;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use tandem_wire::Protocol;
 
-use super::{NodeModel, ReadFloor, WriteRecord};
+use super::{Discard, NodeModel, ReadFloor, WriteRecord};
 use crate::stamp::{Content, WriteId};
 
 /// One volume.
@@ -109,7 +109,7 @@ impl VolumeModel {
 
     /// Whether both nodes have answered writes apart, and neither is to discard them.
     pub fn is_split(&self) -> bool {
-        self.nodes.iter().all(|node| node.forked && !node.discards)
+        self.nodes.iter().all(|node| node.forked && node.discards == Discard::No)
     }
 
     /// The data of `node` were declared the newest: a target's, for all that they are worth.

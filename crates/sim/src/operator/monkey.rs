@@ -13,6 +13,7 @@ use tandem_wire::{DiskState, Role};
 use crate::checks::Violation;
 use crate::clock::SECONDS;
 use crate::marks::Mark;
+use crate::model::Discard;
 use crate::node::{Node, node_id, volume_number};
 use crate::world::World;
 
@@ -56,7 +57,8 @@ impl World {
     pub(crate) fn release_for(&mut self, id: u64, node: usize, command: Command) {
         if let Command::Connect { discard_my_data: true, .. } = command {
             for volume in &mut self.model.volumes {
-                volume.nodes[node].discards = true;
+                let discards = &mut volume.nodes[node].discards;
+                *discards = Discard::Asked.max(*discards);
             }
         }
         let (target, volume) = if let Command::Invalidate { volume, .. } = command {
