@@ -7,6 +7,8 @@
 //! 3. Where the system gives few descriptors, connections wait for one. Replication, administrators
 //!    and disks have theirs.
 //! 4. Who comes above a limit of connections is told so.
+//! 5. Clients that each send half of a large write, and then the rest, come through, though all of
+//!    them at once are more than the daemon has buffers for.
 
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
@@ -75,6 +77,49 @@ fn who_trickles_is_closed_and_who_is_idle_is_not() -> Result<()> {
     assert_eq!(idle.read(4 << 20, 4096)?, [5; 4096]);
     assert_eq!(idle.read(0, 512)?, [5; 512], "nothing of the payload that trickled");
     idle.disconnect()?;
+    cluster.assert_same_data()?;
+    cluster.finish()
+}
+
+#[test]
+fn writes_that_are_larger_than_all_buffers_together_are_carried_out() -> Result<()> {
+    const BYTES: u32 = 16 << 20;
+    let cluster = Cluster::in_sync("hoard", Spec::with_bytes(512 << 20))?;
+    let a = cluster.node(Side::A);
+    let mut clients = Vec::new();
+    for place in 0..20 {
+        let mut client = a.client(0)?;
+        // At an odd place, so that it is cut once more.
+        let offset = 1000 + u64::from(BYTES) * place;
+        let header = request_header(Command::Write as u16, 0, place, offset, BYTES);
+        client.stream().write_all(&header)?;
+        clients.push((client, 1 + u8::try_from(place)?));
+    }
+    std::thread::scope(|scope| {
+        let send = |stream: &mut Stream, byte: u8| -> Result<()> {
+            let half = vec![byte; usize::try_from(BYTES / 2)?];
+            stream.write_all(&half)?;
+            std::thread::sleep(Duration::from_millis(200));
+            stream.write_all(&half)?;
+            let mut reply = [0; 16];
+            stream.read_exact(&mut reply)?;
+            ensure(reply[4..8] == [0; 4], || format!("{reply:?}"))
+        };
+        let threads = clients.iter_mut().map(|(client, byte)| {
+            let (stream, byte) = (client.stream(), *byte);
+            scope.spawn(move || send(stream, byte))
+        });
+        let threads: Vec<_> = threads.collect();
+        threads.into_iter().try_for_each(|thread| thread.join().expect("no panic"))
+    })?;
+    let mut reader = a.client(0)?;
+    for place in 0..20_u8 {
+        let offset = 1000 + u64::from(BYTES) * u64::from(place);
+        for at in [offset, offset + u64::from(BYTES) - 4096] {
+            assert_eq!(reader.read(at, 4096)?, [1 + place; 4096]);
+        }
+    }
+    drop((clients, reader));
     cluster.assert_same_data()?;
     cluster.finish()
 }

@@ -79,7 +79,7 @@ pub struct ExportConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LimitsConfig {
-    /// Bytes of buffers that all requests of a shard share, at least 64 MiB.
+    /// Bytes of buffers that all requests of a shard share, at least 128 MiB.
     pub pool_bytes: u64,
 }
 
@@ -223,7 +223,7 @@ mod tests {
         let text = "shards = 2\n[nbd]\nlisten = [\"127.0.0.1:10809\", \"[::1]:10809\"]\n\
                     connections = 7\nkernel-attach = true\nkernel_connections = 4\n\
                     kernel_timeout = 9\n[nbd.exports.\"r0/0\"]\nread_only = true\n\
-                    connections = 2\n[limits]\npool_bytes = 134217728\n";
+                    connections = 2\n[limits]\npool_bytes = 268435456\n";
         let config = DaemonConfig::parse("t.toml", text).unwrap();
         assert_eq!(config.shards, Some(2));
         assert_eq!((config.nbd.listen.len(), config.nbd.connections), (2, 7));
@@ -231,7 +231,7 @@ mod tests {
         assert_eq!((kernel, config.nbd.kernel_timeout), ((true, 4), 9));
         let export = &config.nbd.exports["r0/0"];
         assert_eq!((export.read_only, export.connections), (true, Some(2)));
-        assert_eq!(config.limits.pool_bytes, 128 << 20);
+        assert_eq!(config.limits.pool_bytes, 256 << 20);
     }
 
     #[test]
@@ -250,7 +250,7 @@ mod tests {
             ("[nbd.exports.\"r0/0\"]\nconnections = 1001", "connections is 1001"),
             ("[nbd.exports.r0]\nread_only = true", "nbd.exports is 'r0', allowed is names like"),
             ("[nbd.exports.\"r0/00\"]", "nbd.exports is 'r0/00'"),
-            ("[limits]\npool_bytes = 1", "limits.pool_bytes is 1, allowed is 67108864 and more"),
+            ("[limits]\npool_bytes = 1", "limits.pool_bytes is 1, allowed is 134217728 and more"),
             ("[nbd", "t.toml: TOML parse error at line 1"),
         ] {
             let error = DaemonConfig::parse("t.toml", text).unwrap_err().to_string();

@@ -48,8 +48,9 @@ pub const LISTENERS_MAX: usize = 64;
 /// Shards that a daemon configuration may ask for: more than any machine's cores serve no one.
 pub const SHARDS_MAX: u32 = 256;
 
-/// Smallest buffer pool: one NBD request of the largest size (32 MiB) in each direction.
-pub const POOL_BYTES_MIN: u64 = 64 << 20;
+/// Smallest buffer pool: clients may have half of it, in which the largest NBD request (64 MiB) has
+/// room, whose parts are held until the last of them has come.
+pub const POOL_BYTES_MIN: u64 = 128 << 20;
 
 /// Connections of NBD clients that a daemon serves unless told otherwise: as many as the clients of
 /// some dozen volumes make, and few enough to leave descriptors for disks and peers.

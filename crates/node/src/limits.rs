@@ -35,8 +35,11 @@ pub const RESERVE_BYTES: usize = 16 << 20;
 /// peer that is kept waiting by our clients keeps its own clients waiting.
 pub const CLIENT_POOL_DIVISOR: u64 = 2;
 
-/// Least share of the buffers that clients are given: the largest request of one client must fit.
-pub const CLIENT_BYTES_MIN: u64 = tandem_nbd::limits::REQUEST_BYTES_MAX as u64;
+// The largest request of one client must fit, whatever the pool.
+const _: () = assert!(
+    tandem_control::limits::POOL_BYTES_MIN / CLIENT_POOL_DIVISOR
+        >= tandem_nbd::limits::REQUEST_BYTES_MAX as u64
+);
 
 /// How long a client that holds buffers may be behind with taking its replies or with sending the
 /// rest of its write while others wait for buffers; then it is closed. Longer than a network takes

@@ -153,7 +153,7 @@ impl Shard {
             links: Slab::new(),
             clients: Slab::new(),
             serial: 0,
-            budget: Budget::new(client_bytes.max(limits::CLIENT_BYTES_MIN)),
+            budget: Budget::new(client_bytes),
             links_to_serve: Worklist::default(),
             clients_to_serve: Worklist::default(),
             stalled_links: Worklist::default(),
