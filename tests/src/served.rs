@@ -6,19 +6,19 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
+use crate::front::Front;
 use crate::process::{GLANCE, Process};
 use crate::tool::tool;
 use crate::{Context, Result, ensure};
 
-/// How long its helpers may take.
+/// How long its server may take.
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// A served file. Both helpers end when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Served {
     server: Process,
-    fuse: Process,
-    front: PathBuf,
+    front: Front,
     socket: PathBuf,
 }
 
@@ -40,15 +40,14 @@ impl Served {
         server.arg("-f").args(filters.iter().map(|filter| format!("--filter={filter}")));
         server.arg("-U").arg(&socket).arg("file").arg(base).args(parameters);
         let mut server = Process::start("nbdkit", &mut server, &log)?;
-        until("nbdkit", &mut server, || socket.exists())?;
-        std::fs::write(front, "").about(front.display())?;
-        let mut fuse = tool("nbdfuse")?;
-        fuse.arg(front).arg(format!("nbd+unix:///?socket={}", socket.display()));
-        let mut fuse = Process::start("nbdfuse", &mut fuse, &log)?;
-        let bytes = std::fs::metadata(base)?.len();
-        let is_there = || std::fs::metadata(front).is_ok_and(|it| it.len() == bytes);
-        until("nbdfuse", &mut fuse, is_there)?;
-        Ok(Self { server, fuse, front: front.to_owned(), socket })
+        let deadline = Instant::now() + LIMIT;
+        while !socket.exists() {
+            ensure(server.is_running()?, || "nbdkit has ended".to_owned())?;
+            ensure(Instant::now() < deadline, || "nbdkit is not ready".to_owned())?;
+            std::thread::sleep(GLANCE);
+        }
+        let front = Front::mount(&format!("nbd+unix:///?socket={}", socket.display()), front)?;
+        Ok(Self { server, front, socket })
     }
 
     /// Kills the server: what it kept to itself is lost.
@@ -60,7 +59,7 @@ impl Served {
         self.server.kill();
         let status = self.server.wait(LIMIT)?;
         ensure(!status.success(), || "nbdkit ended in good order".to_owned())?;
-        self.unmount()
+        self.front.unmount()
     }
 
     /// The server answers nothing from here on.
@@ -78,28 +77,12 @@ impl Served {
     pub(crate) fn go_on(&self) -> Result<()> {
         self.server.signal(Signal::CONT)
     }
-
-    /// Ends `nbdfuse`, which takes the file away with it. Where it is killed in the middle of a
-    /// request it may leave the mount behind, with nobody to answer: that is taken away here.
-    fn unmount(&mut self) -> Result<()> {
-        self.fuse.terminate(LIMIT)?;
-        let deadline = Instant::now() + LIMIT;
-        while !std::fs::metadata(&self.front).is_ok_and(|left| left.len() == 0) {
-            let front = self.front.display();
-            ensure(Instant::now() < deadline, || format!("{front} is still mounted"))?;
-            let mut umount = std::process::Command::new("umount");
-            umount.arg("--lazy").arg(&self.front);
-            let _ = umount.stderr(std::process::Stdio::null()).status().about("umount")?;
-            std::thread::sleep(GLANCE);
-        }
-        Ok(())
-    }
 }
 
 impl Drop for Served {
     fn drop(&mut self) {
         self.server.kill();
-        let _ = self.unmount();
+        let _ = self.front.unmount();
         let _ = remove(&self.socket);
     }
 }
@@ -119,14 +102,4 @@ fn remove(path: &Path) -> Result<()> {
         }
         Ok(()) | Err(_) => Ok(()),
     }
-}
-
-fn until(name: &str, process: &mut Process, is_so: impl Fn() -> bool) -> Result<()> {
-    let deadline = Instant::now() + LIMIT;
-    while !is_so() {
-        ensure(process.is_running()?, || format!("{name} has ended"))?;
-        ensure(Instant::now() < deadline, || format!("{name} is not ready within {LIMIT:?}"))?;
-        std::thread::sleep(GLANCE);
-    }
-    Ok(())
 }

@@ -4,33 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use crate::binaries::target_dir;
 use crate::process::{Output, run};
 use crate::{Failure, Result};
-
-/// Programs and the Debian packages that have them.
-const PACKAGES: &[(&str, &str)] = &[
-    ("fio", "fio"),
-    ("qemu-io", "qemu-utils"),
-    ("nbdcopy", "libnbd-bin"),
-    ("nbdinfo", "libnbd-bin"),
-    ("nbdfuse", "libnbd-bin"),
-    ("nbdsh", "python3-libnbd"),
-    ("qemu-img", "qemu-utils"),
-    ("qemu-nbd", "qemu-utils"),
-    ("qemu-storage-daemon", "qemu-utils"),
-    ("nbdkit", "nbdkit"),
-    ("mkfs.ext4", "e2fsprogs"),
-    ("e2fsck", "e2fsprogs"),
-    ("losetup", "mount"),
-    ("mount", "mount"),
-    ("nft", "nftables"),
-    ("setpriv", "util-linux"),
-    ("unshare", "util-linux"),
-    ("drbdadm", "drbd-utils"),
-    ("drbdmon", "drbd-utils"),
-    ("script", "bsdutils"),
-    ("jsonschema", "python3-jsonschema"),
-];
 
 /// A command that runs `name`.
 ///
@@ -38,14 +14,13 @@ const PACKAGES: &[(&str, &str)] = &[
 /// It is not installed.
 pub fn tool(name: &str) -> Result<Command> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    // Debian keeps some administrators' programs out of users' PATH.
-    let folders = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
-    let mut candidates = folders.map(|folder| folder.join(name));
+    // Debian keeps some administrators' programs out of users' PATH; the other folder has what is
+    // in no Debian package.
+    let others = [PathBuf::from("/usr/sbin"), target_dir()?.join("tools/bin")];
+    let mut candidates = std::env::split_paths(&path).chain(others).map(|it| it.join(name));
     let found = candidates.find(|candidate| Path::is_file(candidate));
     found.map(Command::new).ok_or_else(|| {
-        let package = PACKAGES.iter().find(|(tool, _)| *tool == name);
-        let package = package.map_or(name, |(_, package)| package);
-        Failure::new(format!("{name} is not installed: apt-get install {package}"))
+        Failure::new(format!("{name} is not installed: scripts/install-test-tools does that"))
     })
 }
 

@@ -6,19 +6,11 @@
 //! 2. qemu, which agrees on extended headers where it knows them, maps 5 TiB and finds what was
 //!    written.
 //! 3. A request longer than 4 GiB is carried out in one go.
-//! 4. A file on `nbdfuse` is written, read and made to zeroes at random, as fsx does it with a
-//!    file; what it holds is what an array holds that was treated the same way.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rustix::fs::{FallocateFlags, fallocate};
-use tandem_tests::tool::{run_tool, tool};
-use tandem_tests::{
-    Allocation, Ask, Cluster, Context, ExtendedClient, Failure, Process, Random, Result, Side,
-    Spec, ensure,
-};
+use tandem_tests::tool::run_tool;
+use tandem_tests::{Allocation, Ask, Cluster, ExtendedClient, Failure, Result, Side};
 
 const LIMIT: Duration = Duration::from_secs(60);
 const MIB: u64 = 1 << 20;
@@ -141,92 +133,4 @@ fn a_request_may_be_longer_than_4_gib() -> Result<()> {
     assert!(client.ask(Ask::WriteZeroes, GIB, end).is_err(), "behind the end");
     drop((client, plain));
     cluster.finish()
-}
-
-/// A file of an export; it goes when this does.
-struct Fuse {
-    file: File,
-    process: Process,
-}
-
-impl Fuse {
-    fn mount(cluster: &Cluster) -> Result<Self> {
-        let front = cluster.folder().join("front");
-        std::fs::write(&front, "").about(front.display())?;
-        let mut command = tool("nbdfuse")?;
-        command.arg(&front).arg(cluster.node(Side::A).uri(0));
-        let log = front.with_extension("log");
-        let mut process = Process::start("nbdfuse", &mut command, &log)?;
-        let deadline = Instant::now() + LIMIT;
-        while !std::fs::metadata(&front).is_ok_and(|file| file.len() > 0) {
-            ensure(process.is_running()?, || std::fs::read_to_string(&log).unwrap_or_default())?;
-            ensure(Instant::now() < deadline, || "nbdfuse is not ready".to_owned())?;
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        let file = File::options().read(true).write(true).open(&front).about(front.display())?;
-        Ok(Self { file, process })
-    }
-
-    fn unmount(self) -> Result<()> {
-        let Self { file, mut process } = self;
-        file.sync_all()?;
-        drop(file);
-        // It calls its end by a signal a failure.
-        process.terminate(LIMIT).map(drop)
-    }
-}
-
-#[test]
-fn a_file_on_nbdfuse_is_exercised_as_by_fsx() -> Result<()> {
-    let cluster = Cluster::in_sync("fsx", Spec::with_bytes(8 * MIB))?;
-    let mut model = vec![0; usize::try_from(cluster.data_bytes(0)?)?];
-    let mut random = Random::announced("fsx");
-    for _ in 0..4 {
-        let fuse = Fuse::mount(&cluster)?;
-        for step in 0..250 {
-            exercise(&fuse.file, &mut model, &mut random).about(format!("step {step}"))?;
-        }
-        fuse.unmount()?;
-    }
-    assert!(cluster.node(Side::A).client(0)?.read_all()? == model);
-    cluster.assert_same_data()?;
-    cluster.finish()
-}
-
-/// One operation on the file and on the array.
-fn exercise(file: &File, model: &mut [u8], random: &mut Random) -> Result<()> {
-    let bound = [100, 5000, 200_000][usize::try_from(random.below(3))?];
-    let length = 1 + random.below(bound);
-    let offset = random.below(model.len() as u64 - length + 1);
-    let kind = random.below(10);
-    // A hole is made by TRIM, which promises nothing at its edges: they are on whole blocks.
-    let align = if kind == 4 { 4096 } else { 1 };
-    let (offset, length) = (offset / align * align, length / align * align);
-    if length == 0 {
-        return Ok(());
-    }
-    let range = usize::try_from(offset)?..usize::try_from(offset + length)?;
-    let zero = |flags| fallocate(file, flags, offset, length);
-    match kind {
-        0..4 => {
-            let data = random.bytes(range.len());
-            file.write_all_at(&data, offset)?;
-            model[range].copy_from_slice(&data);
-        }
-        4 => {
-            zero(FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE)?;
-            model[range].fill(0);
-        }
-        5 => {
-            zero(FallocateFlags::ZERO_RANGE)?;
-            model[range].fill(0);
-        }
-        6 => file.sync_data()?,
-        _ => {
-            let mut read = vec![0; range.len()];
-            file.read_exact_at(&mut read, offset)?;
-            ensure(read == model[range], || format!("{offset}+{length} reads otherwise"))?;
-        }
-    }
-    Ok(())
 }

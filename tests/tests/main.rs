@@ -19,6 +19,7 @@ mod drbdadm;
 mod events;
 mod failover;
 mod fencing;
+mod file_systems;
 mod kernel;
 mod kills;
 mod large;

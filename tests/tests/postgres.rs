@@ -10,11 +10,13 @@
 //!    one order, for a page that is newer than the log would be damage.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::Duration;
 
 use tandem_tests::postgres::Postgres;
 use tandem_tests::{
-    Cluster, Context, Failure, Mounted, Process, Random, Result, Side, Spec, ensure,
+    Cluster, Context, Failure, FileSystem, Mounted, Node, Process, Random, Result, Side, Spec,
+    ensure,
 };
 
 /// How long the clients work before the machine dies.
@@ -53,6 +55,8 @@ struct Story {
     round: u64,
 }
 
+type Mount = fn(&Node, u16, &Path, FileSystem) -> Result<Mounted>;
+
 /// What runs on the machine of the Primary.
 struct Host {
     server: Postgres,
@@ -61,7 +65,7 @@ struct Host {
 
 impl Story {
     fn set_up(&self) -> Result<Host> {
-        let volumes = self.mount(Side::A, true)?;
+        let volumes = self.mount(Side::A, Mounted::make)?;
         Postgres::create(volumes[0].point(), volumes[1].point())?;
         let host = self.serve(volumes)?;
         host.server.query("create table noted (id bigint primary key)")?;
@@ -71,9 +75,10 @@ impl Story {
         Ok(host)
     }
 
-    fn mount(&self, side: Side, fresh: bool) -> Result<Vec<Mounted>> {
+    /// Both volumes, by [`Mounted::make`] or [`Mounted::mount`].
+    fn mount(&self, side: Side, how: Mount) -> Result<Vec<Mounted>> {
         let (node, folder) = (self.cluster.node(side), self.cluster.folder());
-        (0..2).map(|volume| Mounted::mount(node, volume, folder, fresh)).collect()
+        (0..2).map(|volume| how(node, volume, folder, FileSystem::Ext4)).collect()
     }
 
     fn serve(&self, volumes: Vec<Mounted>) -> Result<Host> {
@@ -134,7 +139,7 @@ impl Story {
 
     fn take_over(&self, side: Side) -> Result<Host> {
         self.cluster.node(side).adm_ok(&["primary", "r0"])?;
-        self.serve(self.mount(side, false)?)
+        self.serve(self.mount(side, Mounted::mount)?)
     }
 
     fn audit(&self, host: &Host) -> Result<()> {
