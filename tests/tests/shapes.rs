@@ -1,11 +1,18 @@
-//! Volumes of every shape: odd lengths, two volumes, external metadata, small pieces at odd places.
+//! Volumes of every shape: odd lengths, two volumes, external metadata, block devices; small pieces
+//! at odd places.
 //!
 //! 1. A pair of the shape comes up and is written to at random, at any byte, of any length.
 //! 2. What is read back is what a plain array has that was written to in the same way.
 //! 3. Both backing disks are the same, and hold it at offset 0, readable without a daemon.
 
+use std::fs::File;
+use std::time::Duration;
+
 use tandem_tests::nbd::Command;
-use tandem_tests::{Cluster, Metadata, NbdClient, Random, Result, Side, Spec, image};
+use tandem_tests::tool::run_tool;
+use tandem_tests::{
+    Cluster, Context, LoopDevice, Metadata, NbdClient, Random, Result, Side, Spec, image,
+};
 
 #[test]
 fn internal_metadata() -> Result<()> {
@@ -32,14 +39,52 @@ fn two_volumes() -> Result<()> {
     any_byte("two-volumes", spec)
 }
 
+/// They hold the volume to the end, are discarded and zeroed by commands of their own, and grow.
+#[test]
+fn block_devices() -> Result<()> {
+    let (folder, spec) = (Cluster::folder_for("devices")?, Spec::with_bytes(24 << 20));
+    let files = ["a", "b"].map(|name| folder.path().join(name));
+    for file in &files {
+        image::allocate(file, spec.volumes[0])?;
+    }
+    let devices = [LoopDevice::attach(&files[0])?, LoopDevice::attach(&files[1])?];
+    let disks = devices.each_ref().map(|device| vec![device.name().into()]);
+    let mut cluster = Cluster::with_disks(spec, folder, &disks)?;
+    cluster.bring_up()?;
+    write_any_byte(&cluster, 1, "devices")?;
+    discard(&cluster)?;
+    let map = ["--map", "--totals", &cluster.node(Side::A).uri(0)];
+    let map = run_tool("nbdinfo", &map, Duration::from_secs(20))?.ok()?;
+    assert!(map.contains("100.0%   0 data"), "it has no extents to tell of: {map}");
+    cluster.node_mut(Side::A).kill()?;
+    for (file, device) in files.iter().zip(&devices) {
+        File::options().write(true).open(file)?.set_len(32 << 20).about(file.display())?;
+        device.take_size()?;
+    }
+    cluster.node_mut(Side::A).start()?;
+    cluster.wait_in_sync()?;
+    let before = cluster.data_bytes(0)?;
+    cluster.node(Side::A).adm_ok(&["primary", "r0"])?;
+    cluster.node(Side::A).adm_ok(&["resize", "r0"])?;
+    assert!(cluster.data_bytes(0)? >= before + (8 << 20) - 4096);
+    write_any_byte(&cluster, 1, "devices-grown")?;
+    cluster.finish()
+}
+
 fn any_byte(test: &str, spec: Spec) -> Result<()> {
     let volumes = u16::try_from(spec.volumes.len())?;
     let cluster = Cluster::in_sync(test, spec)?;
+    write_any_byte(&cluster, volumes, test)?;
+    cluster.finish()
+}
+
+/// Begins with what is there.
+fn write_any_byte(cluster: &Cluster, volumes: u16, test: &str) -> Result<()> {
     let mut random = Random::announced(test);
     let mut clients = Vec::new();
     for volume in 0..volumes {
-        let client = cluster.node(Side::A).client(volume)?;
-        let model = vec![0; usize::try_from(client.size_bytes())?];
+        let mut client = cluster.node(Side::A).client(volume)?;
+        let model = client.read_all()?;
         clients.push((client, model));
     }
     for _ in 0..400 {
@@ -56,8 +101,7 @@ fn any_byte(test: &str, spec: Spec) -> Result<()> {
         }
     }
     drop(clients);
-    cluster.assert_same_data()?;
-    cluster.finish()
+    cluster.assert_same_data()
 }
 
 /// One request of any kind and place, to the volume and to the array.
@@ -92,6 +136,11 @@ fn step(client: &mut NbdClient, model: &mut [u8], random: &mut Random) -> Result
 #[test]
 fn a_discard_is_the_same_on_both() -> Result<()> {
     let cluster = Cluster::in_sync("discard", Spec::default())?;
+    discard(&cluster)?;
+    cluster.finish()
+}
+
+fn discard(cluster: &Cluster) -> Result<()> {
     let mut client = cluster.node(Side::A).client(0)?;
     client.write(0, &vec![0xdd; 16 << 20])?;
     let mut random = Random::announced("discard");
@@ -101,6 +150,5 @@ fn a_discard_is_the_same_on_both() -> Result<()> {
     }
     let image = client.read(0, 16 << 20)?;
     assert!(image.iter().all(|byte| matches!(byte, 0 | 0xdd)));
-    cluster.assert_same_data()?;
-    cluster.finish()
+    cluster.assert_same_data()
 }

@@ -3,6 +3,7 @@
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use tempfile::{NamedTempFile, TempPath};
@@ -29,6 +30,30 @@ pub(crate) fn file_in(folder: &Path, len: u64) -> TempPath {
     let file = NamedTempFile::new_in(folder).expect("a temporary file can be made");
     file.as_file().set_len(len).expect("a file can be made longer");
     file.into_temp_path()
+}
+
+/// A block device whose data are in a file; root may have one. It is detached with the value.
+pub(crate) struct LoopDevice(PathBuf);
+
+impl LoopDevice {
+    pub(crate) fn attach(file: &Path) -> Self {
+        let mut losetup = Command::new("losetup");
+        let output = losetup.args(["--find", "--show", "--direct-io=on"]).arg(file).output();
+        let output = output.expect("losetup is installed");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}: loop devices need root");
+        Self(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for LoopDevice {
+    fn drop(&mut self) {
+        let _ = Command::new("losetup").arg("--detach").arg(&self.0).status();
+    }
 }
 
 /// An engine, its pool, and a registered file of `len` bytes in `folder`.

@@ -3,7 +3,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{Access, BackingDisk, OpenOptions, open};
-use crate::testing::{disk_folder, engine, file_in, memory_folder, pattern, run};
+use crate::testing::{LoopDevice, disk_folder, engine, file_in, memory_folder, pattern, run};
 use crate::{Op, OpenError};
 
 #[test]
@@ -74,13 +74,11 @@ fn a_file_system_without_direct_io_is_used_if_allowed() {
     assert_eq!((disk.memory_align, disk.access), (1, Access::Worker));
 }
 
-/// Run with `--ignored` and the path of an unused block device, such as a loop device, with a
-/// volatile cache on which nothing is of value.
 #[test]
-#[ignore = "needs a block device named by TANDEM_TEST_DEVICE"]
 fn a_block_device_is_exclusive_and_serves_the_engine() {
-    let path = std::env::var("TANDEM_TEST_DEVICE").unwrap();
-    let path = Path::new(&path);
+    let file = file_in(&disk_folder(), 8 << 20);
+    let device = LoopDevice::attach(&file);
+    let path = device.path();
     let disk = open(path, &OpenOptions::default()).unwrap();
     assert!(disk.is_block_device && disk.is_direct && disk.size_bytes > 0, "{disk:?}");
     assert_eq!(disk.access, Access::Ring);
