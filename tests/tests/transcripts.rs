@@ -121,6 +121,11 @@ fn adjustments_are_as_recorded() -> Result<()> {
 }
 
 #[test]
+fn options_are_as_recorded() -> Result<()> {
+    play("options", Spec::default())
+}
+
+#[test]
 fn drbdsetup_is_as_recorded() -> Result<()> {
     play("drbdsetup", Spec::default())
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::plan::SectionOptions;
 use crate::sh::Sh;
 
 mod examples;
@@ -242,6 +243,8 @@ pub(crate) enum Command {
     },
     /// Print the role
     Role(Objects),
+    /// Print the roles of peers, one line each
+    PeerRole(Objects),
     /// Print connection states, one line each
     Cstate(Objects),
     /// Print disk states, one line per volume: LOCAL/PEER
@@ -249,6 +252,8 @@ pub(crate) enum Command {
     /// Change running resources to what the configuration says
     #[command(after_help = examples::ADJUST)]
     Adjust(Objects),
+    #[command(flatten)]
+    Options(SectionOptions),
     /// Print the configuration as it is understood, also where it asks for what is not there (exit
     /// code 10)
     Dump {
@@ -289,6 +294,7 @@ pub(crate) enum Command {
         folder: PathBuf,
     },
     /// Wait until peers are connected
+    #[command(alias = "wait-con-int")]
     WaitConnect(Wait),
     /// Wait until no resync runs
     #[command(after_help = examples::WAIT_SYNC)]

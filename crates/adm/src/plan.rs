@@ -15,7 +15,10 @@ use crate::object::{PEER, PEER_DEVICE, RESOURCE, Target, VOLUME};
 use crate::offline::{self, Offline};
 use crate::output::Failure;
 
+mod section;
 mod shown;
+
+pub(crate) use section::SectionOptions;
 
 /// Something to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,6 +82,7 @@ pub(crate) fn plan(
         Command::WaitConnect(wait) => (&wait.objects, PEER),
         Command::WaitSync(wait) => (&wait.objects, PEER_DEVICE),
         Command::Verify { objects, .. } => (objects, PEER_DEVICE),
+        Command::Options(section) => section.objects(),
         Command::Status { .. }
         | Command::Events2 { .. }
         | Command::Why { .. }
@@ -87,6 +91,7 @@ pub(crate) fn plan(
         | Command::Completions { .. }
         | Command::ManPages { .. }
         | Command::Role(_)
+        | Command::PeerRole(_)
         | Command::Cstate(_)
         | Command::Dstate(_)
         | Command::Dump { .. }
@@ -141,6 +146,7 @@ fn add(command: &Command, target: &Target<'_>, steps: &mut Vec<Step>) {
         | Command::Verify { .. } => {
             return steps.extend(of_peer_devices(command, target));
         }
+        Command::Options(section) => return steps.extend(section.steps(target)),
         Command::Up(_) => Request::Up(target.config.clone()),
         Command::Down(_) => Request::Down { resource },
         Command::Adjust(_) => Request::Adjust(target.config.clone()),
@@ -165,6 +171,7 @@ fn add(command: &Command, target: &Target<'_>, steps: &mut Vec<Step>) {
         | Command::Completions { .. }
         | Command::ManPages { .. }
         | Command::Role(_)
+        | Command::PeerRole(_)
         | Command::Cstate(_)
         | Command::Dstate(_)
         | Command::Dump { .. }

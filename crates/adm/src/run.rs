@@ -43,6 +43,7 @@ pub(crate) fn run(arguments: &Arguments, world: &mut dyn World) -> Result<(), Fa
         Command::Monitor => monitor(world, arguments, &node),
         Command::SplitBrain(what) => split_brain(world, arguments, what),
         Command::Role(objects) => show(world, arguments, Question::Role, &objects.objects),
+        Command::PeerRole(objects) => show(world, arguments, Question::PeerRole, &objects.objects),
         Command::Cstate(objects) => show(world, arguments, Question::Cstate, &objects.objects),
         Command::Dstate(objects) => show(world, arguments, Question::Dstate, &objects.objects),
         Command::Dump { show_secrets, objects } => {
@@ -83,6 +84,7 @@ pub(crate) fn run(arguments: &Arguments, world: &mut dyn World) -> Result<(), Fa
         | Command::PauseSync(_)
         | Command::ResumeSync(_)
         | Command::Adjust(_)
+        | Command::Options(_)
         | Command::WaitConnect(_)
         | Command::WaitSync(_)
         | Command::Verify { .. } => by_plan(world, arguments, &node),
@@ -93,7 +95,7 @@ pub(crate) fn run(arguments: &Arguments, world: &mut dyn World) -> Result<(), Fa
 fn by_plan(world: &mut dyn World, arguments: &Arguments, node: &str) -> Result<(), Failure> {
     let config = configuration::load(world, &arguments.config_file)?;
     let steps = plan(&arguments.command, &config, node)?.unwrap_or_default();
-    if matches!(arguments.command, Command::Up(_) | Command::Adjust(_)) {
+    if matches!(arguments.command, Command::Up(_) | Command::Adjust(_) | Command::Options(_)) {
         output::warnings(&config.warnings);
     }
     carry_out(world, &steps, arguments)

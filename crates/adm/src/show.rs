@@ -1,10 +1,13 @@
-//! Commands that show what the daemon reports: `status`, `why`, `role`, `cstate`, `dstate`.
+//! Commands that show what the daemon reports: `status`, `why`, `role`, `peer-role`, `cstate`,
+//! `dstate`.
 //!
 //! They ask the daemon alone and need no configuration, so that they work when that is broken.
 
 use tandem_control::admin::{Request, Response};
 use tandem_control::exit;
-use tandem_control::status::{ResourceStatus, TextOptions, VolumeStatus, json, text, why};
+use tandem_control::status::{
+    ConnectionStatus, ResourceStatus, TextOptions, VolumeStatus, json, text, why,
+};
 
 use crate::cli::Arguments;
 use crate::object::{Allowed, Object, PEER, RESOURCE, VOLUME};
@@ -31,6 +34,8 @@ pub(crate) enum Question {
     /// One word.
     Role,
     /// A line per connection.
+    PeerRole,
+    /// A line per connection.
     Cstate,
     /// A line per volume.
     Dstate,
@@ -49,7 +54,7 @@ pub(crate) fn show(
         | Question::Watch
         | Question::Why
         | Question::Role => RESOURCE,
-        Question::Cstate => PEER,
+        Question::PeerRole | Question::Cstate => PEER,
         Question::Dstate => VOLUME,
     };
     let objects = parse(texts, allowed)?;
@@ -86,7 +91,12 @@ fn answer(
             let options = TextOptions { verbose, statistics, terminal, width };
             Ok(text(&fetch_all(daemon, objects)?, options))
         }
-        Question::Watch | Question::Why | Question::Role | Question::Cstate | Question::Dstate => {
+        Question::Watch
+        | Question::Why
+        | Question::Role
+        | Question::PeerRole
+        | Question::Cstate
+        | Question::Dstate => {
             let mut out = String::new();
             for object in objects {
                 for resource in fetch(daemon, object)? {
@@ -165,22 +175,26 @@ pub(crate) fn fetch(
     }
 }
 
-/// `role`: one word; `cstate`: a line per connection; `dstate`: a line per volume.
+/// `role`: one word; `peer-role`, `cstate`: a line per connection; `dstate`: a line per volume.
 fn lines(question: Question, resource: &ResourceStatus, object: &Object) -> String {
     match question {
         Question::Why => why(resource),
         Question::Role => format!("{}\n", resource.role),
-        Question::Cstate => cstate(resource, object),
+        Question::PeerRole => of_connections(resource, object, |it| it.peer_role.to_string()),
+        Question::Cstate => of_connections(resource, object, |it| it.connection_state.to_string()),
         Question::Dstate => dstate(resource, object),
         Question::Text { .. } | Question::Json | Question::Watch => String::new(),
     }
 }
 
-fn cstate(resource: &ResourceStatus, object: &Object) -> String {
+fn of_connections(
+    resource: &ResourceStatus,
+    object: &Object,
+    say: impl Fn(&ConnectionStatus) -> String,
+) -> String {
     let meant = |name: &String| object.peer.as_ref().is_none_or(|peer| peer == name);
     let connections = resource.connections.iter().filter(|connection| meant(&connection.name));
-    let lines = connections.map(|connection| format!("{}\n", connection.connection_state));
-    lines.collect()
+    connections.map(|connection| say(connection) + "\n").collect()
 }
 
 fn dstate(resource: &ResourceStatus, object: &Object) -> String {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tandem_control::VolumeNumber;
 use tandem_control::admin::{InitialData, Request};
-use tandem_control::config::{Backing, MetaDisk, ResourceConfig};
+use tandem_control::config::{Backing, MetaDisk, Part, ResourceConfig};
 
 use super::{CreateMd, Step};
 
@@ -79,7 +79,7 @@ fn show_request(request: &Request, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Request::Running { resource } => show_question("show", resource.as_deref(), f),
         Request::Watch { resource } => show_question("events2", resource.as_deref(), f),
         Request::Refresh => write!(f, "refresh"),
-        Request::Part { resource, part } => write!(f, "part {resource} {part:?}"),
+        Request::Part { resource, part } => show_part(resource, part, f),
         Request::WaitConnect { resource, peer, timeout } => {
             write!(f, "wait-connect {resource}")?;
             show_wait(peer.map(|peer| peer.0), None, *timeout, f)
@@ -93,6 +93,34 @@ fn show_request(request: &Request, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             write!(f, "verify {resource}/{volume} peer:{peer} --cancel")
         }
     }
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "the others are drbdsetup's, which has no -d")]
+fn show_part(resource: &str, part: &Part, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let options = match part {
+        Part::ResourceOptions(options) => {
+            write!(f, "resource-options {resource}")?;
+            options
+        }
+        Part::DiskOptions { volume, options } => {
+            write!(f, "disk-options {resource}/{volume}")?;
+            options
+        }
+        Part::NetOptions { peer, options } => {
+            write!(f, "net-options {resource} peer:{peer}")?;
+            options
+        }
+        Part::PeerVolumeOptions { peer, volume, options } => {
+            write!(f, "peer-device-options {resource}/{volume} peer:{peer}")?;
+            options
+        }
+        _ => return write!(f, "part {resource} {part:?}"),
+    };
+    for (name, text) in &options.texts {
+        let text = if name == "shared-secret" { "(not shown)" } else { text.reveal() };
+        write!(f, " {name}:{text}")?;
+    }
+    Ok(())
 }
 
 fn show_question(verb: &str, resource: Option<&str>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
