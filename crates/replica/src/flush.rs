@@ -171,7 +171,7 @@ impl Resource {
             asked: false,
             outdated: false,
         });
-        self.volumes[volume].counters.upper_pending += 1;
+        self.volumes[volume].counters.pending.enter(self.now);
         for peer in self.peer_indexes() {
             // Also where this volume is not replicated: the order of all volumes is one, and a
             // flush is a boundary in it.
@@ -292,7 +292,7 @@ impl Resource {
         }
         self.flushes.remove(key).expect("it was there");
         self.wake_procedures();
-        self.volumes[volume].counters.upper_pending -= 1;
+        self.volumes[volume].counters.pending.leave(self.now);
         for peer in self.peer_indexes() {
             if self.connections[peer].outbound.has_mark(mark) {
                 self.connections[peer].outbound.close_epoch();

@@ -46,6 +46,7 @@ mod peer_device;
 mod peer_read;
 mod peer_request;
 mod peers;
+mod pending;
 mod read;
 mod repair;
 mod report;

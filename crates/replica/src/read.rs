@@ -65,7 +65,7 @@ impl Resource {
     /// Reads whole blocks for `wanted_by`.
     pub(crate) fn begin_read(&mut self, volume: VolumeIndex, range: ByteRange, wanted_by: ReadFor) {
         let key = self.reads.insert(Read::new(volume, range, wanted_by));
-        self.volumes[volume].counters.upper_pending += 1;
+        self.volumes[volume].counters.pending.enter(self.now);
         self.serve_read(key);
     }
 
@@ -280,15 +280,15 @@ impl Resource {
     fn end_read(&mut self, key: Key, result: Result<Bytes, RequestError>) {
         let read = self.reads.remove(key).expect("a read ends once");
         self.wake_procedures();
-        let upper_pending = &mut self.volumes[read.volume].counters.upper_pending;
+        let pending = &mut self.volumes[read.volume].counters.pending;
         match read.wanted_by {
             ReadFor::Repair(repair) => self.repair_fetched(repair, result),
             ReadFor::Base(write) => {
-                *upper_pending -= 1;
+                pending.leave(self.now);
                 self.base_read(write, result);
             }
             ReadFor::Client { client, cookie, asked } => {
-                *upper_pending -= 1;
+                pending.leave(self.now);
                 let result = result.map(|data| {
                     let start = usize::try_from(asked.offset - read.range.offset)
                         .expect("less than a block");

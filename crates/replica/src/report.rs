@@ -100,6 +100,7 @@ impl Resource {
 
     fn volume_status(&self, index: VolumeIndex) -> VolumeStatus {
         let volume = &self.volumes[index];
+        let pending = &volume.counters.pending;
         VolumeStatus {
             number: volume.number,
             disk: volume.disk_state(),
@@ -114,7 +115,9 @@ impl Resource {
                 flags.primary_indicator && attached.log.is_none()
             }),
             bm_writes: volume.counters.bm_writes,
-            upper_pending: volume.counters.upper_pending,
+            upper_pending: pending.count(),
+            requests: pending.answered(),
+            requests_waited: pending.waited(self.now),
             lower_pending: volume.ops_in_flight() as u64,
             io_errors: volume.counters.io_errors,
         }

@@ -63,6 +63,10 @@ pub struct VolumeStatus {
     pub bm_writes: u64,
     /// Requests of the application not answered yet.
     pub upper_pending: u64,
+    /// Requests of the application that were answered.
+    pub requests: u64,
+    /// The time that those and the pending ones have waited, taken together.
+    pub requests_waited: Duration,
     /// Disk operations in flight.
     pub lower_pending: u64,
     /// Operations that have failed since this process runs.

@@ -12,6 +12,7 @@ use crate::flush::Flusher;
 use crate::in_flight::InFlight;
 use crate::limits::BLOCK_BYTES;
 use crate::peers::{List, PeerIndex};
+use crate::pending::Pending;
 use crate::range_lock::{Acquired, LockId, LockKind, RangeLocks};
 use crate::resize::{Held, Sizing};
 use crate::slab::Key;
@@ -157,7 +158,7 @@ pub(crate) struct Counters {
     pub(crate) written_bytes: u64,
     pub(crate) al_writes: u64,
     pub(crate) bm_writes: u64,
-    pub(crate) upper_pending: u64,
+    pub(crate) pending: Pending,
     pub(crate) io_errors: IoErrors,
 }
 

@@ -154,7 +154,7 @@ impl Resource {
         write.part = part;
         let key = self.writes.insert(write);
         let volume = &mut self.volumes[volume];
-        volume.counters.upper_pending += 1;
+        volume.counters.pending.enter(self.now);
         let (lock, granted) = volume.lock(LockKind::LocalWrite, range, LockOwner::Write(key));
         self.write_mut(key).lock = Some(lock);
         if granted {
@@ -420,7 +420,7 @@ impl Resource {
             return self.next_piece(key, rest);
         }
         let lock = self.write_mut(key).lock.take().expect("held until the reply");
-        self.volumes[volume].counters.upper_pending -= 1;
+        self.volumes[volume].counters.pending.leave(self.now);
         self.unlock(volume, lock);
         let result = if stored { Ok(None) } else { Err(RequestError::Io) };
         self.push(Action::Reply { client, cookie, result });
@@ -434,7 +434,7 @@ impl Resource {
         self.wake_procedures();
         self.uncover(&write);
         let lock = write.lock.expect("abandoned only once locked");
-        self.volumes[write.volume].counters.upper_pending -= 1;
+        self.volumes[write.volume].counters.pending.leave(self.now);
         self.unlock(write.volume, lock);
         let (client, cookie) = (write.client, write.cookie);
         self.push(Action::Reply { client, cookie, result: Err(error) });

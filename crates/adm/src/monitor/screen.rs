@@ -1,8 +1,9 @@
 //! What the monitor draws of the states that it has seen. Pure: states, times and keys in, lines
 //! out.
 //!
-//! Each volume has a line for each peer; below it come what is written and read, how far the peer
-//! lags, a bar for a resync or verify, and below all volumes of a resource what is wrong with it.
+//! Each volume has a line for each peer; below it come what is written and read, how long a request
+//! takes, how far the peer lags, a bar for a resync or verify, and below all volumes of a resource
+//! what is wrong with it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -37,7 +38,7 @@ pub(super) struct Screen {
     node: String,
     resources: Vec<ResourceStatus>,
     seen_at: Duration,
-    /// By resource and volume: what was written and read in all, and each second of late.
+    /// By resource and volume: what was done in all, and of late.
     traffic: BTreeMap<(String, u16), Traffic>,
     problems_only: bool,
     scroll: u16,
@@ -49,8 +50,34 @@ pub(super) struct Screen {
 struct Traffic {
     written: u64,
     read: u64,
+    requests: u64,
+    requests_us: u64,
     written_rate: f64,
     read_rate: f64,
+    /// How long a request took, if one was answered.
+    latency_ms: Option<f64>,
+}
+
+impl Traffic {
+    /// What was done `seconds` after `before`; the first look has nothing to compare with.
+    fn of(volume: &VolumeStatus, before: Option<&Self>, seconds: f64) -> Self {
+        let mut traffic = Self {
+            written: volume.written_bytes,
+            read: volume.read_bytes,
+            requests: volume.requests,
+            requests_us: volume.requests_us,
+            ..Self::default()
+        };
+        if let Some(before) = before.filter(|_| seconds > 0.0) {
+            let more = |now: u64, then: u64| now.saturating_sub(then) as f64;
+            traffic.written_rate = more(traffic.written, before.written) / seconds;
+            traffic.read_rate = more(traffic.read, before.read) / seconds;
+            let requests = more(traffic.requests, before.requests);
+            let waited_ms = more(traffic.requests_us, before.requests_us) / 1000.0;
+            traffic.latency_ms = (requests > 0.0).then(|| waited_ms / requests);
+        }
+        traffic
+    }
 }
 
 const HEADER: &str =
@@ -77,13 +104,8 @@ impl Screen {
         for resource in &resources {
             for volume in &resource.volumes {
                 let key = (resource.name.clone(), volume.volume.0);
-                let (written, read) = (volume.written_bytes, volume.read_bytes);
-                // The first look has nothing to compare with.
-                let before = self.traffic.get(&key).filter(|_| seconds > 0.0);
-                let rate = |now: u64, then: u64| now.saturating_sub(then) as f64 / seconds;
-                let rates = before.map(|it| (rate(written, it.written), rate(read, it.read)));
-                let (written_rate, read_rate) = rates.unwrap_or_default();
-                traffic.insert(key, Traffic { written, read, written_rate, read_rate });
+                let of_late = Traffic::of(volume, self.traffic.get(&key), seconds);
+                traffic.insert(key, of_late);
             }
         }
         (self.traffic, self.resources, self.seen_at) = (traffic, resources, at);
@@ -178,13 +200,14 @@ impl Screen {
     /// What is written and read of late, and how far peers lag; nothing where nothing happens.
     fn traffic(&self, resource: &ResourceStatus, volume: &VolumeStatus) -> Option<Line<'static>> {
         let traffic = self.traffic.get(&(resource.name.clone(), volume.volume.0))?;
-        let Traffic { written_rate, read_rate, .. } = *traffic;
+        let Traffic { written_rate, read_rate, latency_ms, .. } = *traffic;
         let lag = resource.connections.iter().map(|it| (it.lag_bytes, it.lag_ms)).max()?;
         if written_rate == 0.0 && read_rate == 0.0 && lag.0 == 0 {
             return None;
         }
+        let latency = latency_ms.map_or_else(|| "-".to_owned(), |it| format!("{it:.2} ms"));
         Some(Line::raw(format!(
-            "    written {}/s  read {}/s  lag {} {} ms",
+            "    written {}/s  read {}/s  latency {latency}  lag {} {} ms",
             size_text(written_rate),
             size_text(read_rate),
             size_text(lag.0 as f64),

@@ -3,10 +3,10 @@
 //! Written by hand because numbers keep two decimals (`100.00`) and readers of DRBD's output know
 //! its layout. Strings are escaped, which DRBD forgets. Keys that DRBD lacks: `backing-dev`,
 //! `al-suspended`, `blocked`, `read-errors`, `write-errors`, `flush-errors`, `meta-errors`,
-//! `disk-timeouts` of a device; `protocol`, `sync-state`, `sync-state-reason`,
-//! `sync-state-volume`, `sync-state-rule`, `sync-state-policy`, `own-loss-blocks`,
-//! `peer-loss-blocks`, `own-loss-bytes`, `peer-loss-bytes`, `own-primary-at-fork`,
-//! `peer-primary-at-fork`, `disconnect-reason`, `lag-bytes` of a connection.
+//! `disk-timeouts`, `requests`, `requests-us` of a device; `protocol`, `sync-state`,
+//! `sync-state-reason`, `sync-state-volume`, `sync-state-rule`, `sync-state-policy`,
+//! `own-loss-blocks`, `peer-loss-blocks`, `own-loss-bytes`, `peer-loss-bytes`,
+//! `own-primary-at-fork`, `peer-primary-at-fork`, `disconnect-reason`, `lag-bytes` of a connection.
 
 use std::net::SocketAddr;
 
@@ -127,6 +127,8 @@ fn device(volume: &VolumeStatus) -> String {
         .number("flush-errors", volume.io_errors.flushes)
         .number("meta-errors", volume.io_errors.metadata)
         .number("disk-timeouts", volume.io_errors.timeouts)
+        .number("requests", volume.requests)
+        .number("requests-us", volume.requests_us)
         .end()
 }
 

@@ -89,6 +89,11 @@ pub struct VolumeStatus {
     pub bm_writes: u64,
     /// Requests of clients that are not answered.
     pub upper_pending: u64,
+    /// Requests of clients that were answered since the daemon runs.
+    pub requests: u64,
+    /// The time that those and the pending ones have waited in microseconds, taken together: what
+    /// it grows by while so many requests are answered is how long they take.
+    pub requests_us: u64,
     /// Requests at the backing disk that are not complete.
     pub lower_pending: u64,
     /// Updates of the activity log are suspended.

@@ -38,6 +38,8 @@ pub fn volume(number: u16, disk_state: DiskState) -> VolumeStatus {
         al_writes: 0,
         bm_writes: 0,
         upper_pending: 0,
+        requests: 0,
+        requests_us: 0,
         lower_pending: 0,
         al_suspended: false,
         blocked: Blocked::default(),

@@ -121,6 +121,8 @@ fn json_is_drbds_with_keys_added() {
         "flush-errors",
         "meta-errors",
         "disk-timeouts",
+        "requests",
+        "requests-us",
         "protocol",
         "sync-state",
         "disconnect-reason",
@@ -131,7 +133,7 @@ fn json_is_drbds_with_keys_added() {
         let ours = json(std::slice::from_ref(&status));
         serde_json::from_str::<serde_json::Value>(&ours).expect("it is JSON");
         let is_added = |line: &&str| added.iter().any(|key| line.contains(&format!("\"{key}\":")));
-        assert_eq!(ours.lines().filter(is_added).count(), 5 + 8 * status.volumes.len());
+        assert_eq!(ours.lines().filter(is_added).count(), 5 + 10 * status.volumes.len());
         let without: Vec<&str> = ours.lines().filter(|line| !is_added(line)).collect();
         // A key is added behind the last one of a device, which then ends in a comma.
         let without = without.join("\n").replace("70,\n    }", "70\n    }");

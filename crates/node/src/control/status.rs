@@ -94,6 +94,8 @@ fn volume(config: &ResourceConfig, status: &core::VolumeStatus) -> shown::Volume
         al_writes: status.al_writes,
         bm_writes: status.bm_writes,
         upper_pending: status.upper_pending,
+        requests: status.requests,
+        requests_us: u64::try_from(status.requests_waited.as_micros()).unwrap_or(u64::MAX),
         lower_pending: status.lower_pending,
         al_suspended: status.al_suspended,
         blocked: shown::Blocked::default(),

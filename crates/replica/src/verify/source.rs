@@ -109,7 +109,7 @@ impl Resource {
 
     /// How many ranges may be under comparison: few while the application is busy on either node.
     fn verify_window(&self, peer: PeerIndex, volume: VolumeIndex) -> usize {
-        let here = self.volumes[volume].counters.upper_pending > 0;
+        let here = self.volumes[volume].counters.pending.count() > 0;
         let there = self.connections[peer].inbound.in_flight() > 0;
         if here || there { VERIFY_REQUESTS_BUSY } else { VERIFY_REQUESTS_IDLE }
     }

@@ -75,9 +75,10 @@ fn rates_need_two_looks_and_lag_shows() {
     let mut later = healthy("r0");
     later.volumes[0].written_bytes = 6 << 20;
     later.volumes[0].read_bytes = 4 << 10;
+    (later.volumes[0].requests, later.volumes[0].requests_us) = (100, 250_400);
     (later.connections[0].lag_bytes, later.connections[0].lag_ms) = (1536, 7);
     screen.saw(vec![later], Duration::from_secs(3));
-    let line = "    written 3.0 MiB/s  read 2.0 KiB/s  lag 1.5 KiB 7 ms";
+    let line = "    written 3.0 MiB/s  read 2.0 KiB/s  latency 2.50 ms  lag 1.5 KiB 7 ms";
     assert_eq!(drawn(&mut screen)[3], line);
 }
 
