@@ -26,6 +26,7 @@ mod large;
 mod limits;
 mod monitor;
 mod nbd_protocol;
+mod offline;
 mod partition;
 mod postgres;
 mod power;

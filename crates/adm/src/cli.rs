@@ -112,7 +112,8 @@ pub(crate) enum Command {
         #[command(flatten)]
         objects: Objects,
     },
-    /// This node's data are wrong: copy from a peer (StandAlone: only mark them)
+    /// This node's data are wrong: copy from a peer (StandAlone: only mark them; where the daemon
+    /// is down, in the metadata)
     #[command(after_help = examples::INVALIDATE)]
     Invalidate(Invalidate),
     /// A peer's data are wrong: copy to it

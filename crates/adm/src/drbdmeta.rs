@@ -139,13 +139,14 @@ impl Words {
             "dump-md" => MetaCommand::DumpMd,
             "wipe-md" => MetaCommand::WipeMd { force: self.force },
             "outdate" => MetaCommand::Outdate,
+            "invalidate" => MetaCommand::Invalidate { by_bits: false },
             "apply-al" => MetaCommand::ApplyAl,
             "check-resize" => MetaCommand::CheckResize,
             "dstate" => MetaCommand::DiskState,
             "read-dev-uuid" => MetaCommand::DeviceUuid,
             "write-dev-uuid" => MetaCommand::SetDeviceUuid,
-            "set-gi" | "invalidate" | "restore-md" | "verify-dump" | "forget-peer"
-            | "repair-md" | "dump-superblock" | "hexdump-superblock" => {
+            "set-gi" | "restore-md" | "verify-dump" | "forget-peer" | "repair-md"
+            | "dump-superblock" | "hexdump-superblock" => {
                 let text = format!("{name} is not there for these metadata, nothing was done");
                 return Err(Failure::new(exit::FAILURE, text));
             }

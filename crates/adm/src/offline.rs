@@ -1,5 +1,5 @@
 //! What is asked of, or done to, metadata while no daemon has them: `get-gi`, `show-gi`, `dump-md`,
-//! `wipe-md`, `outdate`, `apply-al`, and what drbdmeta has beside.
+//! `wipe-md`, `outdate`, `invalidate`, `apply-al`, and what drbdmeta has beside.
 //!
 //! All of it is done on a device that is held exclusively. What is refused leaves everything as it
 //! was.
@@ -39,6 +39,8 @@ pub(crate) enum MetaCommand {
     WipeMd { force: bool },
     /// Marks the data as older than the peer's.
     Outdate,
+    /// Marks the data as wrong: all of them, or by `by_bits` what the bitmaps say already.
+    Invalidate { by_bits: bool },
     /// Marks what a crash as Primary may have left different.
     ApplyAl,
     /// Whether metadata are where they belong, or will be moved there.
@@ -82,6 +84,7 @@ pub(crate) fn plan(command: &Command, target: &Target<'_>) -> Result<Vec<Offline
             (Command::WipeMd { force, .. }, _) => MetaCommand::WipeMd { force: *force },
             (Command::ApplyAl(_), _) => MetaCommand::ApplyAl,
             (Command::Outdate(_), _) => MetaCommand::Outdate,
+            (Command::Invalidate(it), _) => MetaCommand::Invalidate { by_bits: !it.reset_bitmap },
             (_, _) => MetaCommand::DumpMd,
         };
         let place = place(target, volume)?;
@@ -134,6 +137,7 @@ pub(crate) fn run(place: &MetaPlace, command: MetaCommand) -> Result<(), Failure
         MetaCommand::DumpMd => output::print(&dump::dump(&Metadata::open(place)?)),
         MetaCommand::WipeMd { force } => wipe::wipe_md(place, force)?,
         MetaCommand::Outdate => outdate(&mut Metadata::open(place)?)?,
+        MetaCommand::Invalidate { by_bits } => invalidate(&mut Metadata::open(place)?, by_bits)?,
         MetaCommand::ApplyAl => apply_al::apply_al(place)?,
         MetaCommand::CheckResize => outgrown::check_resize(place)?,
         MetaCommand::DiskState => {
@@ -172,6 +176,22 @@ fn outdate(metadata: &mut Metadata) -> Result<(), Failure> {
     Ok(())
 }
 
+/// As the daemon marks them where it is StandAlone, but that everything counts as different by a
+/// flag and not by bits: so one update of the superblock says all of it, or nothing.
+///
+/// What a crash as Primary may have left different stays to be marked by the attach: where the bits
+/// say what is copied, it must be among them.
+fn invalidate(metadata: &mut Metadata, by_bits: bool) -> Result<(), Failure> {
+    let before = metadata.superblock.clone();
+    let superblock = &mut metadata.superblock;
+    superblock.flags.consistent = false;
+    superblock.flags.was_up_to_date = false;
+    for slot in superblock.peers.iter_mut().flatten() {
+        slot.flags.full_sync |= !by_bits;
+    }
+    if *superblock == before { Ok(()) } else { metadata.save() }
+}
+
 fn disk_state(metadata: &Metadata) -> &'static str {
     let flags = metadata.superblock.flags;
     match (flags.consistent, flags.was_up_to_date) {
@@ -199,6 +219,7 @@ impl fmt::Display for Offline {
             MetaCommand::DumpMd => ("dump-md", None, false),
             MetaCommand::WipeMd { force } => ("wipe-md", None, force),
             MetaCommand::Outdate => ("outdate", None, false),
+            MetaCommand::Invalidate { .. } => ("invalidate", None, false),
             MetaCommand::ApplyAl => ("apply-al", None, false),
             MetaCommand::CheckResize => ("check-resize", None, false),
             MetaCommand::DiskState => ("dstate", None, false),

@@ -106,11 +106,11 @@ pub(crate) fn plan(
     };
     let mut steps = Vec::new();
     for target in Target::find(config, node, &texts.objects, allowed)? {
-        if let Command::Outdate(_) = command {
-            for offline in offline::plan(command, &target)? {
-                let (resource, volume) = (offline.resource.clone(), offline.volume);
-                steps.push(Step::AskOrOffline(Request::Outdate { resource, volume }, offline));
-            }
+        if let Command::Outdate(_) | Command::Invalidate(_) = command {
+            steps.extend(offline::plan(command, &target)?.into_iter().filter_map(|offline| {
+                let request = of_volume(command, offline.resource.clone(), offline.volume)?;
+                Some(Step::AskOrOffline(request, offline))
+            }));
             continue;
         }
         add(command, &target, &mut steps);
@@ -129,8 +129,7 @@ fn add(command: &Command, target: &Target<'_>, steps: &mut Vec<Step>) {
         | Command::NewCurrentUuid { .. }
         | Command::Resize { .. }
         | Command::KernelAttach(_)
-        | Command::KernelDetach { .. }
-        | Command::Invalidate(_) => {
+        | Command::KernelDetach { .. } => {
             return steps.extend(target.volumes().filter_map(|volume| {
                 of_volume(command, resource.clone(), volume.number).map(Step::Ask)
             }));
@@ -179,6 +178,7 @@ fn add(command: &Command, target: &Target<'_>, steps: &mut Vec<Step>) {
         | Command::Check { .. }
         | Command::Sh(_)
         | Command::Outdate(_)
+        | Command::Invalidate(_)
         | Command::GetGi(_)
         | Command::ShowGi(_)
         | Command::DumpMd(_)
@@ -210,6 +210,7 @@ fn of_volume(command: &Command, resource: String, volume: VolumeNumber) -> Optio
             let initial = initial_data(*clear_bitmap, *force_resync);
             Some(Request::NewCurrentUuid { resource, volume, initial })
         }
+        Command::Outdate(_) => Some(Request::Outdate { resource, volume }),
         Command::Invalidate(it) => {
             let reset_bitmap = it.reset_bitmap;
             Some(Request::Invalidate { resource, volume, reset_bitmap })

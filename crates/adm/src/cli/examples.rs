@@ -28,7 +28,9 @@ Examples:
 pub(super) const INVALIDATE: &str = "\
 Examples:
   tandemadm invalidate r0/0           # copy all of volume 0 from the peer
-  tandemadm invalidate --reset-bitmap=no r0/0    # only what a verify has found";
+  tandemadm invalidate --reset-bitmap=no r0/0    # only what a verify has found
+
+With the daemon down it marks the metadata, and the data are copied when the nodes connect.";
 
 pub(super) const NEW_CURRENT_UUID: &str = "\
 Examples, with both nodes connected and metadata that were just created (on either node):

@@ -112,6 +112,24 @@ fn outdate_asks_the_daemon_first() {
     }
 }
 
+/// The same of data that are wrong.
+#[test]
+fn invalidate_asks_the_daemon_first() {
+    for (answer, code, tried) in [
+        ((|_| vec![Response::Done]) as fn(&Request) -> Vec<Response>, 0, false),
+        (|_| refused(11, "r0: volume 0: no connected peer has UpToDate data"), 11, false),
+        (|_| refused(16, "r0: volume 0 has no disk: attach it first"), 16, false),
+        (|_| refused(10, "r0: not up on this node; run 'tandemadm up r0'"), 20, true),
+    ] {
+        let (run, requests) = run("invalidate --reset-bitmap=no r0/0", answer);
+        let [Request::Invalidate { reset_bitmap: false, .. }] = requests.as_slice() else {
+            panic!("{requests:?}")
+        };
+        assert_eq!(run.code, code, "{run:?}");
+        assert_eq!(run.err.contains("DIR/disk0: there is no such device"), tried, "{run:?}");
+    }
+}
+
 #[test]
 fn refusals_exit_with_the_daemons_code() {
     for (line, code) in [("primary r0", 17), ("secondary r0", 11), ("adjust r0", 10)] {

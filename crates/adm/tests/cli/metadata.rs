@@ -137,12 +137,13 @@ fn a_device_in_use_is_neither_read_nor_changed() {
     held.lock().unwrap();
     let commands =
         ["get-gi", "show-gi", "dump-md", "wipe-md --force", "outdate", "apply-al", "create-md"];
-    for command in commands {
+    for command in commands.into_iter().chain(["invalidate"]) {
         let run = setup.run(&format!("{command} r0/0"));
         assert_eq!((run.code, run.out.as_str()), (20, ""), "{command}: {run:?}");
         assert!(run.err.contains("in use by another process"), "{command}: {run:?}");
     }
-    for command in ["dump-md --force", "wipe-md --force", "outdate", "apply-al", "create-md 1"] {
+    let commands = ["dump-md --force", "wipe-md --force", "outdate", "apply-al", "create-md 1"];
+    for command in commands.into_iter().chain(["invalidate"]) {
         let run = setup.drbdmeta(&format!("1 v09 DIR/disk0 internal {command}"));
         assert_eq!((run.code, run.out.as_str()), (20, ""), "{command}: {run:?}");
     }
@@ -156,7 +157,7 @@ fn metadata_of_another_volume_are_left_alone() {
         it.flags.primary_indicator = true;
     });
     let before = superblock(&setup);
-    for command in ["get-gi", "dump-md", "outdate", "apply-al"] {
+    for command in ["get-gi", "dump-md", "outdate", "invalidate", "apply-al"] {
         let run = setup.run(&format!("{command} r0/0"));
         assert_eq!((run.code, run.out.as_str()), (10, ""), "{command}: {run:?}");
         assert!(run.err.contains("belongs to resource mail volume 0"), "{command}: {run:?}");
@@ -236,6 +237,50 @@ fn a_crash_leaves_a_copy_whole() {
         crash_at(&setup, b, "outdate r0/0");
         let run = setup.run("get-gi r0/0");
         assert!(run.out.contains(flags), "the damaged copy is to be written first: {run:?}");
+    }
+}
+
+#[test]
+fn what_is_invalidated_counts_for_nothing_and_differs_everywhere() {
+    let mut setup = setup(|_| ());
+    for line in ["invalidate r0/0", "1 v09 DIR/disk0 internal invalidate"] {
+        let before = superblock(&setup);
+        let run = if line.starts_with('i') { setup.run(line) } else { setup.drbdmeta(line) };
+        assert_eq!((run.code, run.out.as_str(), run.err.as_str()), (0, "", ""), "{run:?}");
+        let mut expected = before;
+        expected.sequence += 1;
+        (expected.flags.consistent, expected.flags.was_up_to_date) = (false, false);
+        expected.peers[0].as_mut().unwrap().flags.full_sync = true;
+        assert_eq!(superblock(&setup), expected, "{line}");
+        assert_eq!(setup.run("invalidate r0/0").code, 0, "it is that already");
+        assert_eq!(superblock(&setup), expected, "and stays as it is");
+        setup = self::setup(|_| ());
+    }
+}
+
+#[test]
+fn what_is_invalidated_by_bits_has_those_of_a_crash_among_them() {
+    let setup = crashed(2);
+    set_bits(&setup, &[(0, 4096)]);
+    let run = setup.run("invalidate --reset-bitmap=no r0/0");
+    assert_eq!((run.code, run.out.as_str(), run.err.as_str()), (0, "", ""), "{run:?}");
+    let found = superblock(&setup);
+    assert!(!found.flags.consistent && !found.flags.was_up_to_date);
+    assert!(found.flags.primary_indicator, "the log is still to be applied");
+    assert!(!found.peers[0].unwrap().flags.full_sync);
+    assert_eq!(setup.run("apply-al r0/0").code, 0);
+    assert!(setup.run("dump-md r0/0").out.ends_with("# bits-set 1025;\n"));
+    assert_eq!(setup.run("outdate r0/0").code, 5, "it is worse than Outdated");
+}
+
+#[test]
+fn a_crash_leaves_data_good_or_invalid() {
+    let [a, b] = CopyIndex::ALL.map(|copy| layout().superblock_offset(copy));
+    for (limit, flags) in [(a, "1:1:0:0:1:0:0:0:1:0:0:1"), (b, "0:0:0:0:1:0:0:0:1:0:1:1")] {
+        let setup = setup(|_| ());
+        crash_at(&setup, limit, "invalidate r0/0");
+        let run = setup.run("get-gi r0/0");
+        assert!(run.out.trim_end().ends_with(flags), "{limit}: {run:?}");
     }
 }
 
