@@ -134,7 +134,7 @@ pub(crate) enum Command {
         #[command(flatten)]
         objects: Objects,
     },
-    /// Print generations and flags towards peers, a line each (these five: offline)
+    /// Print generations and flags towards peers, a line each (these seven: offline)
     GetGi(Objects),
     /// Print the same, explained
     ShowGi(Objects),
@@ -150,6 +150,9 @@ pub(crate) enum Command {
     },
     /// Mark what a crash as Primary may have left different (an attach does it, too)
     ApplyAl(Objects),
+    /// Free what metadata keep for a peer that is gone for good (offline)
+    #[command(after_help = examples::FORGET_PEER)]
+    ForgetPeer(Objects),
     /// Give volumes the room that their disks have got, while they are in use (on the Primary)
     #[command(after_help = examples::RESIZE)]
     Resize {

@@ -141,12 +141,13 @@ impl Words {
             "outdate" => MetaCommand::Outdate,
             "invalidate" => MetaCommand::Invalidate { by_bits: false },
             "apply-al" => MetaCommand::ApplyAl,
+            "forget-peer" => MetaCommand::ForgetPeer(self.node_id(name)?),
             "check-resize" => MetaCommand::CheckResize,
             "dstate" => MetaCommand::DiskState,
             "read-dev-uuid" => MetaCommand::DeviceUuid,
             "write-dev-uuid" => MetaCommand::SetDeviceUuid,
-            "set-gi" | "restore-md" | "verify-dump" | "forget-peer" | "repair-md"
-            | "dump-superblock" | "hexdump-superblock" => {
+            "set-gi" | "restore-md" | "verify-dump" | "repair-md" | "dump-superblock"
+            | "hexdump-superblock" => {
                 let text = format!("{name} is not there for these metadata, nothing was done");
                 return Err(Failure::new(exit::FAILURE, text));
             }

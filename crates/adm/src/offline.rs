@@ -1,5 +1,6 @@
 //! What is asked of, or done to, metadata while no daemon has them: `get-gi`, `show-gi`, `dump-md`,
-//! `wipe-md`, `outdate`, `invalidate`, `apply-al`, and what drbdmeta has beside.
+//! `wipe-md`, `outdate`, `invalidate`, `apply-al`, `forget-peer`, and what drbdmeta has
+//! beside.
 //!
 //! All of it is done on a device that is held exclusively. What is refused leaves everything as it
 //! was.
@@ -7,6 +8,7 @@
 mod apply_al;
 mod confirm;
 mod dump;
+mod forget;
 mod gi;
 mod outgrown;
 mod wipe;
@@ -20,7 +22,7 @@ use tandem_wire::{NodeId, VolumeNumber};
 
 use crate::cli::Command;
 use crate::metadata::{MetaPlace, Metadata};
-use crate::object::{Allowed, PEER_DEVICE, Target, VOLUME};
+use crate::object::{Allowed, PEER, PEER_DEVICE, Target, VOLUME};
 use crate::output::{self, Failure};
 use crate::world::World;
 
@@ -43,6 +45,8 @@ pub(crate) enum MetaCommand {
     Invalidate { by_bits: bool },
     /// Marks what a crash as Primary may have left different.
     ApplyAl,
+    /// Frees what is kept for a peer.
+    ForgetPeer(NodeId),
     /// Whether metadata are where they belong, or will be moved there.
     CheckResize,
     /// What the data are worth.
@@ -67,6 +71,7 @@ pub(crate) struct Offline {
 pub(crate) fn objects_of(command: &Command) -> Option<(&[String], Allowed)> {
     match command {
         Command::GetGi(it) | Command::ShowGi(it) => Some((&it.objects, PEER_DEVICE)),
+        Command::ForgetPeer(it) => Some((&it.objects, PEER)),
         Command::DumpMd(it) | Command::ApplyAl(it) => Some((&it.objects, VOLUME)),
         Command::WipeMd { objects, .. } => Some((&objects.objects, VOLUME)),
         _ => None,
@@ -81,6 +86,7 @@ pub(crate) fn plan(command: &Command, target: &Target<'_>) -> Result<Vec<Offline
         let command = match (command, peer) {
             (Command::GetGi(_), Some(peer)) => MetaCommand::GetGi(peer),
             (Command::ShowGi(_), Some(peer)) => MetaCommand::ShowGi(peer),
+            (Command::ForgetPeer(_), Some(peer)) => MetaCommand::ForgetPeer(peer),
             (Command::WipeMd { force, .. }, _) => MetaCommand::WipeMd { force: *force },
             (Command::ApplyAl(_), _) => MetaCommand::ApplyAl,
             (Command::Outdate(_), _) => MetaCommand::Outdate,
@@ -97,7 +103,7 @@ pub(crate) fn plan(command: &Command, target: &Target<'_>) -> Result<Vec<Offline
 fn places(command: &Command, target: &Target<'_>) -> Vec<(Option<NodeId>, VolumeNumber)> {
     let volumes = target.volumes().map(|volume| VolumeNumber(volume.number.0));
     match command {
-        Command::GetGi(_) | Command::ShowGi(_) => {
+        Command::GetGi(_) | Command::ShowGi(_) | Command::ForgetPeer(_) => {
             let peers: Vec<NodeId> = target.peers().map(|peer| NodeId(peer.node_id.0)).collect();
             volumes.flat_map(|volume| peers.iter().map(move |peer| (Some(*peer), volume))).collect()
         }
@@ -139,6 +145,7 @@ pub(crate) fn run(place: &MetaPlace, command: MetaCommand) -> Result<(), Failure
         MetaCommand::Outdate => outdate(&mut Metadata::open(place)?)?,
         MetaCommand::Invalidate { by_bits } => invalidate(&mut Metadata::open(place)?, by_bits)?,
         MetaCommand::ApplyAl => apply_al::apply_al(place)?,
+        MetaCommand::ForgetPeer(peer) => forget::forget_peer(place, peer)?,
         MetaCommand::CheckResize => outgrown::check_resize(place)?,
         MetaCommand::DiskState => {
             output::print(&format!("{}\n", disk_state(&Metadata::open(place)?)));
@@ -221,6 +228,7 @@ impl fmt::Display for Offline {
             MetaCommand::Outdate => ("outdate", None, false),
             MetaCommand::Invalidate { .. } => ("invalidate", None, false),
             MetaCommand::ApplyAl => ("apply-al", None, false),
+            MetaCommand::ForgetPeer(peer) => ("forget-peer", Some(peer), false),
             MetaCommand::CheckResize => ("check-resize", None, false),
             MetaCommand::DiskState => ("dstate", None, false),
             MetaCommand::DeviceUuid => ("read-dev-uuid", None, false),

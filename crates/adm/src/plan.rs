@@ -102,7 +102,8 @@ pub(crate) fn plan(
         | Command::ShowGi(_)
         | Command::DumpMd(_)
         | Command::WipeMd { .. }
-        | Command::ApplyAl(_) => return Ok(None),
+        | Command::ApplyAl(_)
+        | Command::ForgetPeer(_) => return Ok(None),
     };
     let mut steps = Vec::new();
     for target in Target::find(config, node, &texts.objects, allowed)? {
@@ -183,7 +184,8 @@ fn add(command: &Command, target: &Target<'_>, steps: &mut Vec<Step>) {
         | Command::ShowGi(_)
         | Command::DumpMd(_)
         | Command::WipeMd { .. }
-        | Command::ApplyAl(_) => return,
+        | Command::ApplyAl(_)
+        | Command::ForgetPeer(_) => return,
     };
     steps.push(Step::Ask(request));
 }

@@ -74,6 +74,7 @@ pub(crate) fn run(arguments: &Arguments, world: &mut dyn World) -> Result<(), Fa
         | Command::DumpMd(_)
         | Command::WipeMd { .. }
         | Command::ApplyAl(_)
+        | Command::ForgetPeer(_)
         | Command::Resize { .. }
         | Command::KernelAttach(_)
         | Command::KernelDetach { .. }

@@ -246,7 +246,7 @@ impl Superblock {
     }
 
     /// Puts a generation in front of the history.
-    fn remember(&mut self, uuid: Uuid) {
+    pub(crate) fn remember(&mut self, uuid: Uuid) {
         if !uuid.is_real() || self.current_uuid == uuid {
             return;
         }

@@ -38,6 +38,12 @@ Examples, with both nodes connected and metadata that were just created (on eith
   tandemadm new-current-uuid --force-resync r0/0   # this node's disk is copied to the other
 Blocks of which that is not true differ until they are written; verify finds them.";
 
+pub(super) const FORGET_PEER: &str = "\
+Example, where another node is to take the place of bravo:
+  tandemadm down r0 && tandemadm forget-peer r0:bravo
+Everything is copied to the peer that gets its slot, to bravo as well. These data count as
+Consistent until a peer has met them: 'primary --force' says that they are the newest.";
+
 pub(super) const RESIZE: &str = "\
 Examples, when the disks of both nodes have been enlarged (on the Primary):
   tandemadm resize r0                 # as much as both have room for

@@ -137,13 +137,14 @@ fn a_device_in_use_is_neither_read_nor_changed() {
     held.lock().unwrap();
     let commands =
         ["get-gi", "show-gi", "dump-md", "wipe-md --force", "outdate", "apply-al", "create-md"];
-    for command in commands.into_iter().chain(["invalidate"]) {
-        let run = setup.run(&format!("{command} r0/0"));
+    for command in commands.into_iter().chain(["invalidate", "forget-peer"]) {
+        let object = if command == "forget-peer" { "r0:b" } else { "r0/0" };
+        let run = setup.run(&format!("{command} {object}"));
         assert_eq!((run.code, run.out.as_str()), (20, ""), "{command}: {run:?}");
         assert!(run.err.contains("in use by another process"), "{command}: {run:?}");
     }
     let commands = ["dump-md --force", "wipe-md --force", "outdate", "apply-al", "create-md 1"];
-    for command in commands.into_iter().chain(["invalidate"]) {
+    for command in commands.into_iter().chain(["invalidate", "forget-peer --node-id=1"]) {
         let run = setup.drbdmeta(&format!("1 v09 DIR/disk0 internal {command}"));
         assert_eq!((run.code, run.out.as_str()), (20, ""), "{command}: {run:?}");
     }
@@ -282,6 +283,32 @@ fn a_crash_leaves_data_good_or_invalid() {
         let run = setup.run("get-gi r0/0");
         assert!(run.out.trim_end().ends_with(flags), "{limit}: {run:?}");
     }
+}
+
+#[test]
+fn who_gets_a_forgotten_peers_slot_is_copied_everything() {
+    let setup = setup(|it| it.peers[0].as_mut().unwrap().bitmap_uuid = Uuid::NONE);
+    let before = superblock(&setup);
+    let run = setup.drbdmeta("1 v09 DIR/disk0 internal forget-peer --node-id 1");
+    let said = "minor 1: the slot of node 1 is free\n";
+    assert_eq!((run.code, run.out.as_str(), run.err.as_str()), (0, said, ""), "{run:?}");
+    let mut found = superblock(&setup);
+    assert_eq!((found.peers, found.current_uuid), ([None; 31], before.current_uuid));
+    assert_eq!(found.history, before.history);
+    found.allocate_slot(NodeId(2)).unwrap();
+    assert!(found.peers[0].unwrap().flags.full_sync);
+}
+
+#[test]
+fn data_that_a_forgotten_peer_lacks_get_a_generation_of_their_own() {
+    let setup = setup(|_| ());
+    let run = setup.drbdmeta("1 v09 DIR/disk0 internal forget-peer --node-id 1");
+    assert!(run.out.ends_with("are of a generation of their own\n"), "{run:?}");
+    let found = superblock(&setup);
+    let (old, theirs) = (Uuid(0x1122_3344_5566_7788), Uuid(0xaabb_ccdd_0011_2233));
+    assert!(found.current_uuid != old && found.current_uuid.is_real());
+    assert_eq!(found.history[..3], [old, theirs, Uuid(0)]);
+    assert!(found.flags.consistent && found.flags.was_up_to_date);
 }
 
 #[test]

@@ -21,6 +21,7 @@ use super::{
 
 mod choose;
 mod flags;
+mod forget;
 mod owner;
 
 pub use choose::{Chosen, choose};
@@ -175,7 +176,8 @@ impl Superblock {
     }
 
     /// Gives a peer a slot if it has none. What its bitmap would say is unknown, so a new slot asks
-    /// for a full sync, unless there are no data yet (INV-7).
+    /// for a full sync, unless there are no data yet (INV-7). So is what was done here since the
+    /// peer was last met, if it ever was: clients of its own may not be given these data unasked.
     ///
     /// # Errors
     /// `NoFreeSlot` where all are taken, `BadValue` where `node` is this node or none.
@@ -190,10 +192,10 @@ impl Superblock {
         let Some(index) = usable.iter().position(Option::is_none) else {
             return Err(MetaError::NoFreeSlot { max_peers: self.max_peers });
         };
-        let full_sync = self.current_uuid != Uuid::JUST_CREATED;
+        let has_data = self.current_uuid != Uuid::JUST_CREATED;
         usable[index] = Some(PeerSlot {
             node,
-            flags: PeerFlags { full_sync, ..PeerFlags::default() },
+            flags: PeerFlags { full_sync: has_data, went_on: has_data, ..PeerFlags::default() },
             bitmap_uuid: Uuid::NONE,
             last_session: 0,
             last_protocol: None,

@@ -278,13 +278,45 @@ fn a_new_slot_asks_for_a_full_sync_unless_there_are_no_data() {
     let mut superblock = full();
     assert_eq!(superblock.allocate_slot(NodeId(7)), Ok(SlotIndex(1)));
     assert_eq!(superblock.allocate_slot(NodeId(2)), Ok(SlotIndex(0)));
-    assert!(superblock.peers[0].unwrap().flags.full_sync);
+    let flags = PeerFlags { full_sync: true, went_on: true, ..PeerFlags::default() };
+    assert_eq!(superblock.peers[0].unwrap().flags, flags);
     let full_up = superblock.allocate_slot(NodeId(3));
     assert_eq!(full_up, Err(MetaError::NoFreeSlot { max_peers: 2 }));
     assert!(superblock.allocate_slot(NodeId(1)).is_err(), "this node is no peer");
     let mut fresh = Superblock::new(&internal(64 * MIB, 2), identity(), device_uuid());
     fresh.allocate_slot(NodeId(2)).unwrap();
-    assert!(!fresh.peers[0].unwrap().flags.full_sync);
+    assert_eq!(fresh.peers[0].unwrap().flags, PeerFlags::default());
+}
+
+const FRESH: Uuid = Uuid(0xf1);
+
+#[test]
+fn who_gets_the_slot_of_a_forgotten_peer_gets_everything() {
+    let mut superblock = full();
+    superblock.peers[1].as_mut().unwrap().bitmap_uuid = Uuid::NONE;
+    superblock.peers[1].as_mut().unwrap().flags = PeerFlags::default();
+    let before = superblock.clone();
+    assert!(!superblock.forget_peer(NodeId(2), FRESH), "it has none");
+    assert_eq!(superblock, before);
+    assert!(superblock.forget_peer(NodeId(7), FRESH));
+    assert_eq!(superblock, Superblock { peers: [None; 31], ..before });
+    assert_eq!(superblock.allocate_slot(NodeId(3)), Ok(SlotIndex(0)));
+    assert_eq!(superblock.allocate_slot(NodeId(7)), Ok(SlotIndex(1)));
+    for slot in superblock.peers.iter().flatten() {
+        assert!(slot.flags.full_sync && slot.bitmap_uuid == Uuid::NONE, "{slot:?}");
+    }
+}
+
+#[test]
+fn a_forgotten_peer_that_is_behind_stays_behind() {
+    let mut superblock = full();
+    superblock.allocate_slot(NodeId(3)).unwrap();
+    let (current, bitmap) = (superblock.current_uuid, Uuid(0xabcd));
+    assert!(superblock.forget_peer(NodeId(7), FRESH));
+    assert_eq!(superblock.current_uuid, FRESH);
+    assert_eq!(superblock.history[..3], [current, bitmap, Uuid(0x99)]);
+    assert_eq!(superblock.peers[0].unwrap().bitmap_uuid, current, "another peer had that");
+    assert_eq!(superblock.peers[1], None);
 }
 
 #[test]
