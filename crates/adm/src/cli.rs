@@ -138,6 +138,20 @@ pub(crate) enum Command {
     GetGi(Objects),
     /// Print the same, explained
     ShowGi(Objects),
+    /// Make generations and flags towards a peer what is said, in the form of get-gi; shows them
+    /// before and after, and asks
+    #[command(after_help = examples::SET_GI)]
+    SetGi {
+        /// Do not ask
+        #[arg(long)]
+        force: bool,
+        /// One peer and volume
+        #[arg(value_name = "OBJECT")]
+        object: String,
+        /// CURRENT:BITMAP:HISTORY:HISTORY:FLAGS; what is empty or left out stays
+        #[arg(value_name = "GI")]
+        gi: String,
+    },
     /// Print metadata as text
     DumpMd(Objects),
     /// Remove metadata

@@ -136,6 +136,12 @@ impl Words {
         let command = match name {
             "get-gi" => MetaCommand::GetGi(self.node_id(name)?),
             "show-gi" => MetaCommand::ShowGi(self.node_id(name)?),
+            "set-gi" => {
+                let peer = self.node_id(name)?;
+                let missing = || Failure::new(exit::CONFIG, "Required Argument missing");
+                let line = rest.first().ok_or_else(missing)?.parse()?;
+                MetaCommand::SetGi { peer, line, force: self.force }
+            }
             "dump-md" => MetaCommand::DumpMd,
             "wipe-md" => MetaCommand::WipeMd { force: self.force },
             "outdate" => MetaCommand::Outdate,
@@ -146,16 +152,16 @@ impl Words {
             "dstate" => MetaCommand::DiskState,
             "read-dev-uuid" => MetaCommand::DeviceUuid,
             "write-dev-uuid" => MetaCommand::SetDeviceUuid,
-            "set-gi" | "restore-md" | "verify-dump" | "repair-md" | "dump-superblock"
+            "restore-md" | "verify-dump" | "repair-md" | "dump-superblock"
             | "hexdump-superblock" => {
                 let text = format!("{name} is not there for these metadata, nothing was done");
                 return Err(Failure::new(exit::FAILURE, text));
             }
             _ => return Err(usage(&format!("Unknown command '{name}'."))),
         };
-        let takes = usize::from(command == MetaCommand::SetDeviceUuid);
+        let takes = usize::from(matches!(name, "write-dev-uuid" | "set-gi"));
         if rest.len() > takes {
-            return Err(usage(&format!("{name} does not take '{}'", rest.join(" "))));
+            return Err(usage(&format!("{name} does not take '{}'", rest[takes..].join(" "))));
         }
         Ok(command)
     }

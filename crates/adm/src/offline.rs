@@ -1,6 +1,6 @@
 //! What is asked of, or done to, metadata while no daemon has them: `get-gi`, `show-gi`, `dump-md`,
-//! `wipe-md`, `outdate`, `invalidate`, `apply-al`, `forget-peer`, and what drbdmeta has
-//! beside.
+//! `wipe-md`, `outdate`, `invalidate`, `apply-al`, `forget-peer`, `set-gi`, and what drbdmeta
+//! has beside.
 //!
 //! All of it is done on a device that is held exclusively. What is refused leaves everything as it
 //! was.
@@ -11,6 +11,7 @@ mod dump;
 mod forget;
 mod gi;
 mod outgrown;
+mod set_gi;
 mod wipe;
 
 use std::fmt;
@@ -27,6 +28,7 @@ use crate::output::{self, Failure};
 use crate::world::World;
 
 pub(crate) use confirm::confirmed;
+pub(crate) use set_gi::Line;
 
 /// What is asked or done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +37,8 @@ pub(crate) enum MetaCommand {
     GetGi(NodeId),
     /// The same, explained.
     ShowGi(NodeId),
+    /// Makes them what a line says.
+    SetGi { peer: NodeId, line: Line, force: bool },
     /// Everything, as text.
     DumpMd,
     /// Removes them.
@@ -71,6 +75,7 @@ pub(crate) struct Offline {
 pub(crate) fn objects_of(command: &Command) -> Option<(&[String], Allowed)> {
     match command {
         Command::GetGi(it) | Command::ShowGi(it) => Some((&it.objects, PEER_DEVICE)),
+        Command::SetGi { object, .. } => Some((std::slice::from_ref(object), PEER_DEVICE)),
         Command::ForgetPeer(it) => Some((&it.objects, PEER)),
         Command::DumpMd(it) | Command::ApplyAl(it) => Some((&it.objects, VOLUME)),
         Command::WipeMd { objects, .. } => Some((&objects.objects, VOLUME)),
@@ -86,6 +91,9 @@ pub(crate) fn plan(command: &Command, target: &Target<'_>) -> Result<Vec<Offline
         let command = match (command, peer) {
             (Command::GetGi(_), Some(peer)) => MetaCommand::GetGi(peer),
             (Command::ShowGi(_), Some(peer)) => MetaCommand::ShowGi(peer),
+            (Command::SetGi { force, gi, .. }, Some(peer)) => {
+                MetaCommand::SetGi { peer, line: gi.parse()?, force: *force }
+            }
             (Command::ForgetPeer(_), Some(peer)) => MetaCommand::ForgetPeer(peer),
             (Command::WipeMd { force, .. }, _) => MetaCommand::WipeMd { force: *force },
             (Command::ApplyAl(_), _) => MetaCommand::ApplyAl,
@@ -103,7 +111,7 @@ pub(crate) fn plan(command: &Command, target: &Target<'_>) -> Result<Vec<Offline
 fn places(command: &Command, target: &Target<'_>) -> Vec<(Option<NodeId>, VolumeNumber)> {
     let volumes = target.volumes().map(|volume| VolumeNumber(volume.number.0));
     match command {
-        Command::GetGi(_) | Command::ShowGi(_) | Command::ForgetPeer(_) => {
+        Command::GetGi(_) | Command::ShowGi(_) | Command::SetGi { .. } | Command::ForgetPeer(_) => {
             let peers: Vec<NodeId> = target.peers().map(|peer| NodeId(peer.node_id.0)).collect();
             volumes.flat_map(|volume| peers.iter().map(move |peer| (Some(*peer), volume))).collect()
         }
@@ -140,6 +148,7 @@ pub(crate) fn run(place: &MetaPlace, command: MetaCommand) -> Result<(), Failure
         MetaCommand::ShowGi(peer) => {
             output::print(&gi::drawing(&Metadata::open(place)?.superblock, peer));
         }
+        MetaCommand::SetGi { peer, line, force } => set_gi::set_gi(place, peer, &line, force)?,
         MetaCommand::DumpMd => output::print(&dump::dump(&Metadata::open(place)?)),
         MetaCommand::WipeMd { force } => wipe::wipe_md(place, force)?,
         MetaCommand::Outdate => outdate(&mut Metadata::open(place)?)?,
@@ -223,6 +232,7 @@ impl fmt::Display for Offline {
         let (verb, peer, force) = match self.command {
             MetaCommand::GetGi(peer) => ("get-gi", Some(peer), false),
             MetaCommand::ShowGi(peer) => ("show-gi", Some(peer), false),
+            MetaCommand::SetGi { peer, force, .. } => ("set-gi", Some(peer), force),
             MetaCommand::DumpMd => ("dump-md", None, false),
             MetaCommand::WipeMd { force } => ("wipe-md", None, force),
             MetaCommand::Outdate => ("outdate", None, false),
@@ -237,6 +247,9 @@ impl fmt::Display for Offline {
         write!(f, "{verb} {name}")?;
         if let Some(peer) = peer {
             write!(f, " peer:{peer}")?;
+        }
+        if let MetaCommand::SetGi { line, .. } = self.command {
+            write!(f, " gi:{line}")?;
         }
         match meta_disk {
             MetaDisk::Internal => write!(f, " meta-disk:{}", disk.display())?,

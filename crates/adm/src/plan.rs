@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tandem_control::admin::{InitialData, Request};
 use tandem_control::config::{Config, MetaDisk};
-use tandem_control::{NodeId, VolumeNumber};
+use tandem_control::{NodeId, VolumeNumber, exit};
 
 use crate::cli::{Command, Wait};
 use crate::object::{PEER, PEER_DEVICE, RESOURCE, Target, VOLUME};
@@ -57,7 +57,7 @@ pub(crate) fn plan(
         for target in Target::find(config, node, texts, allowed)? {
             steps.extend(offline::plan(command, &target)?.into_iter().map(Step::Offline));
         }
-        return Ok(Some(steps));
+        return precise(command, steps).map(Some);
     }
     let (texts, allowed) = match command {
         Command::CreateMd { objects, .. } => (objects, VOLUME),
@@ -100,6 +100,7 @@ pub(crate) fn plan(
         | Command::Sh(_)
         | Command::GetGi(_)
         | Command::ShowGi(_)
+        | Command::SetGi { .. }
         | Command::DumpMd(_)
         | Command::WipeMd { .. }
         | Command::ApplyAl(_)
@@ -117,6 +118,17 @@ pub(crate) fn plan(
         add(command, &target, &mut steps);
     }
     Ok(Some(steps))
+}
+
+/// Generations are those of one volume, towards one peer.
+fn precise(command: &Command, steps: Vec<Step>) -> Result<Vec<Step>, Failure> {
+    if let Command::SetGi { object, .. } = command
+        && steps.len() > 1
+    {
+        let text = format!("'{object}': say of which peer and volume, as RES:PEER/VOL");
+        return Err(Failure::new(exit::USAGE, text));
+    }
+    Ok(steps)
 }
 
 fn add(command: &Command, target: &Target<'_>, steps: &mut Vec<Step>) {
@@ -182,6 +194,7 @@ fn add(command: &Command, target: &Target<'_>, steps: &mut Vec<Step>) {
         | Command::Invalidate(_)
         | Command::GetGi(_)
         | Command::ShowGi(_)
+        | Command::SetGi { .. }
         | Command::DumpMd(_)
         | Command::WipeMd { .. }
         | Command::ApplyAl(_)

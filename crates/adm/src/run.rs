@@ -71,6 +71,7 @@ pub(crate) fn run(arguments: &Arguments, world: &mut dyn World) -> Result<(), Fa
         | Command::NewCurrentUuid { .. }
         | Command::GetGi(_)
         | Command::ShowGi(_)
+        | Command::SetGi { .. }
         | Command::DumpMd(_)
         | Command::WipeMd { .. }
         | Command::ApplyAl(_)

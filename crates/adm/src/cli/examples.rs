@@ -38,6 +38,12 @@ Examples, with both nodes connected and metadata that were just created (on eith
   tandemadm new-current-uuid --force-resync r0/0   # this node's disk is copied to the other
 Blocks of which that is not true differ until they are written; verify finds them.";
 
+pub(super) const SET_GI: &str = "\
+Examples:
+  tandemadm set-gi r0:bravo/0 \"$(tandemadm get-gi r0:bravo/0)\"    # changes nothing
+  tandemadm set-gi r0:bravo/0 :::::0    # the data were not up-to-date; all else stays
+Nobody checks what is said: wrong generations let good data be replaced by old ones.";
+
 pub(super) const FORGET_PEER: &str = "\
 Example, where another node is to take the place of bravo:
   tandemadm down r0 && tandemadm forget-peer r0:bravo

@@ -8,9 +8,9 @@ use std::process::{Command, Stdio};
 
 use tandem_replica::bitmap::{Bitmap, PageIndex};
 use tandem_replica::meta::{
-    AL_EXTENT_BYTES, BitmapIndex, CopyIndex, DeviceUuid, Identity, Layout, MetaWrite, NO_EXTENT,
-    PeerFlags, Placement, Probe, Ring, SlotIndex, Superblock, Transaction, Update, format, probe,
-    superblock_offsets,
+    AL_EXTENT_BYTES, BitmapIndex, BootId, CopyIndex, DeviceUuid, Identity, Layout, MetaWrite,
+    NO_EXTENT, PeerFlags, Placement, Probe, Ring, SlotIndex, Superblock, Transaction, Update,
+    format, probe, superblock_offsets,
 };
 use tandem_wire::{NodeId, Uuid, VolumeNumber};
 
@@ -137,14 +137,22 @@ fn a_device_in_use_is_neither_read_nor_changed() {
     held.lock().unwrap();
     let commands =
         ["get-gi", "show-gi", "dump-md", "wipe-md --force", "outdate", "apply-al", "create-md"];
-    for command in commands.into_iter().chain(["invalidate", "forget-peer"]) {
-        let object = if command == "forget-peer" { "r0:b" } else { "r0/0" };
+    for command in commands.into_iter().chain(["invalidate", "forget-peer", "set-gi"]) {
+        let object = match command {
+            "forget-peer" => "r0:b",
+            "set-gi" => "r0:b/0 1 --force",
+            _ => "r0/0",
+        };
         let run = setup.run(&format!("{command} {object}"));
         assert_eq!((run.code, run.out.as_str()), (20, ""), "{command}: {run:?}");
         assert!(run.err.contains("in use by another process"), "{command}: {run:?}");
     }
     let commands = ["dump-md --force", "wipe-md --force", "outdate", "apply-al", "create-md 1"];
-    for command in commands.into_iter().chain(["invalidate", "forget-peer --node-id=1"]) {
+    for command in commands.into_iter().chain([
+        "invalidate",
+        "forget-peer --node-id=1",
+        "set-gi 1 --node-id=1 --force",
+    ]) {
         let run = setup.drbdmeta(&format!("1 v09 DIR/disk0 internal {command}"));
         assert_eq!((run.code, run.out.as_str()), (20, ""), "{command}: {run:?}");
     }
@@ -309,6 +317,107 @@ fn data_that_a_forgotten_peer_lacks_get_a_generation_of_their_own() {
     assert!(found.current_uuid != old && found.current_uuid.is_real());
     assert_eq!(found.history[..3], [old, theirs, Uuid(0)]);
     assert!(found.flags.consistent && found.flags.was_up_to_date);
+}
+
+/// A slot in which everything is said.
+fn full_slot(it: &mut Superblock) {
+    let slot = it.peers[0].as_mut().unwrap();
+    let flags = PeerFlags { drained: true, unheard: true, was_primary: true, ..slot.flags };
+    slot.flags = PeerFlags { went_on: true, bitmap_alias: true, ..flags };
+    (slot.last_session, slot.boot_id) = (7, BootId([1; 16]));
+}
+
+#[test]
+fn the_line_that_get_gi_prints_changes_nothing() {
+    let setup = setup(full_slot);
+    let before = superblock(&setup);
+    let line = setup.run("get-gi r0:b/0").out;
+    let run = setup.run(&format!("set-gi --force r0:b/0 {line}"));
+    let said = format!("previously {line}set GI to  {line}");
+    assert_eq!((run.code, run.out), (0, said));
+    let found = superblock(&setup);
+    assert_eq!(found, Superblock { sequence: found.sequence, ..before });
+}
+
+#[test]
+fn what_a_line_says_is_what_get_gi_prints() {
+    let setup = setup(full_slot);
+    let line = "A1:B2:C3:D4:0:0:1:1:0:1:0:1:0:1:1:0";
+    let run =
+        setup.drbdmeta(&format!("1 v09 DIR/disk0 internal set-gi {line} --node-id=1 --force"));
+    assert_eq!(run.code, 0, "{run:?}");
+    let printed = "00000000000000A1:00000000000000B2:00000000000000C3:00000000000000D4\
+                   :0:0:1:1:0:1:0:1:0:1:1:0\n";
+    assert_eq!(setup.run("get-gi r0:b/0").out, printed);
+    // Facts of another generation are gone, and those that hold back are not.
+    let slot = superblock(&setup).peers[0].unwrap();
+    let flags = PeerFlags { connected: true, fencing: true, full_sync: true, ..slot.flags };
+    assert_eq!(slot.flags, PeerFlags { was_primary: true, went_on: true, ..flags });
+    assert!(!slot.flags.drained && !slot.flags.unheard && !slot.flags.bitmap_alias);
+    assert_eq!((slot.last_session, slot.boot_id), (0, BootId::default()));
+}
+
+#[test]
+fn what_a_line_leaves_out_stays() {
+    let setup = setup(|_| ());
+    let before = superblock(&setup);
+    assert_eq!(setup.run("set-gi --force r0:b/0 ::c3:::0").code, 0);
+    let mut expected = before;
+    (expected.sequence, expected.history[0]) = (3, Uuid(0xc3));
+    expected.flags.was_up_to_date = false;
+    assert_eq!(superblock(&setup), expected);
+    // Of a peer that has no slot.
+    assert_eq!(setup.run("forget-peer r0:b/0").code, 1, "it takes no volume");
+    let drbdmeta = |line: &str| setup.drbdmeta(&format!("1 v09 DIR/disk0 internal {line}"));
+    assert_eq!(drbdmeta("set-gi 9:0 --node-id=5 --force").code, 0);
+    assert_eq!(superblock(&setup).peers[1], None, "nothing is said of it");
+    assert_eq!(drbdmeta("set-gi 9:b:::::::::::::0 --node-id=5 --force").code, 0);
+    let slot = superblock(&setup).peers[1].unwrap();
+    assert_eq!((slot.node, slot.bitmap_uuid), (NodeId(5), Uuid(0xb)));
+    assert!(slot.flags.full_sync, "what its bitmap says is unknown");
+}
+
+#[test]
+fn what_is_no_line_changes_nothing() {
+    let setup = setup(|_| ());
+    let before = superblock(&setup);
+    for (line, code, said) in [
+        ("", 10, "says nothing"),
+        (":::", 10, "says nothing"),
+        ("1:2:3:x", 10, "part 4 (older history UUID), 'x': up to 16"),
+        ("12345678123456781", 10, "part 1 (current UUID), '12345678123456781': up to 16"),
+        ("+1", 10, "part 1 (current UUID)"),
+        ("1:2:3:4:2", 10, "part 5 (consistent), '2': 0 or 1 expected"),
+        ("1:2:3:4:1:1:0:0:1:0:1", 10, "part 11 (lost quorum as primary), '1': there is no"),
+        ("1:2:3:4:1:1:0:0:0", 10, "part 9 (activity log was applied): it is the opposite"),
+        ("1:2:3:4:1:1:0:0:1:0:0:0:0:0:0:0:0", 10, "there are 16 parts at most"),
+    ] {
+        let line = format!("1 v09 DIR/disk0 internal --node-id=1 --force set-gi {line}");
+        let run = setup.drbdmeta(&line);
+        let said = if line.ends_with("set-gi ") { "Required Argument missing" } else { said };
+        assert_eq!((run.code, run.out.as_str()), (code, ""), "{line}: {run:?}");
+        assert!(run.err.contains(said), "{line}: {run:?}");
+    }
+    // Three peers for two slots, itself, one that asks, and a volume too many.
+    let drbdmeta = |line: &str| setup.drbdmeta(&format!("1 v09 DIR/disk0 internal {line}"));
+    assert_eq!(drbdmeta("set-gi :b --node-id=0 --force").code, 20);
+    assert_eq!(drbdmeta("set-gi 1 --node-id=1").code, 1, "it is not confirmed");
+    assert_eq!(setup.run("set-gi --force r0:b 1").code, 1, "it has two volumes");
+    assert_eq!(superblock(&setup), before);
+    assert_eq!(drbdmeta("set-gi :b --node-id=5 --force").code, 0);
+    let full = superblock(&setup);
+    let run = drbdmeta("set-gi :b --node-id=6 --force");
+    assert!(run.code == 20 && run.err.contains("no free slot"), "{run:?}");
+    assert_eq!(superblock(&setup), full);
+}
+
+#[test]
+fn a_log_is_applied_before_anything_is_said_of_it() {
+    let setup = crashed(2);
+    let before = superblock(&setup);
+    let run = setup.run("set-gi --force r0:b/0 1");
+    assert!(run.code == 20 && run.err.contains("run apply-al first"), "{run:?}");
+    assert_eq!(superblock(&setup), before);
 }
 
 #[test]
