@@ -57,6 +57,14 @@ impl Resource {
         let has_room = |sizes: Sizes| sizes.capacity == 0 || sizes.capacity >= bytes;
         let name = &self.connections[peer].config.name;
         let number = self.volumes[volume].number;
+        let is_whole = |bytes: u64| bytes.is_multiple_of(u64::from(BLOCK_BYTES));
+        if ![theirs.capacity, theirs.effective, theirs.shown].into_iter().all(is_whole) {
+            return Err(format!(
+                "{name} tells of sizes of volume {number} that are no multiples of {BLOCK_BYTES} \
+                 bytes: {} of its disk, {} agreed, {} seen by clients",
+                theirs.capacity, theirs.effective, theirs.shown
+            ));
+        }
         if !has_room(mine) {
             let text = format!(
                 "the disk of volume {number} has room for {} bytes here, and {name} uses {bytes}; \

@@ -90,6 +90,9 @@ pub enum LayoutError {
     /// The size of the data is no multiple of 4096, zero, or smaller than the size agreed.
     #[error("metadata have a bad data size of {0} bytes")]
     DataSize(u64),
+    /// A size that nodes have agreed on is no multiple of 4096.
+    #[error("metadata have a bad agreed size of {0} bytes")]
+    AgreedSize(u64),
     /// A region reaches out of the metadata, or not over whole blocks.
     #[error("metadata region at {offset} with {len} bytes is out of place")]
     RegionMisplaced {
@@ -336,6 +339,11 @@ fn check_sizes(
     let recorded = superblock.device_bytes;
     if data == 0 || !data.is_multiple_of(META_BLOCK) || agreed > data || recorded < data {
         return Err(LayoutError::DataSize(data));
+    }
+    for size in [agreed, superblock.former_bytes] {
+        if !size.is_multiple_of(META_BLOCK) {
+            return Err(LayoutError::AgreedSize(size));
+        }
     }
     match (superblock.placement, placement) {
         (Placement::Internal, Placement::Internal) => {

@@ -101,15 +101,19 @@ type Tamper = fn(&mut Superblock);
 
 #[test]
 fn a_superblock_that_does_not_suit_its_device_is_refused() {
-    use LayoutError::{DataSize, MaxPeers, RegionMisplaced, RegionOverlaps, RegionUnfit};
+    use LayoutError::{
+        AgreedSize, DataSize, MaxPeers, RegionMisplaced, RegionOverlaps, RegionUnfit,
+    };
     let data = internal(64 * MIB, 2).data_bytes();
     let log = "the activity log";
-    let cases: [(Tamper, LayoutError); 16] = [
+    let cases: [(Tamper, LayoutError); 18] = [
         (|s| s.max_peers = 0, MaxPeers(0)),
         (|s| s.data_bytes += 1, DataSize(data + 1)),
         (|s| s.data_bytes = 0, DataSize(0)),
         (|s| s.data_bytes = 64 * MIB, DataSize(64 * MIB)),
         (|s| s.effective_bytes = s.data_bytes + 1, DataSize(data)),
+        (|s| s.effective_bytes = 4096 + 512, AgreedSize(4096 + 512)),
+        (|s| s.former_bytes = 1, AgreedSize(1)),
         (|s| s.placement = Placement::External { meta_bytes: MIB }, LayoutError::OtherPlacement),
         (|s| s.max_peers = 3, RegionUnfit { what: "a bitmap" }),
         (|s| s.max_peers = 1, RegionUnfit { what: "a bitmap" }),
