@@ -7,7 +7,7 @@ use tandem_replica::wire;
 use tandem_replica::{Command, CommandError, ConnectionState};
 
 use super::refusal::Refused;
-use super::registry::Running;
+use super::registry::{Origin, Running};
 use super::{Control, convert, kernel, peer, shape, status};
 use crate::mail::Mail;
 use crate::opener::DiskPaths;
@@ -56,7 +56,7 @@ impl Control {
     }
 
     async fn make(self: &Arc<Self>, config: ResourceConfig) -> Result<(), Refused> {
-        let running = self.create(config, false).await?;
+        let running = self.create(config, Origin::Whole).await?;
         if let Err(refusal) = self.attach_all(&running).await {
             let down = self.command(&running, Command::Down { force: true }).await;
             if let Err(error) = down {
@@ -72,18 +72,18 @@ impl Control {
     pub(crate) async fn create(
         self: &Arc<Self>,
         config: ResourceConfig,
-        is_begun: bool,
+        origin: Origin,
     ) -> Result<Running, Refused> {
         self.listen(&config).await?;
         let shard = self.registry.next_shard(self.shard_count());
-        self.add(Arc::new(config), is_begun, shard).await
+        self.add(Arc::new(config), origin, shard).await
     }
 
     /// Gives a shard the core of a resource.
     async fn add(
         &self,
         config: Arc<ResourceConfig>,
-        is_begun: bool,
+        origin: Origin,
         shard: usize,
     ) -> Result<Running, Refused> {
         let disks = disks(&config)?;
@@ -92,7 +92,7 @@ impl Control {
         let add = |reply| Mail::Add { config: core, disks, auto_promote, reply };
         let key = self.shard(shard).ask(add).await?;
         let made = Arc::clone(&config);
-        let running = Running { config, made, is_begun, shard, key };
+        let running = Running { config, made, origin, shard, key };
         self.registry.insert(running.clone());
         self.tell_dependencies(&running);
         self.tell_watchers(&running);
@@ -141,7 +141,7 @@ impl Control {
         config: ResourceConfig,
     ) -> Result<(), Refused> {
         let running = self.change(running, config).await?;
-        self.registry.seal(&running.config.name);
+        self.registry.describe(&running.config.name);
         let state = status::of_core(self, &running).await?;
         for volume in state.volumes.iter().filter(|it| it.disk == wire::DiskState::Diskless) {
             self.command(&running, Command::Attach { volume: volume.number }).await?;
@@ -176,7 +176,7 @@ impl Control {
             .map(|it| it.number)
             .collect();
         // A disk that is attached without peers would be taken for the only one there is.
-        let can_attach = running.is_begun && !config.peers.is_empty();
+        let can_attach = running.origin == Origin::Begun && !config.peers.is_empty();
         let can_be_anew = shape::is_idle(&state) && (attached.is_empty() || can_attach);
         match shape::difference(&running.made, &config) {
             Some(what) if !can_be_anew => return refused(what),
@@ -226,8 +226,8 @@ impl Control {
         self.registry.abandon_attempts(&running);
         self.forget_dependencies(&running);
         self.ask(&running, |resource, reply| Mail::Remove { resource, reply }).await?;
-        let Running { is_begun, shard, .. } = running;
-        let running = self.add(Arc::new(config), is_begun, shard).await?;
+        let Running { origin, shard, .. } = running;
+        let running = self.add(Arc::new(config), origin, shard).await?;
         for volume in attached {
             self.command(&running, Command::Attach { volume: *volume }).await?;
         }

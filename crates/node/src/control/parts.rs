@@ -11,7 +11,7 @@ use tandem_replica::wire::{self, DiskState};
 
 use super::Control;
 use super::refusal::Refused;
-use super::registry::Running;
+use super::registry::{Origin, Running};
 use super::status;
 
 impl Control {
@@ -25,7 +25,7 @@ impl Control {
                 return Err(Refused::UnknownResource(name.to_owned()));
             };
             let begun = ResourceConfig::begun(name, &self.node, *node_id, options);
-            return self.create(begun.map_err(refused)?, true).await.map(drop);
+            return self.create(begun.map_err(refused)?, Origin::Begun).await.map(drop);
         };
         let config = running.config.with(&part).map_err(refused)?;
         self.check_minors(&config)?;

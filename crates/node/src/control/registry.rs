@@ -36,10 +36,20 @@ pub(crate) struct Running {
     pub(crate) config: Arc<ResourceConfig>,
     /// What its core was made with.
     pub(crate) made: Arc<ResourceConfig>,
-    /// It is being put together, and was not used yet.
-    pub(crate) is_begun: bool,
+    pub(crate) origin: Origin,
     pub(crate) shard: usize,
     pub(crate) key: ResourceKey,
+}
+
+/// What a resource is configured by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// A description of the whole: the configuration file's, with its handlers.
+    Whole,
+    /// Parts that still come: it is being put together, and was not used yet.
+    Begun,
+    /// Parts; it is in use.
+    Parts,
 }
 
 /// An attempt to reach a peer.
@@ -72,7 +82,17 @@ impl Registry {
     /// The resource is used: it is not being put together any more.
     pub(crate) fn seal(&self, name: &str) {
         if let Some(running) = self.state().resources.get_mut(name) {
-            running.is_begun = false;
+            running.origin = match running.origin {
+                Origin::Whole => Origin::Whole,
+                Origin::Begun | Origin::Parts => Origin::Parts,
+            };
+        }
+    }
+
+    /// The resource is what a description of the whole says.
+    pub(crate) fn describe(&self, name: &str) {
+        if let Some(running) = self.state().resources.get_mut(name) {
+            running.origin = Origin::Whole;
         }
     }
 
