@@ -8,10 +8,12 @@
 //! 5. `wipe-md` wants to be told twice, and leaves the data.
 //!
 //! Once with internal metadata, once with external. In this story its `drbdsetup` is a program that
-//! fails, as it does where no daemon runs. [`live`] has others, of a pair that runs.
+//! fails, as it does where no daemon runs. [`live`] and [`handlers`] have others, of a pair that
+//! runs.
 
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use tandem_tests::tool::tool;
@@ -19,6 +21,7 @@ use tandem_tests::{Binaries, Cluster, Context, Metadata, Node, Output, Result, S
 
 const LIMIT: Duration = Duration::from_secs(20);
 
+mod handlers;
 mod live;
 
 /// drbdadm for one node.
@@ -46,12 +49,17 @@ impl Drbdadm {
     }
 
     fn run(&self, line: &str) -> Result<Output> {
+        run(self.command()?.args(line.split_whitespace()), LIMIT)
+    }
+
+    /// It with its files and its environment, yet without a command.
+    fn command(&self) -> Result<Command> {
         let mut command = tool("drbdadm")?;
         command.env("__DRBD_NODE__", self.node).env("DRBD_DRIVER_VERSION_OVERRIDE", "9.2.0");
         command.env("TANDEM_NODE", self.node).env("TANDEM_RUN_DIR", &self.run_dir);
         command.arg("-c").arg(&self.config).arg("-s").arg(&self.drbdsetup);
         command.arg("-m").arg(&self.drbdmeta);
-        run(command.args(line.split_whitespace()), LIMIT)
+        Ok(command)
     }
 
     /// What a command prints that ends with `code` and says `part`.

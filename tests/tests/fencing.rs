@@ -20,21 +20,21 @@ use tandem_tests::{Cluster, Context, Node, Result, Side, Spec, Status};
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// The handler of both nodes, in the folder of the test.
-struct Handler {
+pub(crate) struct Handler {
     folder: tempfile::TempDir,
 }
 
 impl Handler {
-    fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("tandem-fence-").tempdir()?;
         Ok(Self { folder })
     }
 
-    fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         self.folder.path().join(name).display().to_string()
     }
 
-    fn spec(&self) -> Spec {
+    pub(crate) fn spec(&self) -> Spec {
         let [fence, unfenced] = [self.path("fence"), self.path("unfenced")];
         Spec {
             net: "fencing resource-and-stonith;".to_owned(),
@@ -43,46 +43,58 @@ impl Handler {
         }
     }
 
-    /// The script: what `outdate` on the peer ends with, as DRBD's exit codes.
     fn write(&self, cluster: &Cluster) -> Result<()> {
+        let outdate = |side| cluster.node(side).adm_command(&["outdate", "r0"]);
+        self.write_with(&[Side::A, Side::B].map(outdate))
+    }
+
+    /// The script: what the command ends with that outdates the peer, as DRBD's exit codes.
+    pub(crate) fn write_with(&self, outdate: &[Command; 2]) -> Result<()> {
         let mut text = "#!/bin/sh\n".to_owned();
         let _ = writeln!(text, "env > {}", self.path("environment"));
         let _ = writeln!(text, "test -e {} && exit 1", self.path("broken"));
         let _ = writeln!(text, "case $DRBD_PEER_NODE_ID in");
-        for (id, side) in [(0, Side::A), (1, Side::B)] {
-            let command = shown(&cluster.node(side).adm_command(&["outdate", "r0"]));
-            let _ = writeln!(text, "{id}) {command};;");
+        for (id, command) in outdate.iter().enumerate() {
+            let _ = writeln!(text, "{id}) {};;", shown(command));
         }
         let _ = writeln!(text, "esac");
         let _ = writeln!(text, "case $? in 0) exit 4;; 5) exit 3;; 17) exit 6;; 20) exit 5;; esac");
         let _ = writeln!(text, "exit 1");
-        let path = self.folder.path().join("fence");
-        std::fs::write(&path, text).about(path.display())?;
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))?;
-        Ok(())
+        write_program(&self.folder.path().join("fence"), &text)
     }
 
-    fn is_there(&self, name: &str) -> bool {
+    pub(crate) fn is_there(&self, name: &str) -> bool {
         Path::new(&self.path(name)).exists()
     }
 }
 
-fn shown(command: &Command) -> String {
-    let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words.map(|word| format!("'{}'", word.to_string_lossy())).collect::<Vec<_>>().join(" ")
+/// Writes a script that can be run.
+pub(crate) fn write_program(path: &Path, text: &str) -> Result<()> {
+    std::fs::write(path, text).about(path.display())?;
+    Ok(std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755))?)
 }
 
-fn is_frozen(status: &Status) -> bool {
+/// A command for the shell, with what is set of its environment.
+pub(crate) fn shown(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let words = words.map(|word| format!("'{}'", word.to_string_lossy()));
+    let set = command.get_envs().filter_map(|(name, value)| Some((name, value?)));
+    let set = set
+        .map(|(name, value)| format!("{}='{}'", name.to_string_lossy(), value.to_string_lossy()));
+    std::iter::once("env".to_owned()).chain(set).chain(words).collect::<Vec<_>>().join(" ")
+}
+
+pub(crate) fn is_frozen(status: &Status) -> bool {
     status.json()["suspended-fencing"] == true
 }
 
 /// A write of its own thread: it may wait for long.
-fn begin_write(node: &Node, byte: u8) -> Result<JoinHandle<io::Result<()>>> {
+pub(crate) fn begin_write(node: &Node, byte: u8) -> Result<JoinHandle<io::Result<()>>> {
     let mut client = node.client(0)?;
     Ok(thread::spawn(move || client.write(0, &[byte; 4096])))
 }
 
-fn end_write(write: JoinHandle<io::Result<()>>) -> Result<()> {
+pub(crate) fn end_write(write: JoinHandle<io::Result<()>>) -> Result<()> {
     Ok(write.join().expect("the thread of a client does not panic")?)
 }
 

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
@@ -19,6 +19,8 @@ pub struct DaemonConfig {
     pub nbd: NbdConfig,
     /// Data threads, 1 to 256; `None` for the smaller of 4 and the number of cores.
     pub shards: Option<u32>,
+    /// Section `[handlers]`.
+    pub handlers: HandlersConfig,
     /// Section `[limits]`.
     pub limits: LimitsConfig,
 }
@@ -73,6 +75,16 @@ pub struct ExportConfig {
     pub read_only: bool,
     /// Connections that are served at once, from 1; `None` for as many as the daemon serves.
     pub connections: Option<u32>,
+}
+
+/// Section `[handlers]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HandlersConfig {
+    /// What is called with a handler's name and a resource's where a resource was put together from
+    /// its parts, which carry no handlers; `None` for nothing. The parameter of DRBD's kernel
+    /// module of this name, which says where drbdadm is.
+    pub usermode_helper: Option<PathBuf>,
 }
 
 /// Section `[limits]`.
@@ -191,6 +203,13 @@ impl DaemonConfig {
                 return range(key, value.to_string(), format!("{low} to {high}"));
             }
         }
+        if let Some(helper) = &self.handlers.usermode_helper
+            && !helper.is_absolute()
+        {
+            // Handlers run in the daemon's folder, which is whatever it was started in.
+            let value = format!("'{}'", helper.display());
+            return range("handlers.usermode_helper", value, "an absolute path".to_owned());
+        }
         let pool_bytes = self.limits.pool_bytes;
         if pool_bytes < limits::POOL_BYTES_MIN {
             let allowed = format!("{} and more", limits::POOL_BYTES_MIN);
@@ -223,7 +242,8 @@ mod tests {
         let text = "shards = 2\n[nbd]\nlisten = [\"127.0.0.1:10809\", \"[::1]:10809\"]\n\
                     connections = 7\nkernel-attach = true\nkernel_connections = 4\n\
                     kernel_timeout = 9\n[nbd.exports.\"r0/0\"]\nread_only = true\n\
-                    connections = 2\n[limits]\npool_bytes = 268435456\n";
+                    connections = 2\n[handlers]\nusermode_helper = \"/sbin/drbdadm\"\n\
+                    [limits]\npool_bytes = 268435456\n";
         let config = DaemonConfig::parse("t.toml", text).unwrap();
         assert_eq!(config.shards, Some(2));
         assert_eq!((config.nbd.listen.len(), config.nbd.connections), (2, 7));
@@ -231,6 +251,7 @@ mod tests {
         assert_eq!((kernel, config.nbd.kernel_timeout), ((true, 4), 9));
         let export = &config.nbd.exports["r0/0"];
         assert_eq!((export.read_only, export.connections), (true, Some(2)));
+        assert_eq!(config.handlers.usermode_helper, Some("/sbin/drbdadm".into()));
         assert_eq!(config.limits.pool_bytes, 256 << 20);
     }
 
@@ -250,6 +271,13 @@ mod tests {
             ("[nbd.exports.\"r0/0\"]\nconnections = 1001", "connections is 1001"),
             ("[nbd.exports.r0]\nread_only = true", "nbd.exports is 'r0', allowed is names like"),
             ("[nbd.exports.\"r0/00\"]", "nbd.exports is 'r0/00'"),
+            ("[handlers]\nfence-peer = \"/a\"", "unknown field `fence-peer`"),
+            ("[handlers]\nusermode_helper = 5", "expected path string"),
+            (
+                "[handlers]\nusermode_helper = \"drbdadm\"",
+                "handlers.usermode_helper is 'drbdadm', allowed is an absolute path",
+            ),
+            ("[handlers]\nusermode_helper = \"\"", "handlers.usermode_helper is '', allowed"),
             ("[limits]\npool_bytes = 1", "limits.pool_bytes is 1, allowed is 134217728 and more"),
             ("[nbd", "t.toml: TOML parse error at line 1"),
         ] {
@@ -273,7 +301,7 @@ mod tests {
     #[test]
     fn the_manual_page_has_every_key() {
         let page = include_str!("../../../docs/man/tandemd.toml.5");
-        let sections = ["", "[nbd]\n", "[nbd.exports.\"r0/0\"]\n", "[limits]\n"];
+        let sections = ["", "[nbd]\n", "[nbd.exports.\"r0/0\"]\n", "[handlers]\n", "[limits]\n"];
         let errors = sections.map(|section| {
             let text = format!("{section}no_such_key = 1");
             DaemonConfig::parse("t.toml", &text).unwrap_err().to_string()
@@ -282,7 +310,7 @@ mod tests {
         for error in &errors {
             let (_, expected) = error.split_once("expected ").expect("it says what there is");
             for key in expected.split('`').skip(1).step_by(2) {
-                let is_section = ["nbd", "limits", "exports"].contains(&key);
+                let is_section = ["nbd", "limits", "exports", "handlers"].contains(&key);
                 let form = if is_section { key.to_owned() } else { format!("Cm {key}") };
                 assert!(page.contains(&form), "{key}");
                 keys += 1;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tandem_control::config::ResourceConfig;
-use tandem_control::daemon_config::NbdConfig;
+use tandem_control::daemon_config::{DaemonConfig, NbdConfig};
 use tandem_replica::wire::VolumeNumber;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -56,6 +56,8 @@ pub(crate) struct Control {
     pub(crate) dependencies: Dependencies,
     /// Handlers that run at once.
     pub(crate) handlers: Semaphore,
+    /// What is called for handlers of resources that were put together from their parts.
+    usermode_helper: Option<PathBuf>,
     pub(crate) exports: Exports,
     pub(crate) nbd: NbdConfig,
     pub(crate) keepers: Keepers,
@@ -70,7 +72,7 @@ impl Control {
         config_file: PathBuf,
         shards: Vec<Mailbox>,
         exports: Exports,
-        nbd: NbdConfig,
+        daemon_config: &DaemonConfig,
         boot_id: [u8; 16],
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -81,8 +83,9 @@ impl Control {
             registry: Registry::default(),
             dependencies: Dependencies::default(),
             handlers: Semaphore::new(limits::HANDLERS_MAX),
+            usermode_helper: daemon_config.handlers.usermode_helper.clone(),
             exports,
-            nbd,
+            nbd: daemon_config.nbd.clone(),
             keepers: Keepers::default(),
             watchers: Watchers::default(),
             boot_id,

@@ -100,8 +100,8 @@ pub fn run(settings: &Settings) -> Result<(), DaemonError> {
     let (node, run_dir) = (settings.node.clone(), settings.run_dir.clone());
     let exports = Exports::new(&daemon_config.nbd, descriptors);
     let config_file = settings.config.clone();
-    let nbd = daemon_config.nbd.clone();
-    let control = Control::new(node, run_dir, config_file, mailboxes, exports, nbd, boot_id);
+    let control =
+        Control::new(node, run_dir, config_file, mailboxes, exports, &daemon_config, boot_id);
     let resources = config.seen_from(&settings.node);
     if resources.is_empty() {
         let file = settings.config.display();

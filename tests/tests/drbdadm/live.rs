@@ -13,8 +13,17 @@ use super::{Drbdadm, LIMIT};
 
 /// A pair with metadata, daemons without a configuration, and drbdadm for each.
 fn pair(test: &str, spec: Spec) -> Result<(Cluster, [Drbdadm; 2])> {
+    let (mut cluster, adms) = stopped_pair(test, spec)?;
+    for side in [Side::A, Side::B] {
+        cluster.node_mut(side).start()?;
+    }
+    Ok((cluster, adms))
+}
+
+/// The same before the daemons are started.
+pub(super) fn stopped_pair(test: &str, spec: Spec) -> Result<(Cluster, [Drbdadm; 2])> {
     let volumes = spec.volumes.len();
-    let mut cluster = Cluster::new(test, spec)?;
+    let cluster = Cluster::new(test, spec)?;
     let adms = [Side::A, Side::B].map(|side| {
         let mut adm = Drbdadm::new(&cluster, cluster.node(side))?;
         adm.drbdsetup = adm.drbdmeta.with_file_name("drbdsetup");
@@ -28,13 +37,12 @@ fn pair(test: &str, spec: Spec) -> Result<(Cluster, [Drbdadm; 2])> {
     for side in [Side::A, Side::B] {
         let node = cluster.node(side);
         std::fs::write(node.config(), "").about(node.config().display())?;
-        cluster.node_mut(side).start()?;
     }
     Ok((cluster, [a?, b?]))
 }
 
 /// Brings it up and in sync, the first node Primary.
-fn bring_up(cluster: &Cluster, [a, b]: &[Drbdadm; 2]) -> Result<()> {
+pub(super) fn bring_up(cluster: &Cluster, [a, b]: &[Drbdadm; 2]) -> Result<()> {
     for adm in [a, b] {
         adm.expect("up r0", 0, "")?;
         adm.expect_settled()?;
@@ -63,7 +71,7 @@ impl Drbdadm {
     }
 
     /// Changes the configuration.
-    fn edit(&self, old: &str, new: &str) -> Result<()> {
+    pub(super) fn edit(&self, old: &str, new: &str) -> Result<()> {
         let text = std::fs::read_to_string(&self.config)?;
         assert!(text.contains(old), "there is no '{old}' in {text}");
         std::fs::write(&self.config, text.replace(old, new)).about(self.config.display())

@@ -1,8 +1,14 @@
 //! Handlers: programs that operators have run at events, with DRBD's environment.
 //!
-//! A handler runs beside everything else, as `sh -c` in a process group of its own; what it prints
-//! goes to the log. It may outlive the daemon. One that takes too long is killed with its group.
+//! A handler runs beside everything else, in a process group of its own; what it prints goes to the
+//! log. It may outlive the daemon. One that takes too long is killed with its group.
+//!
+//! A resource that was described as a whole has its handlers, as lines for the shell. One that was
+//! put together from its parts has none: no part carries them. For those a helper is called, as
+//! DRBD's kernel module calls drbdadm, and looks them up.
 
+use std::fmt;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +21,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use super::registry::Running;
+use super::registry::{Origin, Running};
 use super::{Control, status};
 use crate::limits;
 use crate::mail::{Mail, ResourceKey};
@@ -38,18 +44,19 @@ impl Control {
     /// Runs the handler for an event, if there is one.
     pub(crate) fn handle(self: &Arc<Self>, shard: usize, key: ResourceKey, occasion: Occasion) {
         let Some(running) = self.registry.find_key(shard, key) else { return };
-        let command = running.config.handlers.get(occasion.handler.name()).cloned();
+        let helper = self.usermode_helper.as_deref();
+        let program = Program::of(&running, occasion.handler, helper);
         let control = Arc::clone(self);
         tokio::spawn(async move {
             let Some(call) = occasion.call else {
-                let Some(command) = command else { return };
+                let Some(program) = program else { return };
                 let _permit = control.handlers.acquire().await.expect("it is never closed");
-                control.run_handler(&running, occasion, &command).await;
+                control.run_handler(&running, occasion, &program).await;
                 return;
             };
             // Nothing else that runs keeps it waiting: I/O may be frozen for it.
-            let exit_code = match command {
-                Some(command) => control.run_handler(&running, occasion, &command).await,
+            let exit_code = match program {
+                Some(program) => control.run_handler(&running, occasion, &program).await,
                 None => {
                     let (resource, handler) = (&running.config.name, occasion.handler.name());
                     tracing::error!(resource, handler, "there is no such handler: no answer");
@@ -65,7 +72,7 @@ impl Control {
         &self,
         running: &Running,
         occasion: Occasion,
-        command: &str,
+        program: &Program,
     ) -> Option<i32> {
         let facts = Facts::of(status::of_core(self, running).await.ok(), running, occasion);
         let mut variables = environment(&running.config, occasion, &facts);
@@ -74,22 +81,76 @@ impl Control {
         variables.push(("TANDEM_RUN_DIR".to_owned(), self.run_dir().display().to_string()));
         variables.push(("TANDEM_NODE".to_owned(), self.node.clone()));
         let limit = limits::HANDLER_TIME_MAX;
-        run(&running.config, occasion.handler, command, variables, limit).await
+        run(&running.config, occasion.handler, program, variables, limit).await
     }
 }
 
-/// Runs a command until it ends or its time is over.
+/// What is run for an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Program {
+    /// A line for the shell.
+    Line(String),
+    /// A helper, called with the names of the handler and the resource. Of what has happened to one
+    /// volume, too, DRBD 9 names the resource, and its drbdadm takes nothing else.
+    Helper { path: PathBuf, handler: &'static str, resource: String },
+}
+
+impl Program {
+    /// What there is for an event of a resource.
+    fn of(running: &Running, handler: Handler, helper: Option<&Path>) -> Option<Self> {
+        let (config, handler) = (&running.config, handler.name());
+        if let Some(line) = config.handlers.get(handler) {
+            return Some(Self::Line(line.clone()));
+        }
+        match running.origin {
+            // Whoever described it has left this handler out.
+            Origin::Whole => None,
+            Origin::Begun | Origin::Parts => {
+                let (path, resource) = (helper?.to_owned(), config.name.clone());
+                Some(Self::Helper { path, handler, resource })
+            }
+        }
+    }
+
+    fn command(&self) -> Command {
+        match self {
+            Self::Line(line) => {
+                let mut command = Command::new("/bin/sh");
+                command.args(["-c", line]);
+                command
+            }
+            Self::Helper { path, handler, resource } => {
+                let mut command = Command::new(path);
+                command.args([handler, resource.as_str()]);
+                command
+            }
+        }
+    }
+}
+
+impl fmt::Display for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Line(line) => f.write_str(line),
+            Self::Helper { path, handler, resource } => {
+                write!(f, "{} {handler} {resource}", path.display())
+            }
+        }
+    }
+}
+
+/// Runs a program until it ends or its time is over.
 async fn run(
     config: &ResourceConfig,
     handler: Handler,
-    command: &str,
+    program: &Program,
     variables: Vec<(String, String)>,
     limit: Duration,
 ) -> Option<i32> {
     let (resource, name) = (config.name.as_str(), handler.name());
-    tracing::info!(resource, handler = name, "calling handler: {command}");
-    let spawned = Command::new("/bin/sh")
-        .args(["-c", command])
+    tracing::info!(resource, handler = name, "calling handler: {program}");
+    let spawned = program
+        .command()
         .env_clear()
         .envs(variables)
         .stdin(Stdio::null())
@@ -100,7 +161,7 @@ async fn run(
     let mut child = match spawned {
         Ok(child) => child,
         Err(error) => {
-            tracing::error!(resource, handler = name, "handler does not start: {error}");
+            tracing::error!(resource, handler = name, "handler does not start: {program}: {error}");
             return None;
         }
     };

@@ -1,6 +1,8 @@
 //! What a handler is told, what becomes of its end, and that none is waited for too long.
 
 use super::*;
+use crate::control::registry::Registry;
+use crate::mail::ResourceKey;
 use tandem_control::config::Config;
 
 fn config() -> ResourceConfig {
@@ -47,9 +49,69 @@ fn a_handler_knows_who_both_nodes_are() {
     }
 }
 
-async fn exit_code(command: &str, limit: Duration) -> Option<i32> {
-    let variables = told(None);
-    run(&config(), Handler::SplitBrain, command, variables, limit).await
+async fn exit_code(line: &str, limit: Duration) -> Option<i32> {
+    run_program(&Program::Line(line.to_owned()), limit).await
+}
+
+async fn run_program(program: &Program, limit: Duration) -> Option<i32> {
+    run(&config(), Handler::SplitBrain, program, told(None), limit).await
+}
+
+/// A resource with one handler.
+fn running(origin: Origin) -> Running {
+    let mut config = config();
+    config.handlers.insert("split-brain".to_owned(), "mine".to_owned());
+    let config = Arc::new(config);
+    let made = Arc::clone(&config);
+    Running { config, made, origin, shard: 0, key: ResourceKey(0) }
+}
+
+/// What is run for its event, and for another one.
+fn programs(origin: Origin, helper: Option<&str>) -> [Option<Program>; 2] {
+    [Handler::SplitBrain, Handler::FencePeer]
+        .map(|handler| Program::of(&running(origin), handler, helper.map(Path::new)))
+}
+
+#[test]
+fn the_helper_is_for_what_came_in_parts_and_has_no_handler() {
+    let mine = Some(Program::Line("mine".to_owned()));
+    let (path, resource) = (PathBuf::from("/sbin/drbdadm"), "r0".to_owned());
+    let asked = Some(Program::Helper { path, handler: "fence-peer", resource });
+    for origin in [Origin::Whole, Origin::Begun, Origin::Parts] {
+        assert_eq!(programs(origin, None), [mine.clone(), None]);
+    }
+    let helper = Some("/sbin/drbdadm");
+    assert_eq!(programs(Origin::Whole, helper), [mine.clone(), None]);
+    for origin in [Origin::Begun, Origin::Parts] {
+        assert_eq!(programs(origin, helper), [mine.clone(), asked.clone()]);
+    }
+}
+
+#[test]
+fn a_resource_is_of_parts_until_it_is_described_as_a_whole() {
+    let registry = Registry::default();
+    let origin = || registry.find("r0").map(|it| it.origin);
+    registry.insert(running(Origin::Begun));
+    registry.seal("r0");
+    assert_eq!(origin(), Some(Origin::Parts));
+    registry.describe("r0");
+    registry.seal("r0");
+    assert_eq!(origin(), Some(Origin::Whole));
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_helper_has_the_handler_and_the_resource_as_arguments() {
+    let helper = |path: &str| {
+        let (path, resource) = (path.into(), "r0".to_owned());
+        Program::Helper { path, handler: Handler::SplitBrain.name(), resource }
+    };
+    let command = helper("/sbin/drbdadm").command();
+    let arguments: Vec<_> = command.as_std().get_args().collect();
+    assert_eq!(arguments, ["split-brain", "r0"]);
+    assert_eq!(helper("/sbin/drbdadm").to_string(), "/sbin/drbdadm split-brain r0");
+    let long = Duration::from_secs(60);
+    assert_eq!(run_program(&helper("/bin/false"), long).await, Some(1));
+    assert_eq!(run_program(&helper("/nowhere/at/all"), long).await, None);
 }
 
 #[tokio::test(flavor = "current_thread")]
