@@ -10,8 +10,8 @@ use tandem_control::admin::{InitialData, Request};
 use tandem_control::config::{Config, MetaDisk};
 use tandem_control::{NodeId, VolumeNumber, exit};
 
-use crate::cli::{Command, Wait};
-use crate::object::{PEER, PEER_DEVICE, RESOURCE, Target, VOLUME};
+use crate::cli::{Command, Objects, Wait};
+use crate::object::{Allowed, PEER, PEER_DEVICE, RESOURCE, Target, VOLUME};
 use crate::offline::{self, Offline};
 use crate::output::Failure;
 
@@ -59,7 +59,24 @@ pub(crate) fn plan(
         }
         return precise(command, steps).map(Some);
     }
-    let (texts, allowed) = match command {
+    let Some((texts, allowed)) = objects_of(command) else { return Ok(None) };
+    let mut steps = Vec::new();
+    for target in Target::find(config, node, &texts.objects, allowed)? {
+        if let Command::Outdate(_) | Command::Invalidate(_) = command {
+            steps.extend(offline::plan(command, &target)?.into_iter().filter_map(|offline| {
+                let request = of_volume(command, offline.resource.clone(), offline.volume)?;
+                Some(Step::AskOrOffline(request, offline))
+            }));
+            continue;
+        }
+        add(command, &target, &mut steps);
+    }
+    Ok(Some(steps))
+}
+
+/// What a command is applied to, and of which kind; `None` for those that show something only.
+fn objects_of(command: &Command) -> Option<(&Objects, Allowed)> {
+    Some(match command {
         Command::CreateMd { objects, .. } => (objects, VOLUME),
         Command::Up(objects) | Command::Down(objects) | Command::Adjust(objects) => {
             (objects, RESOURCE)
@@ -104,20 +121,8 @@ pub(crate) fn plan(
         | Command::DumpMd(_)
         | Command::WipeMd { .. }
         | Command::ApplyAl(_)
-        | Command::ForgetPeer(_) => return Ok(None),
-    };
-    let mut steps = Vec::new();
-    for target in Target::find(config, node, &texts.objects, allowed)? {
-        if let Command::Outdate(_) | Command::Invalidate(_) = command {
-            steps.extend(offline::plan(command, &target)?.into_iter().filter_map(|offline| {
-                let request = of_volume(command, offline.resource.clone(), offline.volume)?;
-                Some(Step::AskOrOffline(request, offline))
-            }));
-            continue;
-        }
-        add(command, &target, &mut steps);
-    }
-    Ok(Some(steps))
+        | Command::ForgetPeer(_) => return None,
+    })
 }
 
 /// Generations are those of one volume, towards one peer.
@@ -131,6 +136,7 @@ fn precise(command: &Command, steps: Vec<Step>) -> Result<Vec<Step>, Failure> {
     Ok(steps)
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "`objects_of` lists the commands")]
 fn add(command: &Command, target: &Target<'_>, steps: &mut Vec<Step>) {
     let resource = target.config.name.clone();
     let request = match command {
@@ -175,30 +181,7 @@ fn add(command: &Command, target: &Target<'_>, steps: &mut Vec<Step>) {
             let (volume, timeout) = (target.named_volume(), timeout(wait, target));
             Request::WaitSync { resource, volume, peer, timeout }
         }
-        Command::Status { .. }
-        | Command::Events2 { .. }
-        | Command::Why { .. }
-        | Command::Monitor
-        | Command::SplitBrain(_)
-        | Command::Completions { .. }
-        | Command::ManPages { .. }
-        | Command::Role(_)
-        | Command::PeerRole(_)
-        | Command::Cstate(_)
-        | Command::Dstate(_)
-        | Command::Dump { .. }
-        | Command::DumpXml { .. }
-        | Command::Check { .. }
-        | Command::Sh(_)
-        | Command::Outdate(_)
-        | Command::Invalidate(_)
-        | Command::GetGi(_)
-        | Command::ShowGi(_)
-        | Command::SetGi { .. }
-        | Command::DumpMd(_)
-        | Command::WipeMd { .. }
-        | Command::ApplyAl(_)
-        | Command::ForgetPeer(_) => return,
+        _ => return,
     };
     steps.push(Step::Ask(request));
 }

@@ -33,8 +33,7 @@ pub(crate) fn run(arguments: &Arguments, world: &mut dyn World) -> Result<(), Fa
             show(world, arguments, question, objects)
         }
         Command::Events2 { full, statistics, diff, timestamps, now, poll, object } => {
-            let (full, statistics, diff) = (*full, *statistics, *diff);
-            let lines = EventOptions { full, statistics, diff };
+            let lines = EventOptions { full: *full, statistics: *statistics, diff: *diff };
             let wanted = Wanted { lines, timestamps: *timestamps, now: *now, poll: *poll };
             let resource = object.as_deref().filter(|object| *object != "all");
             events2(world, arguments, resource, wanted)
@@ -52,9 +51,7 @@ pub(crate) fn run(arguments: &Arguments, world: &mut dyn World) -> Result<(), Fa
         Command::DumpXml { show_secrets, objects } => {
             configuration::dump(world, file, &node, objects, Form::Xml, *show_secrets)
         }
-        Command::Check { file: named } => {
-            configuration::check(world, named.as_ref().unwrap_or(file))
-        }
+        Command::Check { file: it } => configuration::check(world, it.as_ref().unwrap_or(file)),
         Command::Completions { shell } => manual::completions(*shell),
         Command::ManPages { folder } => man_pages(world, arguments, folder),
         Command::Sh(question) => sh(world, file, &node, question),
