@@ -47,7 +47,7 @@ pub use faulty::{Fault, FaultyDisk};
 pub use front::Front;
 pub use load::{Load, LoadSpec, Outcome};
 pub use loop_device::LoopDevice;
-pub use mounted::{FileSystem, Mounted};
+pub use mounted::{FileSystem, Mount, Mounted};
 pub use nbd::NbdClient;
 pub use node::Node;
 pub use packets::Packets;

@@ -53,6 +53,9 @@ impl FileSystem {
     }
 }
 
+/// [`Mounted::make`] or [`Mounted::mount`].
+pub type Mount = fn(&Node, u16, &Path, FileSystem) -> Result<Mounted>;
+
 /// A mounted volume. Dropped, it goes as if its machine had died: nothing is written any more.
 #[derive(Debug)]
 pub struct Mounted {

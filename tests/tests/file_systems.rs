@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use tandem_tests::tool::tool;
 use tandem_tests::{
-    Cluster, Context, Failure, FileSystem, Front, Mounted, Node, Random, Result, Side, Spec,
+    Cluster, Context, Failure, FileSystem, Front, Mount, Mounted, Random, Result, Side, Spec,
     ensure, run,
 };
 
@@ -100,8 +100,6 @@ fn files_survive_fail_overs() -> Result<()> {
     cluster.assert_same_data()?;
     cluster.finish()
 }
-
-type Mount = fn(&Node, u16, &Path, FileSystem) -> Result<Mounted>;
 
 fn mount_both(cluster: &Cluster, side: Side, how: Mount) -> Result<Vec<Mounted>> {
     let (node, folder) = (cluster.node(side), cluster.folder());

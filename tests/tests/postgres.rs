@@ -10,12 +10,11 @@
 //!    one order, for a page that is newer than the log would be damage.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::time::Duration;
 
 use tandem_tests::postgres::Postgres;
 use tandem_tests::{
-    Cluster, Context, Failure, FileSystem, Mounted, Node, Process, Random, Result, Side, Spec,
+    Cluster, Context, Failure, FileSystem, Mount, Mounted, Process, Random, Result, Side, Spec,
     ensure,
 };
 
@@ -54,8 +53,6 @@ struct Story {
     committed: BTreeSet<u64>,
     round: u64,
 }
-
-type Mount = fn(&Node, u16, &Path, FileSystem) -> Result<Mounted>;
 
 /// What runs on the machine of the Primary.
 struct Host {
