@@ -188,7 +188,7 @@ pub struct ResyncConfig {
 }
 
 impl Default for NetConfig {
-    /// DRBD's defaults.
+    /// What a configuration without options says (`tandem_control`).
     fn default() -> Self {
         Self {
             timeout: Duration::from_secs(6),
@@ -196,7 +196,7 @@ impl Default for NetConfig {
             ping_int: Duration::from_secs(10),
             ping_timeout: Duration::from_millis(500),
             connect_int: Duration::from_secs(10),
-            max_epoch_size: 2048,
+            max_epoch_size: 20_000,
             policies: Policies::default(),
             on_congestion: OnCongestion::Block,
             congestion_fill_bytes: 0,

@@ -19,9 +19,10 @@ pub const BLOCK_BYTES: u32 = 4096;
 /// memory on both nodes and the time a resync after a lost link takes.
 pub const UNBARRIERED_BYTES_MAX: u64 = 64 << 20;
 
-/// Bytes after which a barrier is sent: an eighth of what may be open, so acks come before it
-/// fills.
-pub const BARRIER_BYTES: u64 = 8 << 20;
+/// Bytes after which a barrier is sent: while one half of what may be open is flushed, the other
+/// half fills. A flush may keep the peer's disk from everything else for tens of milliseconds, and
+/// takes little longer for more (decision 0003).
+pub const BARRIER_BYTES: u64 = 32 << 20;
 
 /// A write waits at most this long for a barrier behind it.
 pub const BARRIER_DELAY: Duration = Duration::from_millis(500);
@@ -71,8 +72,9 @@ pub const VERIFY_REQUESTS_IDLE: usize = 8;
 /// The same while the application has requests under way: it comes first.
 pub const VERIFY_REQUESTS_BUSY: usize = 1;
 
-/// Bytes of resync written on the target before it flushes and acks them.
-pub const RESYNC_FLUSH_BYTES: u64 = 4 << 20;
+/// Bytes of resync written on the target before it flushes and acks them: half of what may be open,
+/// as with barriers.
+pub const RESYNC_FLUSH_BYTES: u64 = 16 << 20;
 
 /// Bytes of one piece of a bitmap on the link.
 pub const BITMAP_PIECE_BYTES: usize = 64 << 10;

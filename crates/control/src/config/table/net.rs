@@ -19,7 +19,7 @@ pub(super) const NET: &[Spec] = &[
     flag("load-balance-paths", ignored(&["no"], "it is not there yet")),
     choice("protocol", &["A", "B", "C"], Active),
     number("timeout", (1, 600, 60), Tenths, Active),
-    number("max-epoch-size", (1, 20_000, 2048), One, Active),
+    number("max-epoch-size", (1, 20_000, 20_000), One, Active),
     number("connect-int", (1, 120, 10), Seconds, Active),
     number("ping-int", (1, 120, 10), Seconds, Active),
     number("sndbuf-size", (0, 134_217_728, 0), Bytes, Active),

@@ -38,7 +38,7 @@ fn the_smallest_resource_has_the_defaults() {
         ping_int: Duration::from_secs(10),
         ping_timeout: Duration::from_millis(500),
         ko_count: 7,
-        max_epoch_size: 2048,
+        max_epoch_size: 20_000,
         checksum_resync: false,
         checksums_after_crash_only: false,
         sndbuf_bytes: 0,
