@@ -65,3 +65,13 @@ add_backports() {
 apt_install_from_backports() {
     add_backports && apt_install -t "$(backports)" "$@"
 }
+
+# Where PostgreSQL is one of the packages given: tests start servers of their own, the package is not to
+# make and start one.
+no_database_of_its_own() {
+    local conf=/etc/postgresql-common/createcluster.conf
+    if [[ " $* " == *" postgresql "* && ! -e $conf ]]; then
+        as_root mkdir -p "${conf%/*}"
+        echo "create_main_cluster = false" | as_root tee "$conf" >/dev/null
+    fi
+}

@@ -32,7 +32,7 @@ mod random;
 mod relay;
 mod served;
 pub mod spec;
-mod stamp;
+pub mod stamp;
 mod status;
 pub mod tool;
 mod volatile;

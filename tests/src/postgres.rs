@@ -15,6 +15,14 @@ use crate::{Context, Failure, Result, ensure};
 /// How long starting it may take: it recovers then.
 const LIMIT: Duration = Duration::from_secs(60);
 
+/// Says `t` where the books of `pgbench` balance: every transaction is there whole or not at all.
+pub const BOOKS_BALANCE: &str = "select (select sum(abalance) from pgbench_accounts) = \
+     (select sum(tbalance) from pgbench_tellers) and \
+     (select sum(bbalance) from pgbench_branches) = \
+     (select coalesce(sum(delta), 0) from pgbench_history) and \
+     (select sum(abalance) from pgbench_accounts) = \
+     (select sum(bbalance) from pgbench_branches)";
+
 /// A running server.
 #[derive(Debug)]
 pub struct Postgres {
@@ -155,7 +163,10 @@ impl Drop for Session {
 }
 
 /// The newest version's folder of programs.
-fn programs() -> Result<PathBuf> {
+///
+/// # Errors
+/// PostgreSQL is not installed.
+pub fn programs() -> Result<PathBuf> {
     let root = Path::new("/usr/lib/postgresql");
     let versions = std::fs::read_dir(root).into_iter().flatten().flatten();
     let folders = versions.map(|version| version.path().join("bin"));

@@ -8,19 +8,19 @@
 //! ```
 
 /// Bytes of a sector, the unit in which writes may tear.
-pub(crate) const SECTOR_BYTES: usize = 512;
+pub const SECTOR_BYTES: usize = 512;
 
 const MAGIC: [u8; 8] = *b"tandem-T";
 const CRC_AT: usize = SECTOR_BYTES - 4;
 
 /// Number of a write, from 1; 0 means zeroes.
-pub(crate) type WriteId = u64;
+pub type WriteId = u64;
 
 /// The number that stands for zeroes.
-pub(crate) const ZEROES: WriteId = 0;
+pub const ZEROES: WriteId = 0;
 
 /// Stamps the sectors of `bytes`, of which the first lies at sector `first`.
-pub(crate) fn stamp(bytes: &mut [u8], write: WriteId, first: u64) {
+pub fn stamp(bytes: &mut [u8], write: WriteId, first: u64) {
     debug_assert_eq!(bytes.len() % SECTOR_BYTES, 0);
     for (sector, lba) in bytes.chunks_exact_mut(SECTOR_BYTES).zip(first..) {
         sector[..8].copy_from_slice(&MAGIC);
@@ -35,7 +35,10 @@ pub(crate) fn stamp(bytes: &mut [u8], write: WriteId, first: u64) {
 }
 
 /// Which write sector `lba` is of, or what is wrong with it.
-pub(crate) fn read(sector: &[u8], lba: u64) -> Result<WriteId, String> {
+///
+/// # Errors
+/// It is torn, of another place, or no stamp.
+pub fn read(sector: &[u8], lba: u64) -> Result<WriteId, String> {
     if sector.iter().all(|byte| *byte == 0) {
         return Ok(ZEROES);
     }
@@ -50,8 +53,14 @@ pub(crate) fn read(sector: &[u8], lba: u64) -> Result<WriteId, String> {
     Ok(number(&sector[8..16]))
 }
 
+/// Where the stamp of a sector says that it lies; `None` where there is no whole one.
+pub fn place(sector: &[u8]) -> Option<u64> {
+    let lba = number(sector.get(16..24)?);
+    matches!(read(sector, lba), Ok(write) if write != ZEROES).then_some(lba)
+}
+
 /// A sector in a few words.
-pub(crate) fn describe(sector: &[u8]) -> String {
+pub fn describe(sector: &[u8]) -> String {
     if sector.iter().all(|byte| *byte == 0) {
         return "zeroes".to_owned();
     }
@@ -72,7 +81,7 @@ fn number(bytes: &[u8]) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{SECTOR_BYTES, read, stamp};
+    use super::{SECTOR_BYTES, place, read, stamp};
 
     #[test]
     fn a_stamp_is_read_back_and_everything_else_is_told_apart() {
@@ -82,6 +91,8 @@ mod tests {
         let (first, second) = two.split_at(SECTOR_BYTES);
         assert_eq!(read(first, 7), Ok(42));
         assert_eq!(read(second, 8), Ok(42));
+        assert_eq!([place(first), place(second)], [Some(7), Some(8)]);
+        assert_eq!([place(&[0; SECTOR_BYTES]), place(&[1; SECTOR_BYTES])], [None, None]);
         assert!(read(second, 7).unwrap_err().contains("sector 8"));
         let mut torn = first.to_owned();
         stamp(&mut two, 43, 7);
