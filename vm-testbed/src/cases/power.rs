@@ -64,9 +64,9 @@ impl Scene<'_> {
     fn cut_secondary(&mut self) -> Result<()> {
         let secondary = 1 - self.primary;
         self.begin_writing()?;
-        let parts = self.cut(secondary)?;
+        self.lose_power(&[secondary])?;
         self.await_more()?;
-        self.bring_back(secondary, parts)?;
+        self.rejoin(secondary)?;
         self.stop_writing()?;
         self.pair.await_sync(self.primary)?;
         let Self { files, pair, primary, .. } = self;
@@ -77,20 +77,19 @@ impl Scene<'_> {
         let old = self.primary;
         self.begin_writing()?;
         self.stop_writing()?;
-        let parts = self.cut(old)?;
+        self.lose_power(&[old])?;
         self.primary = 1 - old;
         self.promote()?;
-        self.bring_back(old, parts)?;
+        self.rejoin(old)?;
         self.pair.await_sync(self.primary)
     }
 
     fn cut_both(&mut self) -> Result<()> {
         self.begin_writing()?;
         self.stop_writing()?;
-        let parts = [self.cut(0)?, self.cut(1)?];
-        for (side, parts) in parts.into_iter().enumerate() {
-            self.bring_back(side, parts)?;
-        }
+        self.lose_power(&[0, 1])?;
+        self.rejoin(0)?;
+        self.rejoin(1)?;
         self.promote()?;
         self.pair.await_sync(self.primary)
     }
@@ -103,15 +102,23 @@ impl Scene<'_> {
         files.check(&mut pair.machines[*primary])
     }
 
-    fn cut(&mut self, side: usize) -> Result<Parts> {
-        let parts = self.pair.machines[side].cut_power()?;
-        self.disks[side].power_off()?;
-        Ok(parts)
+    /// Cuts the power of these, then switches them on: they boot while others go on.
+    fn lose_power(&mut self, sides: &[usize]) -> Result<()> {
+        let mut off = Vec::new();
+        for side in sides {
+            let parts = self.pair.machines[*side].cut_power()?;
+            self.disks[*side].power_off()?;
+            off.push((*side, parts));
+        }
+        for (side, parts) in off {
+            let parts = Parts { disks: vec![self.disks[side].power_on()?], ..parts };
+            self.pair.machines[side] = self.testbed.power_on(parts)?;
+        }
+        Ok(())
     }
 
-    fn bring_back(&mut self, side: usize, parts: Parts) -> Result<()> {
-        let parts = Parts { disks: vec![self.disks[side].power_on()?], ..parts };
-        self.pair.machines[side] = self.testbed.power_on(parts)?;
+    /// Starts the daemon of one that boots.
+    fn rejoin(&mut self, side: usize) -> Result<()> {
         self.pair.machines[side].await_boot()?;
         self.pair.configure(side)?;
         self.pair.start(side)
