@@ -7,6 +7,7 @@ use crate::testbed::Testbed;
 mod boot;
 mod device;
 mod flakey;
+mod log_writes;
 mod network;
 mod power;
 mod smoke;
@@ -32,5 +33,6 @@ pub const ALL: &[Case] = &[
     stopped::CASE,
     network::CASE,
     flakey::CASE,
+    log_writes::CASE,
     power::CASE,
 ];

@@ -88,6 +88,11 @@ impl Files {
         Ok(())
     }
 
+    /// All that is owed, in the order in which it became durable, as md5sum prints it.
+    pub fn manifest(&self) -> &str {
+        &self.manifest
+    }
+
     /// Ends the writer, and finds every file, no error in the kernel's log, and the file system of
     /// `/dev/nbd0` clean; it is not mounted any more.
     ///

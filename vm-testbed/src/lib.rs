@@ -12,11 +12,15 @@ pub mod cases;
 mod disk;
 mod files;
 mod kernel;
+mod looker;
 mod machine;
 mod network;
 mod pair;
 mod record;
+mod replay;
+pub mod sequence;
 mod testbed;
+mod write_log;
 
 pub use acceleration::Acceleration;
 pub use agent::{Agent, Answer};

@@ -8,7 +8,7 @@ use std::time::Instant;
 use clap::{Parser, Subcommand};
 use tandem_tests::{Binaries, Context, Failure, Result};
 use tandem_vm::cases::{ALL, Case};
-use tandem_vm::{Acceleration, Kernel, Shared, Testbed};
+use tandem_vm::{Acceleration, Kernel, Shared, Testbed, sequence};
 
 /// Machines with a kernel of their own, and what only they can show
 #[derive(Debug, Parser)]
@@ -21,6 +21,12 @@ struct Arguments {
 enum Command {
     /// Name all cases, with their stories
     List,
+    /// Write the sequence of the case log-writes to a file; what machines run
+    #[command(hide = true)]
+    Sequence {
+        /// The file
+        path: PathBuf,
+    },
     /// Play cases, all of them where none is named
     Run {
         /// Their names
@@ -45,6 +51,7 @@ fn main() -> ExitCode {
             }
             Ok(())
         }
+        Command::Sequence { path } => sequence::write(&path, &mut std::io::stdout()),
         Command::Run { cases, kernel, out, emulate } => run(&cases, &kernel, &out, emulate),
     };
     match done {

@@ -31,17 +31,20 @@ impl Pair {
     /// # Errors
     /// It does not come to that.
     pub fn in_sync(testbed: &Testbed, disks: [Disk; 2], net: &str) -> Result<Self> {
-        Self::in_sync_behind(testbed, disks, net, "")
+        Self::in_sync_behind(testbed, disks.map(|disk| vec![disk]), net, "")
     }
 
-    /// The same, behind a script that both machines run first.
-    fn in_sync_behind(
+    /// The same, behind a script that both machines run first, on the first of their disks.
+    ///
+    /// # Errors
+    /// It does not come to that.
+    pub fn in_sync_behind(
         testbed: &Testbed,
-        disks: [Disk; 2],
+        disks: [Vec<Disk>; 2],
         net: &str,
         script: &str,
     ) -> Result<Self> {
-        let machines = testbed.machines(NAMES, disks.map(|disk| vec![disk]))?;
+        let machines = testbed.machines(NAMES, disks)?;
         let binaries = testbed.binaries();
         let programs = [&binaries.tandemd, &binaries.tandemadm].map(std::path::absolute);
         let [daemon, admin] = programs.map(|path| path.about("the programs under test"));
@@ -76,13 +79,23 @@ impl Pair {
         file_system: &FileSystem,
         script: &str,
     ) -> Result<(Self, Files)> {
-        let FileSystem { mebibytes, make, .. } = *file_system;
-        let disks = [testbed.disk("alice", mebibytes)?, testbed.disk("bob", mebibytes)?];
+        let disk = |name| testbed.disk(name, file_system.mebibytes);
+        let disks = [vec![disk("alice")?], vec![disk("bob")?]];
         let mut pair = Self::in_sync_behind(testbed, disks, "", script)?;
-        pair.machines[0].sh(&format!("{make} /dev/nbd0; mount /dev/nbd0 /mnt"))?;
-        let mut files = Files::default();
-        files.begin(&mut pair.machines[0])?;
+        let files = pair.begin_use(file_system)?;
         Ok((pair, files))
+    }
+
+    /// Makes a file system on the device of `alice`, where somebody writes files from here on.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn begin_use(&mut self, file_system: &FileSystem) -> Result<Files> {
+        let alice = &mut self.machines[0];
+        alice.sh(&format!("{} /dev/nbd0; mount /dev/nbd0 /mnt", file_system.make))?;
+        let mut files = Files::default();
+        files.begin(alice)?;
+        Ok(files)
     }
 
     /// Writes the configuration: of a machine that has just booted too.

@@ -12,6 +12,7 @@ use crate::disk::Disk;
 use crate::kernel::Kernel;
 use crate::machine::{Machine, Parts};
 use crate::network::cable;
+use crate::record::Record;
 
 /// Memory of a machine, in MiB.
 const MEMORY: u32 = 640;
@@ -52,6 +53,19 @@ impl Testbed {
     /// The programs under test.
     pub fn binaries(&self) -> &Binaries {
         &self.shared.binaries
+    }
+
+    /// Where its files lie.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Writes down what a case has found, in the file `found` of its folder.
+    ///
+    /// # Errors
+    /// It cannot.
+    pub fn note(&self, text: &str) -> Result<()> {
+        Record::open(&self.folder.join("found"))?.note(text)
     }
 
     /// A disk of so many MiB, all zero.
