@@ -9,6 +9,7 @@ mod device;
 mod flakey;
 mod log_writes;
 mod network;
+mod postgres;
 mod power;
 mod smoke;
 mod stopped;
@@ -34,5 +35,6 @@ pub const ALL: &[Case] = &[
     network::CASE,
     flakey::CASE,
     log_writes::CASE,
+    postgres::CASE,
     power::CASE,
 ];
