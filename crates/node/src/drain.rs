@@ -69,12 +69,9 @@ fn carry_out(shard: &mut Shard, resource: usize, action: Action, now: Instant) {
                 shard.role_changed(resource, result, now);
             }
         }
-        Action::Call { id, handler, peer } => {
-            run_handler(
-                shard,
-                key,
-                Occasion { handler, volume: None, peer: Some(peer), call: Some(id) },
-            );
+        Action::Call { id, handler, volume, peer } => {
+            let occasion = Occasion { handler, volume, peer: Some(peer), call: Some(id) };
+            run_handler(shard, key, occasion);
         }
         Action::Notify(event) => {
             hosted.log(&event);

@@ -15,7 +15,7 @@ use crate::error::{CommandError, DiskError, RequestError};
 
 mod handler;
 
-pub use handler::Handler;
+pub use handler::{CallId, Handler};
 
 /// One NBD client connection, as the shell counts them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,10 +40,6 @@ pub struct DiskToken(pub u64);
 /// The shell's name for an operator command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CommandId(pub u64);
-
-/// Names a handler whose end the core waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CallId(pub u64);
 
 /// A request from an export. Ranges lie inside the export and are at most
 /// [`REQUEST_BYTES_MAX`](crate::limits::REQUEST_BYTES_MAX) long for reads and writes of data; the
@@ -440,6 +436,8 @@ pub enum Action {
         id: CallId,
         /// Which.
         handler: Handler,
+        /// Volume concerned, if one.
+        volume: Option<VolumeNumber>,
         /// Whom it is about.
         peer: NodeId,
     },

@@ -57,6 +57,8 @@ pub struct VolumeConfig {
     pub resync_after: Option<VolumeNumber>,
     /// `on-io-error`: what is done about a disk that fails.
     pub on_io_error: OnIoError,
+    /// `before-resync-target` is to agree before this node becomes target of a resync.
+    pub asks_before_resync: bool,
     /// `disk-timeout`: a disk that takes longer for an operation has failed; zero: none does.
     pub disk_timeout: Duration,
 }
@@ -72,6 +74,7 @@ impl VolumeConfig {
             discard_granularity_bytes: 0,
             resync_after: None,
             on_io_error: OnIoError::Detach,
+            asks_before_resync: false,
             disk_timeout: Duration::ZERO,
         }
     }

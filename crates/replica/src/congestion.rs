@@ -215,19 +215,28 @@ impl Resource {
         source_current: Uuid,
     ) -> Result<(), PeerError> {
         let volume = self.volume_of_peer(number)?;
+        let is_asked = self.connections[peer].permit.is_asked(volume);
         let device = &mut self.connections[peer].devices[volume];
-        if device.replication != Replication::Behind(None) {
+        if device.replication != Replication::Behind(None) || is_asked {
             return Err(PeerError::Unexpected { packet: "CatchUp", phase: "not Behind" });
         }
         device.peer_current = source_current;
+        if !self.asks_to_catch_up(peer, volume) {
+            self.begin_to_catch_up(peer, volume);
+        }
+        Ok(())
+    }
+
+    /// This node, Behind, gives up what is whole and older.
+    pub(crate) fn begin_to_catch_up(&mut self, peer: PeerIndex, volume: VolumeIndex) {
+        self.target_begins(peer, volume);
         let Some(attached) = self.volumes[volume].attached_mut() else {
-            return Ok(()); // the news that the disk is gone is on its way
+            return; // the news that the disk is gone is on its way
         };
         attached.state = DiskState::Inconsistent;
         attached.store.set_disk_state(DiskState::Inconsistent);
         let ticket = self.commit(volume, true);
         self.connections[peer].devices[volume].replication = Replication::Behind(Some(ticket));
-        Ok(())
     }
 
     /// Whether this node's copy of a volume is known to fall behind its peer's.

@@ -23,6 +23,7 @@ use crate::peer_request::Inbound;
 use crate::peers::{List, PeerIndex, VolumeIndex};
 use crate::resource::Resource;
 use crate::status::SyncState;
+use crate::store::Ticket;
 use crate::time::Instant;
 
 mod signs;
@@ -61,10 +62,7 @@ pub(crate) struct Session {
 impl Session {
     /// Whether the peer has been told what this node's data are, and has not begun to use it.
     pub(crate) fn has_reported(&self) -> bool {
-        match self.phase {
-            Phase::Reporting { .. } | Phase::Yielding | Phase::Deciding | Phase::Preparing => true,
-            Phase::Settling(_) | Phase::Parting { .. } | Phase::Running => false,
-        }
+        !matches!(self.phase, Phase::Settling(_) | Phase::Parting { .. } | Phase::Running)
     }
 }
 
@@ -78,6 +76,8 @@ pub(crate) enum Phase {
     /// Decided, and this node, a Primary, will lose its changes: it is being demoted before the
     /// peer hears of it.
     Yielding,
+    /// Decided, and an operator's program is to agree first: what that takes is being written.
+    Asking { volumes: Vec<VolumeIndex>, tickets: Vec<(VolumeIndex, Ticket)> },
     /// Both decided; the peer's verdicts are coming.
     Deciding,
     /// Bitmaps are exchanged, metadata written.
@@ -127,6 +127,8 @@ pub(crate) struct Connection {
     pub(crate) leftovers: Leftovers,
     /// What is known of the peer while no session runs.
     pub(crate) fence: crate::fencing::Fence,
+    /// Whether this node may be target of the next resync.
+    pub(crate) permit: crate::permit::Permit,
     /// Something of the last session may not have been carried out yet.
     pub(crate) undrained: bool,
     pub(crate) signs: Signs,
@@ -156,6 +158,7 @@ impl Connection {
             // A process that was killed may have left some.
             leftovers: Leftovers::Volatile,
             fence: crate::fencing::Fence::default(),
+            permit: crate::permit::Permit::default(),
             undrained: false,
             signs: Signs::new(now),
             answers_owed: 0,
@@ -297,7 +300,7 @@ impl Resource {
         connection.peer_role = Role::Unknown;
         connection.renegotiating = until.filter(|_| !gives_up);
         connection.granted = None;
-        self.fence_link_lost(peer, was_running);
+        self.fence_link_lost(peer, &session.phase);
         let connection = &mut self.connections[peer];
         for device in connection.devices.iter_mut() {
             device.session_ended();
@@ -376,7 +379,8 @@ impl Resource {
     pub(crate) fn attempt_connect(&mut self, peer: PeerIndex) {
         let now = self.now;
         let connection = &mut self.connections[peer];
-        if !matches!(connection.link, Link::Waiting(until) if until <= now) {
+        let is_due = matches!(connection.link, Link::Waiting(until) if until <= now);
+        if !is_due || connection.permit.is_awaited() {
             return;
         }
         connection.link = Link::Attempting;
@@ -397,13 +401,13 @@ impl Resource {
     pub(crate) fn accepts_index(&self, peer: PeerIndex, peer_discards: bool) -> Result<(), String> {
         let connection = &self.connections[peer];
         match connection.link {
-            Link::Waiting(_) | Link::Attempting | Link::Up(_) => Ok(()),
+            Link::Waiting(_) | Link::Attempting | Link::Up(_) => connection.awaits_permit(),
             // The operator of the other node has decided the split brain against his own data.
             Link::StandAlone
                 if peer_discards
                     && matches!(connection.sync_state, SyncState::SplitBrain { .. }) =>
             {
-                Ok(())
+                connection.awaits_permit()
             }
             Link::StandAlone => Err(format!(
                 "StandAlone: {}",

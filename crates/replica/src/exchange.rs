@@ -184,6 +184,7 @@ impl Resource {
     ) -> Result<(), PeerError> {
         let volume = self.volume_of_peer(number)?;
         self.expect_step(peer, volume, Step::AwaitSyncUuid, "SyncUuid")?;
+        self.target_begins(peer, volume);
         let full = self.connections[peer].devices[volume].resync.is_full();
         self.forget_exposed(volume);
         self.volumes[volume].replace_image();
@@ -209,6 +210,7 @@ impl Resource {
     ) -> Result<(), PeerError> {
         use tandem_wire::ReplicationState as R;
         let volume = self.volume_of_peer(number)?;
+        self.fence_peer_told(peer);
         let connection = &mut self.connections[peer];
         connection.peer_role = state.role;
         let device = &mut connection.devices[volume];

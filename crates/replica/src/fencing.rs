@@ -11,14 +11,14 @@
 //! `ping-timeout`: a peer that only negotiates anew is not shot. With `resource-and-stonith` its
 //! I/O is frozen from the loss on. A Secondary calls it before it is promoted.
 
-use tandem_wire::{DiskState, Role};
+use tandem_wire::{DiskState, Role, Verdict};
 
-use crate::action::{Action, AttachGeneration, CallId, Handler, Severity};
+use crate::action::{AttachGeneration, CallId, Handler, Severity};
 use crate::config::Fencing;
-use crate::connection::Connection;
+use crate::connection::{Connection, Phase};
 use crate::error::CommandError;
 use crate::limits::FENCE_RETRY;
-use crate::peer_device::Replication;
+use crate::peer_device::{PeerDevice, Replication};
 use crate::peers::{PeerIndex, VolumeIndex};
 use crate::resource::Resource;
 use crate::role::{Promotion, RoleChange};
@@ -39,6 +39,8 @@ pub(crate) struct Fence {
     forgetting: Vec<(VolumeIndex, AttachGeneration, Ticket)>,
     /// The peer was not in sync yet in this session.
     unfence_due: bool,
+    /// It leaves this handshake to ask whether it may be target.
+    asks: bool,
 }
 
 /// Why nobody waits for the peer to be fenced.
@@ -62,6 +64,7 @@ impl Resource {
             self.connections[peer].fence.call = None;
             self.fence_answered(peer, exit_code);
         }
+        self.permit_answered(id, exit_code);
         self.settle();
     }
 
@@ -107,21 +110,44 @@ impl Resource {
     }
 
     /// A session is lost: what its last states say of the peer.
-    pub(crate) fn fence_link_lost(&mut self, peer: PeerIndex, was_running: bool) {
-        if !was_running || self.connections[peer].config.net.fencing == Fencing::DontCare {
+    pub(crate) fn fence_link_lost(&mut self, peer: PeerIndex, phase: &Phase) {
+        if self.connections[peer].config.net.fencing == Fencing::DontCare {
             return;
         }
-        self.connections[peer].fence.lost_at = Some(self.now);
-        let stays_behind = self.connections[peer].devices.iter().all(|device| {
-            let is_target = device.replication == Replication::SyncSource
-                && device.disk == DiskState::Inconsistent
-                && !device.resync.is_ending();
-            let has_left = device.replication == Replication::Established
-                && device.disk == DiskState::Outdated;
-            is_target || has_left
-        });
-        if stays_behind {
+        let stays_behind: fn(&PeerDevice) -> bool = match phase {
+            Phase::Running => {
+                self.connections[peer].fence.lost_at = Some(self.now);
+                |device| {
+                    let is_target = device.replication == Replication::SyncSource
+                        && device.disk == DiskState::Inconsistent
+                        && !device.resync.is_ending();
+                    let has_left = device.replication == Replication::Established
+                        && device.disk == DiskState::Outdated;
+                    is_target || has_left
+                }
+            }
+            // It is to be target, and has not been told from which generation on.
+            Phase::Deciding if self.connections[peer].fence.asks => |device| {
+                device.verdict == Some(Verdict::Source) && device.disk == DiskState::Outdated
+            },
+            Phase::Settling(_)
+            | Phase::Reporting { .. }
+            | Phase::Yielding
+            | Phase::Asking { .. }
+            | Phase::Deciding
+            | Phase::Preparing
+            | Phase::Parting { .. } => return,
+        };
+        if self.connections[peer].devices.iter().all(stays_behind) {
             self.settle_fence(peer);
+        }
+    }
+
+    /// The peer has told its states. Where its verdicts are due it says by that how it leaves.
+    pub(crate) fn fence_peer_told(&mut self, peer: PeerIndex) {
+        let session = self.connections[peer].session();
+        if session.is_some_and(|it| matches!(it.phase, Phase::Deciding)) {
+            self.connections[peer].fence.asks = true;
         }
     }
 
@@ -234,9 +260,6 @@ impl Resource {
     }
 
     fn call_fence(&mut self, peer: PeerIndex) {
-        self.next_request += 1;
-        let id = CallId(self.next_request);
-        self.connections[peer].fence.call = Some(id);
         let text = if self.lacks_fence() {
             "the peer is lost: I/O is frozen until fence-peer says that it is out of the way, the \
              peer is back, or resume-io"
@@ -245,8 +268,8 @@ impl Resource {
         };
         self.connections[peer].reason = Some(text.to_owned());
         self.note(None, Some(peer), Severity::Warning, text.to_owned());
-        let node = self.connections[peer].config.node_id;
-        self.push(Action::Call { id, handler: Handler::FencePeer, peer: node });
+        let id = self.call_and_wait(Handler::FencePeer, None, peer);
+        self.connections[peer].fence.call = Some(id);
     }
 
     /// DRBD's exit codes: 3 the peer is Inconsistent, 4 it is Outdated now, 5 it is dead, 6 it is

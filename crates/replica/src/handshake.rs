@@ -42,6 +42,9 @@ impl Resource {
             Phase::Settling(_) if self.is_settled(peer) => self.report_durably(peer),
             Phase::Reporting { ref report, .. } if report.is_complete() => self.decide(peer),
             Phase::Yielding if self.role == Role::Secondary => self.tell_verdicts(peer),
+            Phase::Asking { ref tickets, .. } if self.all_durable(tickets) => {
+                self.leave_to_ask(peer);
+            }
             Phase::Preparing => self.advance_preparation(peer),
             Phase::Parting { until, .. } if until <= self.now => {
                 self.end_session(peer, "the nodes do not agree on their data");
@@ -49,6 +52,7 @@ impl Resource {
             Phase::Settling(_)
             | Phase::Reporting { .. }
             | Phase::Yielding
+            | Phase::Asking { .. }
             | Phase::Deciding
             | Phase::Parting { .. }
             | Phase::Running => {}
@@ -116,6 +120,7 @@ impl Resource {
 
     /// A disk is attached: what it had in its cache when it went is still there.
     pub(crate) fn leftovers_attached(&mut self, peer: PeerIndex, volume: VolumeIndex) {
+        self.connections[peer].permit.forget(volume);
         match &mut self.connections[peer].leftovers {
             Leftovers::Volatile => {}
             leftovers @ Leftovers::Durable => *leftovers = Leftovers::Volatile,
@@ -146,6 +151,7 @@ impl Resource {
             Phase::Settling(_)
             | Phase::Reporting { .. }
             | Phase::Yielding
+            | Phase::Asking { .. }
             | Phase::Deciding
             | Phase::Preparing => {
                 let timeout = self.connections[peer].config.net.timeout;
@@ -177,6 +183,7 @@ impl Resource {
             if device.disk >= DiskState::Inconsistent {
                 device.served_by = disk;
             }
+            self.connections[peer].permit.forget(volume);
             self.expose_peers(peer, volume);
             // A peer without its disk may have lost of it what it is not sure to have flushed.
             self.rotate_where_different(volume);

@@ -138,7 +138,7 @@ impl Resource {
 
     /// Marks this node's disks as older than what the peer, a Primary, writes from here on without
     /// it.
-    fn outdate_for(&mut self, peer: PeerIndex) -> Vec<(VolumeIndex, Ticket)> {
+    pub(crate) fn outdate_for(&mut self, peer: PeerIndex) -> Vec<(VolumeIndex, Ticket)> {
         if self.connections[peer].peer_role != Role::Primary {
             return Vec::new();
         }

@@ -47,6 +47,7 @@ mod peer_read;
 mod peer_request;
 mod peers;
 mod pending;
+mod permit;
 mod read;
 mod repair;
 mod report;

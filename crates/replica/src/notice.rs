@@ -1,6 +1,6 @@
 //! What is told to operators and to programs as it happens.
 
-use crate::action::{Action, Event, Handler, News, Severity};
+use crate::action::{Action, CallId, Event, Handler, News, Severity};
 use crate::config::OnIoError;
 use crate::peers::{PeerIndex, VolumeIndex};
 use crate::resource::Resource;
@@ -56,6 +56,21 @@ impl Resource {
         let peer = Some(self.connections[peer].config.node_id);
         let handler = Some(handler);
         self.push(Action::Notify(Event { volume, peer, severity, handler, text, news: None }));
+    }
+
+    /// Has a program run whose end is waited for, under the name given back.
+    pub(crate) fn call_and_wait(
+        &mut self,
+        handler: Handler,
+        volume: Option<VolumeIndex>,
+        peer: PeerIndex,
+    ) -> CallId {
+        self.next_request += 1;
+        let id = CallId(self.next_request);
+        let volume = volume.map(|volume| self.volumes[volume].number);
+        let peer = self.connections[peer].config.node_id;
+        self.push(Action::Call { id, handler, volume, peer });
+        id
     }
 
     /// Tells operators, and programs too.

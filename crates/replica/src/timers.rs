@@ -28,6 +28,7 @@ impl Resource {
         match connection.link {
             Link::StandAlone => None,
             Link::Attempting => connection.renegotiating,
+            Link::Waiting(_) if connection.permit.is_awaited() => connection.renegotiating,
             Link::Waiting(until) => {
                 Some(connection.renegotiating.map_or(until, |other| until.min(other)))
             }

@@ -3,7 +3,7 @@
 
 use tandem_replica::{
     Action, AttachGeneration, ClientId, CommandId, DiskCompletion, DiskOp, DiskOpKind, DiskToken,
-    Event as Notice, Instant, LinkDown, LinkEvent, LinkSession, Resource,
+    Event as Notice, Handler, Instant, LinkDown, LinkEvent, LinkSession, Resource,
 };
 use tandem_wire::{DiskState, Packet, VolumeNumber};
 
@@ -108,7 +108,11 @@ impl World {
             // No other resource of the node waits for it.
             Action::Resyncing { .. } => Ok(()),
             Action::Call { id, handler, .. } => {
-                self.call_handler(node, id, handler);
+                if handler == Handler::BeforeResyncTarget {
+                    self.ask_permit(node, id);
+                } else {
+                    self.call_fence(node, id, handler);
+                }
                 Ok(())
             }
             Action::CommandDone { id, result } => {

@@ -60,4 +60,6 @@ pub enum Event {
     Fence { caller: Caller },
     /// A handler ends.
     Fenced { caller: Caller, exit_code: Option<i32> },
+    /// Whether a node may be target of a resync has been said.
+    Permitted { caller: Caller, exit_code: Option<i32> },
 }

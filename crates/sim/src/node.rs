@@ -170,6 +170,7 @@ impl Node {
                     al_updates: log.updates[self.index],
                     discard_granularity_bytes: profile.discard_granularity[self.index],
                     on_io_error: profile.on_io_error[self.index],
+                    asks_before_resync: profile.permits[self.index].is_asked,
                     disk_timeout: profile.disk_timeout[self.index],
                     resync_after: (profile.resync_after[self.index] == Some(volume))
                         .then(|| volume_number(1 - volume)),

@@ -22,6 +22,7 @@ mod adjust;
 pub mod by_hand;
 pub mod fence;
 mod monkey;
+mod permit;
 mod plan;
 mod replace;
 mod split_brain;

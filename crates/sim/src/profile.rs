@@ -18,9 +18,11 @@ use crate::prng::Prng;
 
 mod faults;
 mod focus;
+mod permit;
 mod small;
 
 pub use faults::FaultWeights;
+pub use permit::PermitProfile;
 
 /// What the operator takes to start, connect, and resolve what only he can.
 const OPERATOR_PATIENCE: u64 = 45 * SECONDS;
@@ -78,6 +80,8 @@ pub struct Profile {
     pub damages_more: bool,
     /// What fences a peer.
     pub fencing: FencingProfile,
+    /// What is behind `before-resync-target`, by node.
+    pub permits: [PermitProfile; 2],
     /// What is done about disks that fail, by node.
     pub on_io_error: [OnIoError; 2],
     passes_on: [bool; 2],
@@ -216,6 +220,7 @@ impl Profile {
             log: LogProfile::draw(&mut prng.clone().fork(7)),
             damages_more: false,
             fencing: program,
+            permits: [PermitProfile::default(); 2],
             on_io_error: [OnIoError::Detach; 2],
             passes_on: [false; 2],
             unreadable: [0; 2],
@@ -225,6 +230,7 @@ impl Profile {
             both_invalidate: 0,
         };
         profile.draw_later(&mut prng.clone().fork(9));
+        profile.permits = [13, 14].map(|label| PermitProfile::draw(&mut prng.clone().fork(label)));
         profile.net.policies = draw_policies(prng, profile.split_brain);
         profile.net.fencing = fencing;
         profile.draw_hangs(&mut hangs);

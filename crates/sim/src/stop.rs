@@ -83,7 +83,7 @@ impl World {
             | Event::Up { node, .. }
             | Event::Late { node, .. } => Some(node),
             Event::Arrive { from, .. } => Some(1 - from),
-            Event::Fenced { caller, .. } => Some(caller.node),
+            Event::Fenced { caller, .. } | Event::Permitted { caller, .. } => Some(caller.node),
             Event::Client { .. }
             | Event::Operator
             | Event::Fault

@@ -26,6 +26,9 @@ const BY_RULE: [&str; 2] = ["disconnected by the operator", "congested (on-conge
 /// Why a Primary does, of whose disk nothing was known yet.
 const WITHOUT_DISK: &str = "a Primary without a good disk";
 
+/// Why a node does that may not be target, also where a policy had settled the split brain.
+const FORBIDDEN: &str = "before-resync-target";
+
 impl World {
     /// Looks at a node's states; called after every input. INV-12: one Primary where nodes are
     /// linked.
@@ -92,7 +95,8 @@ impl World {
         });
         let is_told = self.nodes[node].view.sync != SyncState::Normal;
         // The disk that was missing then may be there by now.
-        let by_rule = BY_RULE.contains(&reason.as_str()) || reason.contains(WITHOUT_DISK);
+        let by_rule = BY_RULE.contains(&reason.as_str())
+            || [WITHOUT_DISK, FORBIDDEN].iter().any(|it| reason.contains(it));
         if is_split && !is_told && !by_rule {
             let text = format!("both nodes wrote apart, and node {node} only says: {reason}");
             return Err(Violation::new("INV-11 split brain", text));

@@ -263,6 +263,7 @@ impl World {
             Event::Late { node, life } => self.on_late(node, life),
             Event::Fence { caller } => self.on_fence(caller),
             Event::Fenced { caller, exit_code } => self.on_fenced(caller, exit_code),
+            Event::Permitted { caller, exit_code } => self.on_permitted(caller, exit_code),
         }
     }
 

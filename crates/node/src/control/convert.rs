@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use tandem_control::config::{MetaDisk, PeerConfig, ResourceConfig, ResyncOptions, VolumeConfig};
 use tandem_control::names;
-use tandem_replica as replica;
 use tandem_replica::wire::{
     AfterSplitBrain0Pri, AfterSplitBrain1Pri, AfterSplitBrain2Pri, HmacAlgorithm, NodeId, Policies,
     Protocol, RoleConflict, SharedSecret, VolumeNumber,
 };
+use tandem_replica::{self as replica, Handler};
 
 use crate::opener::DiskPaths;
 
@@ -54,6 +54,7 @@ pub(crate) fn volume(resource: &ResourceConfig, volume: &VolumeConfig) -> replic
             names::OnIoError::CallLocalIoError => replica::OnIoError::CallLocalIoError,
             names::OnIoError::PassOn => replica::OnIoError::PassOn,
         },
+        asks_before_resync: resource.handlers.contains_key(Handler::BeforeResyncTarget.name()),
         disk_timeout: volume.options.disk_timeout,
         resync_after: first.map(|first| VolumeNumber(first.number.0)),
     }

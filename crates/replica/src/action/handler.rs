@@ -1,5 +1,9 @@
 //! Programs that operators have run at an event.
 
+/// Names a handler whose end the core waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CallId(pub u64);
+
 macro_rules! handlers {
     ($($(#[$doc:meta])+ $variant:ident = $name:literal,)+) => {
         /// DRBD's names for programs that operators have run at an event.
@@ -28,6 +32,10 @@ handlers! {
     FencePeer = "fence-peer",
     /// What was done for that can be taken back.
     UnfencePeer = "unfence-peer",
+    /// This node is about to be target of a resync. An exit code other than 0 forbids it.
+    BeforeResyncTarget = "before-resync-target",
+    /// This node was target of a resync that is done.
+    AfterResyncTarget = "after-resync-target",
     /// An online verify has found blocks that differ.
     OutOfSync = "out-of-sync",
     /// A backing disk has failed and was given up (`on-io-error call-local-io-error`).

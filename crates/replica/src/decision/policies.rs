@@ -184,14 +184,18 @@ fn refuse_parts(mine: &[Side], peer: &[Side], verdicts: &mut [Verdict]) {
     let (losers, winners) = if mine_loses { (mine, peer) } else { (peer, mine) };
     let mut pairs = losers.iter().zip(winners);
     let is_only_disk = pairs.any(|(loser, winner)| is_whole(loser) && !has_disk(winner));
-    let is_lost = |it: &Verdict| {
-        let by_discarding = it.reverted || is_split_rule(it.rule);
-        by_discarding && if mine_loses { target(it) } else { source(it) }
-    };
+    let is_lost = |it: &Verdict| it.discards() && if mine_loses { target(it) } else { source(it) };
     if is_only_disk || verdicts.iter().any(is_from_loser) {
         for verdict in verdicts.iter_mut().filter(|verdict| is_lost(verdict)) {
             verdict.decision = Decision::Refuse(Refusal::DiscardsInPart);
         }
+    }
+}
+
+impl Verdict {
+    /// Whether what is lost is not older, but given up by an operator or a policy.
+    pub(crate) fn discards(&self) -> bool {
+        self.reverted || is_split_rule(self.rule)
     }
 }
 

@@ -48,6 +48,9 @@ impl Resource {
         if settlement.demote && self.is_in_use() {
             return self.renegotiate(peer, "a client came in the handshake");
         }
+        if self.asks_first(peer, &settlement) {
+            return;
+        }
         for (index, verdict) in settlement.verdicts.iter().enumerate() {
             let volume = self.volume_indexes().nth(index).expect("one verdict a volume");
             self.judge(peer, volume, *verdict, &sent[index], &theirs[index]);
@@ -187,7 +190,10 @@ impl Resource {
     ) -> Result<(), PeerError> {
         let volume = self.volume_of_peer(number)?;
         let in_time = self.connections[peer].session().is_some_and(|session| {
-            matches!(session.phase, Phase::Reporting { .. } | Phase::Yielding | Phase::Deciding)
+            matches!(
+                session.phase,
+                Phase::Reporting { .. } | Phase::Yielding | Phase::Asking { .. } | Phase::Deciding
+            )
         });
         if !in_time {
             return Err(PeerError::Unexpected { packet: "Verdict", phase: "past the verdicts" });

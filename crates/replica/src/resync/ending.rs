@@ -3,7 +3,7 @@
 use tandem_wire::{DiskState, Packet, Uuid, VolumeNumber};
 
 use super::Ending;
-use crate::action::Severity;
+use crate::action::{Handler, Severity};
 use crate::error::PeerError;
 use crate::limits::BLOCK_BYTES;
 use crate::meta::BootId;
@@ -105,6 +105,7 @@ impl Resource {
     fn end_of_resync(&mut self, peer: PeerIndex, volume: VolumeIndex) {
         let now = self.now;
         let device = &mut self.connections[peer].devices[volume];
+        let is_target = device.replication == Replication::SyncTarget;
         device.replication = Replication::Established;
         let resync = &mut device.resync;
         resync.ending = Ending::NotYet;
@@ -113,6 +114,9 @@ impl Resource {
         let seconds = done.elapsed.as_secs_f64();
         self.unsettled = true;
         let text = format!("resync done: {blocks} blocks of 4 KiB in {seconds:.1} s");
+        if is_target {
+            return self.call(Handler::AfterResyncTarget, Some(volume), peer, Severity::Info, text);
+        }
         self.note(Some(volume), Some(peer), Severity::Info, text);
     }
 }

@@ -38,6 +38,7 @@ impl Resource {
             volume.config.discard_granularity_bytes = config.discard_granularity_bytes;
             volume.config.resync_after = config.resync_after;
             volume.config.on_io_error = config.on_io_error;
+            volume.config.asks_before_resync = config.asks_before_resync;
             if volume.config.disk_timeout != config.disk_timeout {
                 volume.config.disk_timeout = config.disk_timeout;
                 volume.ops_mut().limit_changed(config.disk_timeout);

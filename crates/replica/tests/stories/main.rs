@@ -21,6 +21,7 @@ mod one_copy;
 mod order;
 mod pair;
 mod pass_on;
+mod permits;
 mod reach;
 mod resize;
 mod resync_end;

@@ -114,6 +114,9 @@ impl Pair {
         pair.connect();
         pair.command(0, Command::Primary { force: true }).unwrap();
         pair.run(Duration::from_secs(30));
+        for node in &mut pair.nodes {
+            node.called.clear();
+        }
         for volume in 0..volumes {
             pair.nodes[0]
                 .resource

@@ -43,9 +43,9 @@ struct Outdating {
 }
 
 impl World {
-    /// A node has a handler run whose answer it waits for.
-    pub(crate) fn call_handler(&mut self, node: usize, call: CallId, handler: Handler) {
-        assert_eq!(handler, Handler::FencePeer, "the only one that is waited for");
+    /// A node has its peer fenced, and waits for the answer.
+    pub(crate) fn call_fence(&mut self, node: usize, call: CallId, handler: Handler) {
+        assert_eq!(handler, Handler::FencePeer, "the other one that is waited for");
         self.marks.hit(Mark::FenceCalled);
         let caller = Caller { node, life: self.nodes[node].life, call };
         let profile = self.profile.fencing;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tandem_replica::{NetConfig, OnIoError, OnNoData, ResyncConfig};
 use tandem_wire::Protocol;
 
-use super::{FaultWeights, FencingProfile, LogProfile, Profile};
+use super::{FaultWeights, FencingProfile, LogProfile, PermitProfile, Profile};
 use crate::clock::{MICROS, MILLIS, SECONDS};
 use crate::disk::Pace;
 use crate::link::LinkPace;
@@ -54,6 +54,7 @@ impl Profile {
             },
             damages_more: false,
             fencing: FencingProfile { shoots: false, delay_max: MILLIS, fails: 0, hangs: 0 },
+            permits: [PermitProfile::default(); 2],
             on_io_error: [OnIoError::Detach; 2],
             passes_on: [false; 2],
             unreadable: [0; 2],
