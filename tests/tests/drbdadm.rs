@@ -21,6 +21,7 @@ use tandem_tests::{Binaries, Cluster, Context, Metadata, Node, Output, Result, S
 
 const LIMIT: Duration = Duration::from_secs(20);
 
+mod configurations;
 mod handlers;
 mod live;
 

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use super::definition::{Connection, Definition, Host, HostVolume, Resource};
 use super::options::OptionSet;
-use super::table::{Section, Spec};
+use super::table::{Kind, Section, Spec};
 use super::writer::{Writer, address_text, is_plain, quoted};
 use super::{Config, MetaDisk};
 
@@ -154,8 +154,15 @@ impl Printer {
         }
         self.out.open(section.name());
         for (name, value) in set {
-            let is_secret = section.find(name).is_some_and(Spec::is_secret);
-            if is_secret && self.secrets == Secrets::Hidden {
+            let spec = section.find(name);
+            let is_secret = spec.is_some_and(Spec::is_secret);
+            // drbdadm's are words that stand alone.
+            let is_word = section == Section::Global
+                && value.text == "yes"
+                && spec.is_some_and(|it| matches!(it.kind, Kind::Flag));
+            if is_word {
+                self.out.line(&format!("{name};"));
+            } else if is_secret && self.secrets == Secrets::Hidden {
                 self.out.line(&format!("# {name} is not shown without --show-secrets"));
             } else {
                 self.value(name, &quote(&value.text));
