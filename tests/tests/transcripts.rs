@@ -100,6 +100,35 @@ fn fences_are_as_recorded() -> Result<()> {
 }
 
 #[test]
+fn handlers_are_as_recorded() -> Result<()> {
+    let names = [
+        "before-resync-target",
+        "after-resync-target",
+        "split-brain",
+        "initial-split-brain",
+        "pri-lost",
+        "pri-lost-after-sb",
+        "local-io-error",
+        "out-of-sync",
+        "unfence-peer",
+    ];
+    let quiet: String = names.iter().map(|name| format!("{name} \"true\"; ")).collect();
+    let handlers = format!("{quiet}fence-peer \"echo $DRBD_PEER_NODE_ID is outdated; exit 4\";");
+    play("handlers", Spec { handlers, ..Spec::default() })
+}
+
+#[test]
+fn secrets_are_as_recorded() -> Result<()> {
+    let net = "cram-hmac-alg sha256; shared-secret \"one\";".to_owned();
+    play("secrets", Spec { net, ..Spec::default() })
+}
+
+#[test]
+fn statuses_are_as_recorded() -> Result<()> {
+    play("status", Spec::default())
+}
+
+#[test]
 fn frozen_io_is_as_recorded() -> Result<()> {
     let options = "on-no-data-accessible suspend-io;".to_owned();
     play("frozen", Spec { options, ..Spec::default() })

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::handler::HandlerCommand;
+use crate::offline::SuperblockFormat;
 use crate::plan::SectionOptions;
 use crate::sh::Sh;
 
@@ -134,7 +136,7 @@ pub(crate) enum Command {
         #[command(flatten)]
         objects: Objects,
     },
-    /// Print generations and flags towards peers, a line each (these seven: offline)
+    /// Print generations and flags towards peers, a line each (these nine: offline)
     GetGi(Objects),
     /// Print the same, explained
     ShowGi(Objects),
@@ -154,6 +156,16 @@ pub(crate) enum Command {
     },
     /// Print metadata as text
     DumpMd(Objects),
+    /// Print the superblock of metadata
+    DumpSuperblock {
+        /// As what
+        #[arg(long, value_name = "FORMAT", value_enum, default_value = "hex")]
+        output_format: SuperblockFormat,
+        #[command(flatten)]
+        objects: Objects,
+    },
+    /// Say whether metadata are where they belong on a disk that was enlarged
+    CheckResize(Objects),
     /// Remove metadata
     WipeMd {
         /// Do not ask
@@ -260,6 +272,7 @@ pub(crate) enum Command {
         object: Option<String>,
     },
     /// Print the role
+    #[command(alias = "state")]
     Role(Objects),
     /// Print the roles of peers, one line each
     PeerRole(Objects),
@@ -298,6 +311,8 @@ pub(crate) enum Command {
         file: Option<PathBuf>,
     },
     #[command(flatten)]
+    Handler(HandlerCommand),
+    #[command(flatten)]
     Sh(Sh),
     /// Print completions for a shell, to be put where it looks for them
     #[command(after_help = examples::COMPLETIONS)]
@@ -305,6 +320,9 @@ pub(crate) enum Command {
         /// The shell
         shell: Shell,
     },
+    /// Print the commands that --help does not show
+    #[command(hide = true)]
+    HiddenCommands,
     /// Write the manual pages to a folder
     #[command(hide = true)]
     ManPages {
@@ -357,6 +375,9 @@ pub(crate) enum SplitBrain {
         #[command(flatten)]
         objects: Objects,
     },
+    /// Run the handler split-brain for these resources
+    #[command(external_subcommand)]
+    Handler(Vec<String>),
 }
 
 /// A place on a volume in bytes: a number of sectors of 512 bytes, or bytes with a suffix.

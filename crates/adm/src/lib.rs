@@ -16,6 +16,7 @@ mod device;
 mod drbdmeta;
 mod drbdsetup;
 mod events;
+mod handler;
 mod manual;
 mod metadata;
 mod monitor;

@@ -21,6 +21,18 @@ pub(crate) fn completions(shell: Shell) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Prints the commands that `--help` leaves out: for scripts, for handlers, for packagers.
+pub(crate) fn hidden_commands() -> Result<(), Failure> {
+    let command = Arguments::command();
+    let hidden = command.get_subcommands().filter(|it| it.is_hide_set());
+    let lines = hidden.map(|it| {
+        let about = it.get_about().map(ToString::to_string).unwrap_or_default();
+        format!("  {:<22}{about}\n", it.get_name())
+    });
+    output::print(&lines.collect::<String>());
+    Ok(())
+}
+
 /// Writes `tandemadm.8`, and one page for each command.
 pub(crate) fn write_pages(folder: &Path) -> Result<(), Failure> {
     let failed = |error: std::io::Error| {

@@ -12,6 +12,7 @@ mod forget;
 mod gi;
 mod outgrown;
 mod set_gi;
+mod superblock;
 mod wipe;
 
 use std::fmt;
@@ -29,6 +30,7 @@ use crate::world::World;
 
 pub(crate) use confirm::confirmed;
 pub(crate) use set_gi::Line;
+pub(crate) use superblock::SuperblockFormat;
 
 /// What is asked or done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +43,8 @@ pub(crate) enum MetaCommand {
     SetGi { peer: NodeId, line: Line, force: bool },
     /// Everything, as text.
     DumpMd,
+    /// Their superblock.
+    DumpSuperblock(SuperblockFormat),
     /// Removes them.
     WipeMd { force: bool },
     /// Marks the data as older than the peer's.
@@ -77,8 +81,12 @@ pub(crate) fn objects_of(command: &Command) -> Option<(&[String], Allowed)> {
         Command::GetGi(it) | Command::ShowGi(it) => Some((&it.objects, PEER_DEVICE)),
         Command::SetGi { object, .. } => Some((std::slice::from_ref(object), PEER_DEVICE)),
         Command::ForgetPeer(it) => Some((&it.objects, PEER)),
-        Command::DumpMd(it) | Command::ApplyAl(it) => Some((&it.objects, VOLUME)),
-        Command::WipeMd { objects, .. } => Some((&objects.objects, VOLUME)),
+        Command::DumpMd(it) | Command::ApplyAl(it) | Command::CheckResize(it) => {
+            Some((&it.objects, VOLUME))
+        }
+        Command::WipeMd { objects, .. } | Command::DumpSuperblock { objects, .. } => {
+            Some((&objects.objects, VOLUME))
+        }
         _ => None,
     }
 }
@@ -97,6 +105,10 @@ pub(crate) fn plan(command: &Command, target: &Target<'_>) -> Result<Vec<Offline
             (Command::ForgetPeer(_), Some(peer)) => MetaCommand::ForgetPeer(peer),
             (Command::WipeMd { force, .. }, _) => MetaCommand::WipeMd { force: *force },
             (Command::ApplyAl(_), _) => MetaCommand::ApplyAl,
+            (Command::CheckResize(_), _) => MetaCommand::CheckResize,
+            (Command::DumpSuperblock { output_format, .. }, _) => {
+                MetaCommand::DumpSuperblock(*output_format)
+            }
             (Command::Outdate(_), _) => MetaCommand::Outdate,
             (Command::Invalidate(it), _) => MetaCommand::Invalidate { by_bits: !it.reset_bitmap },
             (_, _) => MetaCommand::DumpMd,
@@ -150,6 +162,9 @@ pub(crate) fn run(place: &MetaPlace, command: MetaCommand) -> Result<(), Failure
         }
         MetaCommand::SetGi { peer, line, force } => set_gi::set_gi(place, peer, &line, force)?,
         MetaCommand::DumpMd => output::print(&dump::dump(&Metadata::open(place)?)),
+        MetaCommand::DumpSuperblock(format) => {
+            output::write(&superblock::dump(&Metadata::open(place)?, format));
+        }
         MetaCommand::WipeMd { force } => wipe::wipe_md(place, force)?,
         MetaCommand::Outdate => outdate(&mut Metadata::open(place)?)?,
         MetaCommand::Invalidate { by_bits } => invalidate(&mut Metadata::open(place)?, by_bits)?,
@@ -234,6 +249,7 @@ impl fmt::Display for Offline {
             MetaCommand::ShowGi(peer) => ("show-gi", Some(peer), false),
             MetaCommand::SetGi { peer, force, .. } => ("set-gi", Some(peer), force),
             MetaCommand::DumpMd => ("dump-md", None, false),
+            MetaCommand::DumpSuperblock(_) => ("dump-superblock", None, false),
             MetaCommand::WipeMd { force } => ("wipe-md", None, force),
             MetaCommand::Outdate => ("outdate", None, false),
             MetaCommand::Invalidate { .. } => ("invalidate", None, false),

@@ -45,11 +45,16 @@ fn is_captured(take: impl FnOnce(&mut Captured)) -> bool {
 
 /// Prints what was asked for. A reader that went away (`| head`) is no failure.
 pub(crate) fn print(text: &str) {
-    if is_captured(|captured| captured.out.push_str(text)) {
+    write(text.as_bytes());
+}
+
+/// The same of what may be no text.
+pub(crate) fn write(bytes: &[u8]) {
+    if is_captured(|captured| captured.out.push_str(&String::from_utf8_lossy(bytes))) {
         return;
     }
     let mut stdout = std::io::stdout().lock();
-    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    let _ = stdout.write_all(bytes).and_then(|()| stdout.flush());
 }
 
 /// Prints what went wrong.

@@ -106,6 +106,7 @@ fn objects_of(command: &Command) -> Option<(&Objects, Allowed)> {
         | Command::Monitor
         | Command::SplitBrain(_)
         | Command::Completions { .. }
+        | Command::HiddenCommands
         | Command::ManPages { .. }
         | Command::Role(_)
         | Command::PeerRole(_)
@@ -119,9 +120,12 @@ fn objects_of(command: &Command) -> Option<(&Objects, Allowed)> {
         | Command::ShowGi(_)
         | Command::SetGi { .. }
         | Command::DumpMd(_)
+        | Command::DumpSuperblock { .. }
+        | Command::CheckResize(_)
         | Command::WipeMd { .. }
         | Command::ApplyAl(_)
-        | Command::ForgetPeer(_) => return None,
+        | Command::ForgetPeer(_)
+        | Command::Handler(_) => return None,
     })
 }
 

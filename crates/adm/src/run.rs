@@ -10,7 +10,6 @@ use tandem_control::exit;
 use crate::cli::{Arguments, Command};
 use crate::configuration::{self, Form};
 use crate::events::Wanted;
-use crate::manual;
 use crate::object::Object;
 use crate::output::{self, Failure};
 use crate::plan::{Step, plan};
@@ -18,6 +17,7 @@ use crate::sh::sh;
 use crate::show::{Question, print_questions, show};
 use crate::split_brain::split_brain;
 use crate::world::{Daemon, World};
+use crate::{handler, manual};
 
 /// Does what the command line says.
 pub(crate) fn run(arguments: &Arguments, world: &mut dyn World) -> Result<(), Failure> {
@@ -25,22 +25,19 @@ pub(crate) fn run(arguments: &Arguments, world: &mut dyn World) -> Result<(), Fa
     let file = &arguments.config_file;
     match &arguments.command {
         Command::Status { json, verbose, statistics, watch, objects } => {
-            let question = match (json, watch) {
-                (true, _) => Question::Json,
-                (false, true) => Question::Watch,
-                (false, false) => Question::Text { verbose: *verbose, statistics: *statistics },
-            };
+            let text = Question::Text { verbose: *verbose, statistics: *statistics };
+            let question = if *watch { Question::Watch } else { text };
+            let question = if *json { Question::Json } else { question };
             show(world, arguments, question, objects)
         }
         Command::Events2 { full, statistics, diff, timestamps, now, poll, object } => {
             let lines = EventOptions { full: *full, statistics: *statistics, diff: *diff };
             let wanted = Wanted { lines, timestamps: *timestamps, now: *now, poll: *poll };
-            let resource = object.as_deref().filter(|object| *object != "all");
-            events2(world, arguments, resource, wanted)
+            events2(world, arguments, object.as_deref(), wanted)
         }
         Command::Why { objects } => show(world, arguments, Question::Why, objects),
         Command::Monitor => monitor(world, arguments, &node),
-        Command::SplitBrain(what) => split_brain(world, arguments, what),
+        Command::SplitBrain(what) => split_brain(world, arguments, &node, what),
         Command::Role(objects) => show(world, arguments, Question::Role, &objects.objects),
         Command::PeerRole(objects) => show(world, arguments, Question::PeerRole, &objects.objects),
         Command::Cstate(objects) => show(world, arguments, Question::Cstate, &objects.objects),
@@ -53,7 +50,9 @@ pub(crate) fn run(arguments: &Arguments, world: &mut dyn World) -> Result<(), Fa
         }
         Command::Check { file: it } => configuration::check(world, it.as_ref().unwrap_or(file)),
         Command::Completions { shell } => manual::completions(*shell),
+        Command::HiddenCommands => manual::hidden_commands(),
         Command::ManPages { folder } => man_pages(world, arguments, folder),
+        Command::Handler(command) => handler::run(world, arguments, &node, command),
         Command::Sh(question) => sh(world, file, &node, question),
         Command::CreateMd { .. }
         | Command::Up(_)
@@ -70,6 +69,8 @@ pub(crate) fn run(arguments: &Arguments, world: &mut dyn World) -> Result<(), Fa
         | Command::ShowGi(_)
         | Command::SetGi { .. }
         | Command::DumpMd(_)
+        | Command::DumpSuperblock { .. }
+        | Command::CheckResize(_)
         | Command::WipeMd { .. }
         | Command::ApplyAl(_)
         | Command::ForgetPeer(_)
@@ -106,6 +107,7 @@ fn events2(
     resource: Option<&str>,
     wanted: Wanted,
 ) -> Result<(), Failure> {
+    let resource = resource.filter(|name| *name != "all");
     if arguments.dry_run {
         output::print(&format!("events2 {}\n", resource.unwrap_or("all")));
         return Ok(());

@@ -11,6 +11,7 @@ use tandem_control::names::{ConnectionState, Role};
 use tandem_control::status::{ConnectionStatus, Divergence, ResourceStatus, SyncState};
 
 use crate::cli::{Arguments, SplitBrain};
+use crate::handler;
 use crate::object::{Object, PEER};
 use crate::output::{self, Failure};
 use crate::plan::Step;
@@ -18,10 +19,14 @@ use crate::run::{carry_out, connect};
 use crate::show::{fetch, parse, print_questions};
 use crate::world::{Daemon, World};
 
+/// The handler of that event.
+const NAME: &str = "split-brain";
+
 /// Shows or ends the split brains of what is named.
 pub(crate) fn split_brain(
     world: &mut dyn World,
     arguments: &Arguments,
+    node: &str,
     what: &SplitBrain,
 ) -> Result<(), Failure> {
     match what {
@@ -47,6 +52,7 @@ pub(crate) fn split_brain(
             }
             carry_out(world, &steps, arguments)
         }
+        SplitBrain::Handler(objects) => handler::call(world, arguments, node, NAME, objects),
     }
 }
 

@@ -6,10 +6,12 @@
 
 use std::ffi::OsString;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use tandem_control::NodeId;
 use tandem_control::admin::{Client, ClientError, Request, Response};
 use tandem_control::config::Reading;
+use tandem_control::exit;
 
 use crate::cli::Arguments;
 use crate::events::{Wanted, events};
@@ -42,6 +44,12 @@ pub(crate) trait World {
     ) -> Result<(), Failure>;
     /// Asks or does something of metadata that no daemon has.
     fn metadata(&mut self, place: &MetaPlace, command: MetaCommand) -> Result<(), Failure>;
+    /// Runs a line of the shell to its end, with these variables alone: its exit code, if any.
+    fn run_program(
+        &mut self,
+        line: &str,
+        variables: &[(String, String)],
+    ) -> Result<Option<u8>, Failure>;
     /// Writes the manual pages to a folder.
     fn write_pages(&mut self, folder: &Path) -> Result<(), Failure>;
     /// Shows everything until a key ends it.
@@ -109,6 +117,20 @@ impl World for Machine {
 
     fn metadata(&mut self, place: &MetaPlace, command: MetaCommand) -> Result<(), Failure> {
         offline::run(place, command)
+    }
+
+    fn run_program(
+        &mut self,
+        line: &str,
+        variables: &[(String, String)],
+    ) -> Result<Option<u8>, Failure> {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", line]).env_clear().envs(variables.iter().cloned());
+        let ended = command.stdin(Stdio::null()).status();
+        let ended = ended.map_err(|error| {
+            Failure::new(exit::FAILURE, format!("{line}: /bin/sh does not start: {error}"))
+        })?;
+        Ok(ended.code().and_then(|code| u8::try_from(code).ok()))
     }
 
     fn write_pages(&mut self, folder: &Path) -> Result<(), Failure> {

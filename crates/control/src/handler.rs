@@ -1,47 +1,50 @@
 //! What a handler finds in its environment: DRBD's names, so that programs written for it run.
 
 use std::fmt::Display;
+use std::path::Path;
 
-use tandem_control::config::{PeerConfig, ResourceConfig, VolumeConfig};
-use tandem_replica::wire::DiskState;
-use tandem_replica::{Handler, ResourceStatus};
+use crate::config::{PeerConfig, ResourceConfig, VolumeConfig};
+use crate::id::{NodeId, VolumeNumber};
 
-use super::Occasion;
-use crate::control::registry::Running;
-
-/// What only the running resource knows.
-#[derive(Debug, Default)]
-pub(super) struct Facts {
-    connection_state: Option<&'static str>,
-    /// One bit for each node whose data are known to be UpToDate, by node id.
-    up_to_date_nodes: u64,
+/// An event that a handler is run for.
+#[derive(Clone, Copy, Debug)]
+pub struct Occasion<'a> {
+    /// The handler's name.
+    pub handler: &'a str,
+    /// The volume concerned, if it is one.
+    pub volume: Option<VolumeNumber>,
+    /// The peer concerned, if it is one.
+    pub peer: Option<NodeId>,
+    /// What only the running resource knows.
+    pub facts: Facts,
 }
 
-impl Facts {
-    /// Nothing where the resource does not answer.
-    pub(super) fn of(
-        status: Option<ResourceStatus>,
-        running: &Running,
-        occasion: Occasion,
-    ) -> Self {
-        let Some(status) = status else { return Self::default() };
-        let own = status.volumes.iter().all(|it| it.disk == DiskState::UpToDate);
-        let mut up_to_date_nodes = u64::from(own) << running.config.node_id.0;
-        for connection in &status.connections {
-            let good = connection.peer_devices.iter().all(|it| it.peer_disk == DiskState::UpToDate);
-            up_to_date_nodes |= u64::from(good) << connection.peer.0;
-        }
-        let connection = status.connections.iter().find(|it| Some(it.peer) == occasion.peer);
-        Self { connection_state: connection.map(|it| it.state.name()), up_to_date_nodes }
-    }
+/// What only the running resource knows; nothing where it does not run.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Facts {
+    /// State of the connection to the peer concerned.
+    pub connection_state: Option<&'static str>,
+    /// One bit for each node whose data are known to be UpToDate, by node id.
+    pub up_to_date_nodes: u64,
+}
+
+/// Where a handler, and `tandemadm` in it, finds what called it.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller<'a> {
+    /// The configuration file.
+    pub config_file: &'a Path,
+    /// Where the daemon has its sockets.
+    pub run_dir: &'a Path,
+    /// This node's name.
+    pub node: &'a str,
 }
 
 /// All variables of a handler's run. An event of one volume has its numbers; one of a connection
 /// has lists.
-pub(super) fn environment(
+pub fn environment(
     config: &ResourceConfig,
-    occasion: Occasion,
-    facts: &Facts,
+    occasion: Occasion<'_>,
+    caller: Caller<'_>,
 ) -> Vec<(String, String)> {
     let mut variables = Variables(Vec::new());
     variables.set("HOME", "/");
@@ -53,24 +56,25 @@ pub(super) fn environment(
     for peer in &config.peers {
         variables.set(&format!("DRBD_NODE_ID_{}", peer.node_id.0), &peer.name);
     }
-    variables.volumes(config, occasion);
-    if let Some(peer) =
-        config.peers.iter().find(|it| Some(it.node_id.0) == occasion.peer.map(|it| it.0))
-    {
+    variables.volumes(config, occasion.volume);
+    if let Some(peer) = config.peers.iter().find(|it| Some(it.node_id) == occasion.peer) {
         variables.peer(peer);
     }
-    if let Some(state) = facts.connection_state {
+    if let Some(state) = occasion.facts.connection_state {
         variables.set("DRBD_CSTATE", state);
     }
     if names_nodes(occasion.handler) {
-        variables.set("UP_TO_DATE_NODES", format!("0x{:08X}", facts.up_to_date_nodes));
+        variables.set("UP_TO_DATE_NODES", format!("0x{:08X}", occasion.facts.up_to_date_nodes));
     }
+    variables.set("DRBD_CONF", caller.config_file.display());
+    variables.set("TANDEM_RUN_DIR", caller.run_dir.display());
+    variables.set("TANDEM_NODE", caller.node);
     variables.0
 }
 
 /// Whether DRBD tells the handler which nodes have good data: those that fence.
-fn names_nodes(handler: Handler) -> bool {
-    handler.name().contains("fence")
+fn names_nodes(handler: &str) -> bool {
+    handler.contains("fence")
 }
 
 struct Variables(Vec<(String, String)>);
@@ -80,9 +84,8 @@ impl Variables {
         self.0.push((name.to_owned(), format!("{value}")));
     }
 
-    fn volumes(&mut self, config: &ResourceConfig, occasion: Occasion) {
-        let concerned =
-            |it: &&VolumeConfig| occasion.volume.is_none_or(|volume| volume.0 == it.number.0);
+    fn volumes(&mut self, config: &ResourceConfig, one: Option<VolumeNumber>) {
+        let concerned = |it: &&VolumeConfig| one.is_none_or(|volume| volume == it.number);
         let volumes: Vec<&VolumeConfig> = config.volumes.iter().filter(concerned).collect();
         let list = |of: &dyn Fn(&VolumeConfig) -> String| {
             volumes.iter().map(|volume| of(volume)).collect::<Vec<_>>().join(" ")
@@ -94,7 +97,7 @@ impl Variables {
         self.set("DRBD_VOLUME", list(&|it| it.number.to_string()));
         self.set("DRBD_MINOR", list(&|it| it.minor.to_string()));
         self.set("DRBD_LL_DISK", list(&disk));
-        if occasion.volume.is_some() {
+        if one.is_some() {
             self.set("DRBD_BACKING_DEV", list(&disk));
         }
         for volume in &volumes {

@@ -16,6 +16,7 @@ pub mod config;
 pub mod daemon_config;
 pub mod events;
 pub mod exit;
+pub mod handler;
 pub mod id;
 pub mod limits;
 pub mod names;

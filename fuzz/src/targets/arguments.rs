@@ -140,7 +140,7 @@ fn changes(touch: &Touch) -> bool {
             let questions = ["get-gi ", "show-gi ", "dump-md ", "look at "];
             !questions.iter().any(|question| step.starts_with(question))
         }
-        Touch::Pages(_) => true,
+        Touch::Run(_) | Touch::Pages(_) => true,
     }
 }
 
@@ -156,7 +156,11 @@ fn is_looked_at(called: &[OsString], touch: &Touch) -> Result<(), String> {
     let is_looked = match touch {
         Touch::Read(_) => true,
         Touch::Connected(_) | Touch::Asked(Request::Status { .. }) => asks,
-        Touch::Asked(_) | Touch::Metadata(_) | Touch::Shown(_) | Touch::Pages(_) => false,
+        Touch::Asked(_)
+        | Touch::Metadata(_)
+        | Touch::Shown(_)
+        | Touch::Run(_)
+        | Touch::Pages(_) => false,
     };
     if is_looked { Ok(()) } else { Err(format!("a dry run that touches something: {touch:?}")) }
 }
@@ -174,7 +178,8 @@ fn can_be_sent(touch: &Touch) -> Result<(), String> {
 /// The same line as a dry run prints what was asked and done.
 fn as_told(called: &[OsString], stage: &Stage, done: &Rehearsed) -> Result<(), String> {
     let steps: Vec<String> = done.touches.iter().filter(is_step).map(Touch::to_string).collect();
-    if steps.is_empty() {
+    // Of a program a dry run also tells what it would find in its environment.
+    if steps.is_empty() || done.touches.iter().any(|it| matches!(it, Touch::Run(_))) {
         return Ok(());
     }
     let mut dry: Vec<OsString> = called.to_vec();
@@ -201,7 +206,7 @@ fn without_place(step: &str) -> &str {
 
 fn is_step(touch: &&Touch) -> bool {
     match touch {
-        Touch::Asked(_) | Touch::Metadata(_) | Touch::Pages(_) => true,
+        Touch::Asked(_) | Touch::Metadata(_) | Touch::Run(_) | Touch::Pages(_) => true,
         Touch::Read(_) | Touch::Connected(_) | Touch::Shown(_) => false,
     }
 }
@@ -211,7 +216,11 @@ fn kind(touch: &Touch) -> String {
     let text = match touch {
         Touch::Asked(request) => format!("{request:?}"),
         Touch::Metadata(step) => step.clone(),
-        Touch::Read(_) | Touch::Connected(_) | Touch::Shown(_) | Touch::Pages(_) => {
+        Touch::Read(_)
+        | Touch::Connected(_)
+        | Touch::Shown(_)
+        | Touch::Run(_)
+        | Touch::Pages(_) => {
             format!("{touch:?}")
         }
     };

@@ -8,6 +8,7 @@
 //! | 16 hexadecimal digits that are no small number | `UUID-1`, `UUID-2` ... as a story has them |
 //! | how far something is, `done:` | `done:N` |
 //! | a process, `pid N` | `pid N` |
+//! | a port in JSON | `"port": PORT` |
 //! | a time, as in `events2 --timestamps` | `TIME` |
 
 use std::net::{IpAddr, SocketAddr};
@@ -40,6 +41,12 @@ impl Constant {
             let number = word.parse::<u32>().ok().filter(|_| is_pid);
             is_pid = word == "pid";
             number.map(|_| "N".to_owned())
+        });
+        let mut is_port = false;
+        let text = replaced(&text, is_of_key, |word| {
+            let number = word.parse::<u16>().ok().filter(|_| is_port);
+            is_port = word == "port" || (is_port && word == ":");
+            number.map(|_| "PORT".to_owned())
         });
         replaced(&text, |c| c.is_ascii_alphanumeric(), |word| self.generation(word))
     }
@@ -123,9 +130,10 @@ fn only_what_differs_is_replaced() {
     let mut constant = Constant::new(vec![("/tmp/x-1".to_owned(), "DIR")]);
     let text = "disk /tmp/x-1/a0.img; local:ipv4:127.91.2.1:20007 listen on 127.1.2.3:99: \
                 0123456789ABCDEF:0000000000000004 0xfedcba9876543210; 0123456789abcdef \
-                done:46.21 pid 77 done: at 127.3.2.1. 10.0.0.1:7000 2026-11-28T11:13:22.5+00:00 x";
+                done:46.21 pid 77 done: at 127.3.2.1. 10.0.0.1:7000 2026-11-28T11:13:22.5+00:00 x \
+                \"port\": 7, 8";
     let expected = "disk DIR/a0.img; local:ipv4:127.0.0.1:PORT listen on 127.0.0.1:PORT: \
                     UUID-1:0000000000000004 0xUUID-2; UUID-1 \
-                    done:N pid N done: at 127.0.0.1. 10.0.0.1:7000 TIME x";
+                    done:N pid N done: at 127.0.0.1. 10.0.0.1:7000 TIME x \"port\": PORT, 8";
     assert_eq!(constant.of(text), expected);
 }

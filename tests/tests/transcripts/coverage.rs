@@ -15,7 +15,6 @@ use tandem_tests::{Binaries, Context, Failure, Result, ensure, run};
 const EXCEPTIONS: &[(&str, &str)] = &[
     ("tandemadm completions, done", "a file of some thousand lines; crates/adm/tests/cli"),
     ("tandemadm kernel-attach, done", "it needs the kernel's module; the machine ring has it"),
-    ("tandemadm kernel-detach, done", "the same"),
     ("tandemadm sh-lr-of, done", "no resource is stacked on another one here"),
     ("tandemadm monitor, done", "it needs a terminal; the test monitor"),
 ];

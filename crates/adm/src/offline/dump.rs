@@ -98,7 +98,7 @@ fn volume_flags(superblock: &Superblock) -> u32 {
 }
 
 /// DRBD's flags with DRBD's names, and those that DRBD has not.
-fn peer_flags(flags: PeerFlags) -> (u32, Vec<&'static str>) {
+pub(super) fn peer_flags(flags: PeerFlags) -> (u32, Vec<&'static str>) {
     let set = [
         (flags.connected, 0x1, "connected"),
         (flags.outdated, 0x2, "<=outdated"),

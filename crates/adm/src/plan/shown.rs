@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tandem_control::VolumeNumber;
 use tandem_control::admin::{InitialData, Request};
-use tandem_control::config::{Backing, MetaDisk, Part, ResourceConfig};
+use tandem_control::config::{Backing, MetaDisk, Part, ResourceConfig, is_secret};
 
 use super::{CreateMd, Step};
 
@@ -117,7 +117,7 @@ fn show_part(resource: &str, part: &Part, f: &mut fmt::Formatter<'_>) -> fmt::Re
         _ => return write!(f, "part {resource} {part:?}"),
     };
     for (name, text) in &options.texts {
-        let text = if name == "shared-secret" { "(not shown)" } else { text.reveal() };
+        let text = if is_secret(name) { "(not shown)" } else { text.reveal() };
         write!(f, " {name}:{text}")?;
     }
     Ok(())

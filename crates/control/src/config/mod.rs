@@ -38,6 +38,7 @@ pub use model::{
 pub use options::{OptionSet, OptionValue, is_flag};
 pub use part::{Part, PartOptions};
 pub use show::{Shown, show, show_json};
+pub use table::is_secret;
 
 use std::path::{Path, PathBuf};
 

@@ -59,6 +59,12 @@ impl Section {
     }
 }
 
+/// Whether the value of the option of that name, in any section, is shown to nobody who has not
+/// asked for it.
+pub fn is_secret(name: &str) -> bool {
+    Section::ALL.iter().any(|section| section.find(name).is_some_and(Spec::is_secret))
+}
+
 /// Names of handlers: programs that are run at events. Of those that are `false` the event does not
 /// exist yet.
 pub(super) const HANDLERS: &[(&str, bool)] = &[

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::parse;
 use crate::config::table::{Kind, Section, Spec};
-use crate::config::{Config, Reading, Resource, Secrets, dump, dump_definition};
+use crate::config::{Config, Reading, Resource, Secrets, dump, dump_definition, is_secret};
 
 /// Options of a section, refused ones too, with a value from `seed`.
 fn options(section: Section, seed: u64) -> String {
@@ -174,6 +174,7 @@ fn a_dump_shows_secrets_only_if_asked() {
     let config = Reading::parse("t.res".as_ref(), &text).unwrap().config;
     let hidden = dump(&config, "a", Secrets::Hidden);
     assert!(!hidden.contains("tell") && hidden.contains("protocol"), "{hidden}");
+    assert!(is_secret("shared-secret") && !is_secret("timeout") && !is_secret("nosuch"));
     assert!(hidden.contains("# shared-secret is not shown without --show-secrets\n"), "{hidden}");
     let shown = dump(&config, "a", Secrets::Shown);
     assert!(shown.contains("shared-secret    \"tell nobody\";\n"), "{shown}");

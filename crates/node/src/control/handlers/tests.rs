@@ -13,9 +13,15 @@ fn config() -> ResourceConfig {
 }
 
 fn told(volume: Option<u16>) -> Vec<(String, String)> {
-    let (volume, peer) = (volume.map(VolumeNumber), Some(NodeId(1)));
-    let occasion = Occasion { handler: Handler::SplitBrain, volume, peer, call: None };
-    environment(&config(), occasion, &Facts::default())
+    let occasion = handler::Occasion {
+        handler: "split-brain",
+        volume: volume.map(tandem_control::VolumeNumber),
+        peer: Some(tandem_control::NodeId(1)),
+        facts: handler::Facts::default(),
+    };
+    let config_file = Path::new("/etc/tandem.conf");
+    let run_dir = Path::new("/run/tandem");
+    handler::environment(&config(), occasion, handler::Caller { config_file, run_dir, node: "a" })
 }
 
 fn value<'a>(variables: &'a [(String, String)], name: &str) -> Option<&'a str> {
@@ -38,6 +44,9 @@ fn a_handler_knows_who_both_nodes_are() {
     let told = told(None);
     for (name, expected) in [
         ("DRBD_RESOURCE", "r0"),
+        ("DRBD_CONF", "/etc/tandem.conf"),
+        ("TANDEM_RUN_DIR", "/run/tandem"),
+        ("TANDEM_NODE", "a"),
         ("DRBD_MY_NODE_ID", "0"),
         ("DRBD_NODE_ID_0", "a"),
         ("DRBD_NODE_ID_1", "b"),
