@@ -13,7 +13,9 @@ use tandem_wire::{
 
 use crate::limits::BLOCK_BYTES;
 
-use super::{Decision, Refusal, Rule, Side, Verdict, decide, has_disk, is_whole, may_have_gone_on};
+use super::{
+    Decision, Refusal, Rule, Side, Verdict, compare, decide, has_disk, is_whole, may_have_gone_on,
+};
 
 /// What is to be done with every volume.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -154,13 +156,25 @@ fn find_crossed(mine: &[Side], peer: &[Side], verdicts: &mut [Verdict]) {
         let Verdict { rule, reverted, .. } = verdicts[*at];
         by_generation.contains(&rule) && !reverted && is_whole(&mine[*at]) && is_whole(&peer[*at])
     };
+    // Where the older one is Primary it is not copied; who has the newer data is the same.
+    let is_against_roles = |decision: Decision| {
+        matches!(
+            decision,
+            Decision::Refuse(Refusal::TargetIsPrimary | Refusal::TwoPrimaries)
+                | Decision::Retry(Refusal::TargetIsPrimary)
+        )
+    };
+    let direction = |at: usize| match verdicts[at].decision {
+        decision if is_against_roles(decision) => compare(&mine[at], &peer[at]).0,
+        decision => decision,
+    };
     let newer: Vec<usize> = (0..verdicts.len()).filter(is_newer).collect();
-    let mine_wrote = newer.iter().any(|at| {
-        matches!(verdicts[*at].decision, Decision::Source(_)) && may_have_gone_on(&mine[*at])
-    });
-    let peer_wrote = newer.iter().any(|at| {
-        matches!(verdicts[*at].decision, Decision::Target(_)) && may_have_gone_on(&peer[*at])
-    });
+    let mine_wrote = newer
+        .iter()
+        .any(|at| matches!(direction(*at), Decision::Source(_)) && may_have_gone_on(&mine[*at]));
+    let peer_wrote = newer
+        .iter()
+        .any(|at| matches!(direction(*at), Decision::Target(_)) && may_have_gone_on(&peer[*at]));
     if mine_wrote && peer_wrote {
         let (decision, rule) = (Decision::SplitBrain, Rule::VolumesCrossed);
         for at in newer {

@@ -185,6 +185,10 @@ fn newer_volumes_on_both_sides_are_a_split_brain() {
         let found = settle(mine, peer).split_brain.unwrap();
         assert_eq!((found.rule, found.settled), (Rule::VolumesCrossed, Settled::No));
     }
+    let (one, other) = (mine.map(Side::primary), peer.map(Side::primary));
+    for (mine, peer) in [(one, peer), (mine, other), (one, other)] {
+        assert_eq!(decisions(&mine, &peer), [STAY; 2], "{:?} and {:?}", mine[0].role, peer[0].role);
+    }
     assert_eq!(decisions(&mine.map(Side::discards), &peer), [LOSE; 2]);
     assert_eq!(decisions(&mine, &peer.map(Side::discards)), [WIN; 2]);
     let half = peer.map(|side| side.disk(DiskState::Inconsistent));
