@@ -31,7 +31,8 @@ pub(super) fn against_roles(found: Decision, rule: Rule, mine: &Side, peer: &Sid
     if goes_on && (forgets(mine, peer) || forgets(peer, mine)) {
         return Decision::Refuse(Refusal::SourceLostPower);
     }
-    if goes_on && (has_served_newer(mine, peer) || has_served_newer(peer, mine)) {
+    let serves_older = has_served_newer(mine, peer) || has_served_newer(peer, mine);
+    if goes_on && (serves_older || goes_back(found, mine, peer)) {
         return Decision::Refuse(Refusal::ServedNewer);
     }
     if goes_on && (has_gone_on(mine, peer) || has_gone_on(peer, mine)) {
@@ -81,6 +82,21 @@ fn has_served_newer(primary: &Side, other: &Side) -> bool {
     let has_it = generations(&other.uuids).any(|known| known == served)
         && (has_disk(primary) || was_to_hold(other, primary));
     is_primary(primary) && served.is_real() && has_disk(other) && !has_it
+}
+
+/// Whether a Primary that has lived on its peer's data would go on with the older ones on its own
+/// disk, for the peer was told to discard its data.
+fn goes_back(found: Decision, mine: &Side, peer: &Side) -> bool {
+    let is_old = |side: &Side| is_primary(side) && side.disk < DiskState::UpToDate;
+    match found {
+        Decision::Source(_) => is_old(mine) && peer.discard_my_data,
+        Decision::Target(_) => is_old(peer) && mine.discard_my_data,
+        Decision::NoSync
+        | Decision::SplitBrain
+        | Decision::Unrelated
+        | Decision::Refuse(_)
+        | Decision::Retry(_) => false,
+    }
 }
 
 /// Whether `other`, whose data clients of `primary` would be given, was Primary without it: others

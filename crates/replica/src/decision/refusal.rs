@@ -21,8 +21,8 @@ pub enum Refusal {
     /// reading older data.
     SourceLostPower,
     /// One side is Primary without a good disk and has served a generation that the other one does
-    /// not have, or the end of which it may lack: its clients must not be given older data (DRBD's
-    /// exposed data UUID).
+    /// not have, or the end of which it may lack, or was told to discard: its clients must not be
+    /// given older data (DRBD's exposed data UUID).
     ServedNewer,
     /// One side is Primary without a good disk and the other one was made Primary without it: other
     /// clients have used those data since.
@@ -55,8 +55,8 @@ impl Refusal {
             }
             Self::ServedNewer => {
                 "a Primary without a good disk has served newer data than its peer is sure to \
-                 have; attach the disk that has them and connect again, or make it Secondary to go \
-                 back"
+                 have, or to keep; attach the disk that has them and connect again, or make it \
+                 Secondary to go back"
             }
             Self::WentOn => {
                 "a Primary has no good disk and its peer was made Primary without it, for other \

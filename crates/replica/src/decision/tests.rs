@@ -426,6 +426,10 @@ fn what_clients_have_seen_the_peer_must_have() {
         expect(back.exposed(A), side(1, A), TARGET_BITS, Rule::Survivor);
         expect(back.exposed(C), side(1, A), refused, Rule::Survivor);
     }
+    let old = side(0, A).disk(DiskState::Outdated);
+    let newer = side(1, B).bitmap(A).discards();
+    expect(old.primary().exposed(A), newer, refused, Rule::BitmapPeer);
+    expect(old, newer, SOURCE_BITS, Rule::BitmapPeer);
 }
 
 /// A Primary that was left without data does not go on with those that others have used since.
