@@ -130,7 +130,7 @@ vm-test: ## The same with every case, or with CASES='boot ...'
 	$(VM)
 	$(TARGET)/release/tandem-vm run --kernel $(TARGET)/vm --out $(TARGET)/vm/cases $(CASES)
 
-bench-quick: ## tandem beside its peers, the workloads that say most; three minutes
+bench-quick: ## tandem beside its peers and the disk, the workloads that say most; three minutes
 	scripts/install-test-tools
 	$(RELEASE)
 	$(TARGET)/release/tandem-bench quick --disks $(TARGET) --out $(TARGET)/bench.json

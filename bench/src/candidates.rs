@@ -1,5 +1,5 @@
-//! What is measured: tandem in each protocol and without its peer, and what others would take in
-//! its place.
+//! What is measured: tandem in each protocol and without its peer, what others would take in its
+//! place, and the disk itself.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -7,7 +7,9 @@ use std::time::Duration;
 use tandem_tests::tool::tool;
 use tandem_tests::{Cluster, Process, Result, Side, Spec, fail, image};
 
+use crate::fio::{Figures, Target};
 use crate::qemu::{self, Copies};
+use crate::workload::Workload;
 
 /// How long a daemon may take to end.
 const END_LIMIT: Duration = Duration::from_secs(20);
@@ -27,11 +29,29 @@ pub enum Kind {
     QemuMirror,
     /// nbdkit's file plugin, one copy, through the page cache.
     Nbdkit,
+    /// No daemon: two files, each written to at once; one of them is read.
+    Disk,
 }
 
-/// The ones with two copies, and what one copy costs.
-pub const QUICK: &[Kind] =
-    &[Kind::Tandem('C'), Kind::Tandem('A'), Kind::QemuQuorum, Kind::QemuMirror, Kind::QemuAlone];
+/// The ones with two copies, what one copy costs, and what two could cost at least.
+pub const QUICK: &[Kind] = &[
+    Kind::Tandem('C'),
+    Kind::Tandem('A'),
+    Kind::QemuQuorum,
+    Kind::QemuMirror,
+    Kind::QemuAlone,
+    Kind::Disk,
+];
+
+/// Those that memory says something about.
+pub const IN_MEMORY: &[Kind] = &[
+    Kind::Tandem('C'),
+    Kind::Tandem('A'),
+    Kind::TandemAlone,
+    Kind::QemuQuorum,
+    Kind::QemuMirror,
+    Kind::QemuAlone,
+];
 
 /// All of them.
 pub const ALL: &[Kind] = &[
@@ -43,6 +63,7 @@ pub const ALL: &[Kind] = &[
     Kind::QemuMirror,
     Kind::QemuAlone,
     Kind::Nbdkit,
+    Kind::Disk,
 ];
 
 /// A candidate that runs.
@@ -50,9 +71,9 @@ pub const ALL: &[Kind] = &[
 pub struct Candidate {
     /// As tables name it.
     pub name: String,
-    /// Its export.
-    pub uri: String,
-    /// All of its daemons.
+    /// Its export; the files of the disk itself, which has as many copies.
+    targets: Vec<Target>,
+    /// All of its daemons, the one that serves the export first.
     pub pids: Vec<u32>,
     running: Running,
 }
@@ -64,6 +85,31 @@ enum Running {
 }
 
 impl Candidate {
+    /// Whether a workload is measured with it: of two files written to as one, and one read, no
+    /// mixture can be made.
+    pub fn takes(&self, workload: &Workload) -> bool {
+        let is_main = QUICK.iter().any(|kind| kind.name() == self.name);
+        (is_main || !workload.is_minor) && (self.targets.len() == 1 || !workload.is_mixed())
+    }
+
+    /// Writes all of its disks once.
+    ///
+    /// # Errors
+    /// fio is missing, or fails.
+    pub fn fill(&self, bytes: u64) -> Result<()> {
+        Workload::fill(&self.targets, bytes)
+    }
+
+    /// Runs a workload for so long.
+    ///
+    /// # Errors
+    /// fio is missing, or fails.
+    pub fn run(&self, workload: &Workload, bytes: u64, length: Duration) -> Result<Figures> {
+        let copies = if workload.only_reads() { 1 } else { self.targets.len() };
+        let figures = workload.run(&self.targets[..copies], bytes, length)?;
+        Ok(figures.of_each(copies))
+    }
+
     /// Ends its daemons; the ones that others depend on last.
     ///
     /// # Errors
@@ -89,6 +135,7 @@ impl Kind {
             Self::QemuQuorum => "qemu quorum".to_owned(),
             Self::QemuMirror => "qemu mirror".to_owned(),
             Self::Nbdkit => "nbdkit file".to_owned(),
+            Self::Disk => "disk".to_owned(),
         }
     }
 
@@ -111,6 +158,7 @@ impl Kind {
             }
             Self::QemuAlone | Self::QemuQuorum | Self::QemuMirror => self.qemu(parent, bytes),
             Self::Nbdkit => nbdkit(&name, parent, bytes),
+            Self::Disk => disk(&name, parent, bytes),
         }
     }
 
@@ -130,14 +178,17 @@ impl Kind {
         let copies = match self {
             Self::QemuQuorum => Copies::Quorum(&peer_socket),
             Self::QemuMirror => Copies::Mirror(&peer_socket),
-            Self::Tandem(_) | Self::TandemAlone | Self::QemuAlone | Self::Nbdkit => Copies::One,
+            Self::QemuAlone => Copies::One,
+            Self::Tandem(_) | Self::TandemAlone | Self::Nbdkit | Self::Disk => {
+                return fail(format!("{} is none of QEMU's", self.name()));
+            }
         };
         let main = qemu::start("main", &folder, &disk("a.img")?, copies)?;
         processes.push(main.process);
         Ok(Candidate {
             name: self.name(),
-            uri: main.uri,
-            pids: processes.iter().map(Process::pid).collect(),
+            targets: vec![Target::Export(main.uri)],
+            pids: processes.iter().rev().map(Process::pid).collect(),
             running: Running::Processes(processes),
         })
     }
@@ -172,11 +223,16 @@ pub fn daemons(cluster: &mut Cluster) -> Result<Vec<u32>> {
     Ok(pids)
 }
 
+/// The export of a volume at node `a`.
+pub fn export(cluster: &Cluster, volume: u16) -> Target {
+    Target::Export(cluster.node(Side::A).uri(volume))
+}
+
 fn tandem(name: &str, mut cluster: Cluster) -> Result<Candidate> {
     let pids = daemons(&mut cluster)?;
-    let uri = cluster.node(Side::A).uri(0);
+    let targets = vec![export(&cluster, 0)];
     let running = Running::Tandem(Box::new(cluster));
-    Ok(Candidate { name: name.to_owned(), uri, pids, running })
+    Ok(Candidate { name: name.to_owned(), targets, pids, running })
 }
 
 fn nbdkit(name: &str, parent: &Path, bytes: u64) -> Result<Candidate> {
@@ -190,8 +246,20 @@ fn nbdkit(name: &str, parent: &Path, bytes: u64) -> Result<Candidate> {
     let process = Process::start(name, &mut command, &log)?;
     qemu::await_socket(&socket, &log)?;
     let pids = vec![process.pid()];
-    let uri = format!("nbd+unix:///?socket={}", socket.display());
-    Ok(Candidate { name: name.to_owned(), uri, pids, running: Running::Processes(vec![process]) })
+    let targets = vec![Target::Export(format!("nbd+unix:///?socket={}", socket.display()))];
+    let running = Running::Processes(vec![process]);
+    Ok(Candidate { name: name.to_owned(), targets, pids, running })
+}
+
+fn disk(name: &str, parent: &Path, bytes: u64) -> Result<Candidate> {
+    let folder = folder(name, parent)?;
+    let mut targets = Vec::new();
+    for file in ["a.img", "b.img"].map(|file| folder.join(file)) {
+        image::allocate(&file, bytes)?;
+        targets.push(Target::File(file));
+    }
+    let running = Running::Processes(Vec::new());
+    Ok(Candidate { name: name.to_owned(), targets, pids: Vec::new(), running })
 }
 
 fn folder(name: &str, parent: &Path) -> Result<PathBuf> {

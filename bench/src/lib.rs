@@ -8,10 +8,12 @@
 //! a [`table`] or a [`page`] of charts.
 
 pub mod candidates;
+pub mod fio;
 pub mod machine;
 pub mod measure;
 pub mod operations;
 pub mod page;
+pub mod plan;
 pub mod qemu;
 pub mod results;
 pub mod table;

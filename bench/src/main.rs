@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tandem_bench::measure::{self, Plan};
+use tandem_bench::measure;
+use tandem_bench::plan::Plan;
 use tandem_bench::results::Results;
 use tandem_bench::{page, table};
 use tandem_tests::{Context, Result};

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use tandem_tests::{Cluster, Context, Process, Result, Side, Status, fail, image};
 
-use crate::candidates::{daemons, pair};
+use crate::candidates::{daemons, export, pair};
+use crate::fio::Target;
 use crate::qemu::{self, Copies};
 use crate::results::Operation;
 use crate::usage::Usage;
@@ -74,7 +75,7 @@ fn resyncs(parent: &Path, found: &mut Vec<Operation>) -> Result<()> {
     let mut cluster = in_sync(parent, "resync", BYTES)?;
     let pids = daemons(&mut cluster)?;
     let a = cluster.node(Side::A);
-    Workload::fill(&a.uri(0), BYTES)?;
+    Workload::fill(&[export(&cluster, 0)], BYTES)?;
     copy(found, "full resync, 1 GiB: tandem", &pids, || {
         a.adm_ok(&["invalidate-remote", "r0:b/0"])?;
         cluster.wait_in_sync()
@@ -104,7 +105,7 @@ fn qemu_copy(parent: &Path, found: &mut Vec<Operation>) -> Result<()> {
     let peer_socket = folder.join("peer.sock").display().to_string();
     let mut peer = qemu::start("peer", &folder, &b, Copies::One)?;
     let mut main = qemu::start("main", &folder, &a, Copies::Beside(&peer_socket))?;
-    Workload::fill(&main.uri, BYTES)?;
+    Workload::fill(&[Target::Export(main.uri.clone())], BYTES)?;
     main.copy_all()?; // so that all space of the other file has been written, too
     let pids = [&main, &peer].map(|daemon| daemon.process.pid());
     copy(found, "full copy, 1 GiB: qemu mirror", &pids, || main.copy_all())?;

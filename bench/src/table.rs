@@ -47,18 +47,26 @@ fn section(rows: &[&Row], text: &mut String) {
         let iops = row.median(|run| run.iops);
         let _ = writeln!(
             text,
-            "| {} | {iops:.0} ±{:.0} % | {:.2} | {:.0} | {:.0} | {:.0} | {:.1} | {:.2} | {:.0} |",
+            "| {} | {iops:.0} ±{:.0} % | {:.2} | {:.0} | {:.0} | {:.0} | {} |",
             row.candidate,
             row.spread(|run| run.iops) * 50.0,
             iops / reference.max(1.0),
             iops * row.request_bytes as f64 / 1e6,
             row.median(|run| run.p50_us),
             row.median(|run| run.p99_us),
-            row.median(|run| run.cpu_us),
-            row.median(|run| run.switches),
-            row.median(|run| run.rss_kib as f64) / 1024.0
+            of_daemons(row)
         );
     }
+}
+
+/// What the daemons take; the disk itself has none.
+fn of_daemons(row: &Row) -> String {
+    let memory = row.median(|run| run.rss_kib as f64) / 1024.0;
+    if memory == 0.0 {
+        return "- | - | -".to_owned();
+    }
+    let (cpu, switches) = (row.median(|run| run.cpu_us), row.median(|run| run.switches));
+    format!("{cpu:.1} | {switches:.2} | {memory:.0}")
 }
 
 #[cfg(test)]
@@ -74,10 +82,13 @@ mod tests {
             request_bytes: 4096,
             candidate: candidate.to_owned(),
             runs: [0.9, 1.0, 1.1]
-                .map(|part| Run { iops: iops * part, cpu_us: 10.0, ..Run::default() })
+                .map(|part| {
+                    let rss_kib = if candidate == "disk" { 0 } else { 2048 };
+                    Run { iops: iops * part, cpu_us: 10.0, rss_kib, ..Run::default() }
+                })
                 .to_vec(),
         };
-        let rows = vec![row("tandem C", 4000.0), row("qemu quorum", 2000.0)];
+        let rows = vec![row("tandem C", 4000.0), row("qemu quorum", 2000.0), row("disk", 8000.0)];
         let values = vec![2.0, 1.0, 4.0];
         let operations =
             vec![Operation { name: "fail-over".to_owned(), unit: "s".to_owned(), values }];
@@ -85,8 +96,10 @@ mod tests {
         let text = markdown(&results);
         assert!(text.contains("| fail-over | 2.00 | 1.00 | 4.00 | s |"), "{text}");
         assert!(text.contains("**4k write qd1**, disk"), "{text}");
-        let line = "| tandem C | 4000 ±10 % | 1.00 | 16 | 0 | 0 | 10.0 | 0.00 | 0 |";
+        let line = "| tandem C | 4000 ±10 % | 1.00 | 16 | 0 | 0 | 10.0 | 0.00 | 2 |";
         assert!(text.contains(line), "{text}");
         assert!(text.contains("| qemu quorum | 2000 ±10 % | 0.50 |"), "{text}");
+        let line = "| disk | 8000 ±10 % | 2.00 | 33 | 0 | 0 | - | - | - |";
+        assert!(text.contains(line), "{text}");
     }
 }
