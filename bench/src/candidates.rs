@@ -8,6 +8,7 @@ use tandem_tests::tool::tool;
 use tandem_tests::{Cluster, Process, Result, Side, Spec, fail, image};
 
 use crate::fio::{Figures, Target};
+use crate::nbd_server::Server;
 use crate::qemu::{self, Copies};
 use crate::workload::Workload;
 
@@ -29,6 +30,8 @@ pub enum Kind {
     QemuMirror,
     /// nbdkit's file plugin, one copy, through the page cache.
     Nbdkit,
+    /// nbd-server, one copy, through the page cache.
+    NbdServer,
     /// No daemon: two files, each written to at once; one of them is read.
     Disk,
 }
@@ -63,6 +66,7 @@ pub const ALL: &[Kind] = &[
     Kind::QemuMirror,
     Kind::QemuAlone,
     Kind::Nbdkit,
+    Kind::NbdServer,
     Kind::Disk,
 ];
 
@@ -82,6 +86,7 @@ pub struct Candidate {
 enum Running {
     Tandem(Box<Cluster>),
     Processes(Vec<Process>),
+    NbdServer(Server),
 }
 
 impl Candidate {
@@ -121,6 +126,7 @@ impl Candidate {
                 let mut last_first = processes.iter_mut().rev();
                 last_first.try_for_each(|process| process.terminate(END_LIMIT).map(drop))
             }
+            Running::NbdServer(server) => server.end(END_LIMIT),
         }
     }
 }
@@ -135,6 +141,7 @@ impl Kind {
             Self::QemuQuorum => "qemu quorum".to_owned(),
             Self::QemuMirror => "qemu mirror".to_owned(),
             Self::Nbdkit => "nbdkit file".to_owned(),
+            Self::NbdServer => "nbd-server".to_owned(),
             Self::Disk => "disk".to_owned(),
         }
     }
@@ -158,6 +165,7 @@ impl Kind {
             }
             Self::QemuAlone | Self::QemuQuorum | Self::QemuMirror => self.qemu(parent, bytes),
             Self::Nbdkit => nbdkit(&name, parent, bytes),
+            Self::NbdServer => nbd_server(&name, parent, bytes),
             Self::Disk => disk(&name, parent, bytes),
         }
     }
@@ -179,7 +187,7 @@ impl Kind {
             Self::QemuQuorum => Copies::Quorum(&peer_socket),
             Self::QemuMirror => Copies::Mirror(&peer_socket),
             Self::QemuAlone => Copies::One,
-            Self::Tandem(_) | Self::TandemAlone | Self::Nbdkit | Self::Disk => {
+            Self::Tandem(_) | Self::TandemAlone | Self::Nbdkit | Self::NbdServer | Self::Disk => {
                 return fail(format!("{} is none of QEMU's", self.name()));
             }
         };
@@ -249,6 +257,15 @@ fn nbdkit(name: &str, parent: &Path, bytes: u64) -> Result<Candidate> {
     let targets = vec![Target::Export(format!("nbd+unix:///?socket={}", socket.display()))];
     let running = Running::Processes(vec![process]);
     Ok(Candidate { name: name.to_owned(), targets, pids, running })
+}
+
+fn nbd_server(name: &str, parent: &Path, bytes: u64) -> Result<Candidate> {
+    let folder = folder(name, parent)?;
+    let file = folder.join("a.img");
+    image::allocate(&file, bytes)?;
+    let server = Server::start(&folder, &file)?;
+    let (targets, pids) = (vec![Target::Export(server.uri.clone())], vec![server.pid()]);
+    Ok(Candidate { name: name.to_owned(), targets, pids, running: Running::NbdServer(server) })
 }
 
 fn disk(name: &str, parent: &Path, bytes: u64) -> Result<Candidate> {

@@ -11,6 +11,7 @@ pub mod candidates;
 pub mod fio;
 pub mod machine;
 pub mod measure;
+pub mod nbd_server;
 pub mod operations;
 pub mod page;
 pub mod plan;

@@ -24,7 +24,7 @@ impl Machine {
         let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name"));
         let model = model.and_then(|rest| rest.split_once(':')).map(|(_, name)| name.trim());
-        let programs = ["fio", "qemu-storage-daemon", "nbdkit"];
+        let programs = ["fio", "qemu-storage-daemon", "nbdkit", "nbd-server"];
         Self {
             processors: std::thread::available_parallelism().map_or(1, usize::from),
             model: model.unwrap_or("unknown").to_owned(),
@@ -35,7 +35,9 @@ impl Machine {
 }
 
 fn version(program: &str) -> Option<String> {
-    let output = Command::new(program).arg("--version").output().ok()?;
+    // nbd-server knows the short form only, and fio the long one.
+    let argument = if program == "nbd-server" { "-V" } else { "--version" };
+    let output = Command::new(program).arg(argument).output().ok()?;
     Some(String::from_utf8_lossy(&output.stdout).lines().next()?.to_owned())
 }
 

@@ -1,11 +1,12 @@
 //! Rounds of all workloads over all candidates.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tandem_tests::{Context, Result};
 
 use crate::candidates::{self, Candidate, Kind};
+use crate::fio::Figures;
 use crate::machine::{self, Machine};
 use crate::operations;
 use crate::plan::Plan;
@@ -84,7 +85,9 @@ impl Medium<'_> {
                     let index = (turn + round + number) % running.len();
                     let candidate = &running[index];
                     if let Some(row) = &mut rows[number * running.len() + index] {
-                        let run = one(candidate, workload, self.bytes, plan.run);
+                        let run = of_processes(&candidate.pids, || {
+                            candidate.run(workload, self.bytes, plan.run)
+                        });
                         row.runs.push(run.about(&candidate.name)?);
                     }
                 }
@@ -111,10 +114,14 @@ impl Medium<'_> {
     }
 }
 
-fn one(candidate: &Candidate, workload: &Workload, bytes: u64, length: Duration) -> Result<Run> {
-    let before = Usage::of(&candidate.pids)?;
-    let figures = candidate.run(workload, bytes, length)?;
-    let after = Usage::of(&candidate.pids)?;
+/// What a run comes to, and what it takes of these processes.
+///
+/// # Errors
+/// The run fails, or a process is gone.
+pub fn of_processes(pids: &[u32], act: impl FnOnce() -> Result<Figures>) -> Result<Run> {
+    let before = Usage::of(pids)?;
+    let figures = act()?;
+    let after = Usage::of_ended(pids)?;
     let each = |sum: u64| sum as f64 / (figures.requests as f64).max(1.0);
     Ok(Run {
         iops: figures.iops,
