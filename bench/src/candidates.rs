@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tandem_tests::tool::tool;
-use tandem_tests::{Cluster, Process, Result, Side, Spec, fail, image};
+use tandem_tests::{Cluster, Context, Process, Result, Side, Spec, fail, image};
 
-use crate::fio::{Figures, Target};
+use crate::binding::{self, Binding};
+use crate::fio::{Figures, Jobs, Target};
 use crate::nbd_server::Server;
 use crate::qemu::{self, Copies};
 use crate::workload::Workload;
@@ -90,11 +91,12 @@ enum Running {
 }
 
 impl Candidate {
-    /// Whether a workload is measured with it: of two files written to as one, and one read, no
-    /// mixture can be made.
+    /// Whether a workload is measured with it. Of two files written to as one, and one read, no
+    /// mixture can be made; where there are no daemons, none can be bound.
     pub fn takes(&self, workload: &Workload) -> bool {
         let is_main = QUICK.iter().any(|kind| kind.name() == self.name);
-        (is_main || !workload.is_minor) && (self.targets.len() == 1 || !workload.is_mixed())
+        let is_disk = self.pids.is_empty();
+        (is_main || !workload.is_minor) && !(is_disk && (workload.is_mixed() || workload.is_bound))
     }
 
     /// Writes all of its disks once.
@@ -110,9 +112,23 @@ impl Candidate {
     /// # Errors
     /// fio is missing, or fails.
     pub fn run(&self, workload: &Workload, bytes: u64, length: Duration) -> Result<Figures> {
+        if workload.is_bound {
+            return self.run_bound(workload, bytes, length);
+        }
         let copies = if workload.only_reads() { 1 } else { self.targets.len() };
         let figures = workload.run(&self.targets[..copies], bytes, length)?;
         Ok(figures.of_each(copies))
+    }
+
+    /// The same, with the daemon that serves the export and fio on one processor, which take turns
+    /// at depth 1, and all other daemons on another one.
+    fn run_bound(&self, workload: &Workload, bytes: u64, length: Duration) -> Result<Figures> {
+        let [first, second] = binding::processors()?;
+        let of = |(index, pid): (usize, &u32)| (*pid, if index == 0 { first } else { second });
+        let processes: Vec<(u32, usize)> = self.pids.iter().enumerate().map(of).collect();
+        let _bound = Binding::new(&processes)?;
+        let jobs = workload.jobs(&self.targets, bytes, Some(length));
+        Jobs { processor: Some(first), ..jobs }.run().about(workload.name)
     }
 
     /// Ends its daemons; the ones that others depend on last.

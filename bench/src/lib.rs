@@ -7,6 +7,7 @@
 //! its beginning to its end ([`operations`]). [`results`] are written as JSON, and shown as
 //! a [`table`] or a [`page`] of charts.
 
+pub mod binding;
 pub mod candidates;
 pub mod fio;
 pub mod machine;

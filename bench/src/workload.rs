@@ -21,6 +21,8 @@ pub struct Workload {
     flush_every: u32,
     /// It says little that others do not: fewer candidates will do.
     pub is_minor: bool,
+    /// With the daemons bound to processors, and fio.
+    pub is_bound: bool,
 }
 
 const fn workload(
@@ -30,7 +32,7 @@ const fn workload(
     depth: u32,
     flush_every: u32,
 ) -> Workload {
-    Workload { name, rw, bytes, depth, flush_every, is_minor: false }
+    Workload { name, rw, bytes, depth, flush_every, is_minor: false, is_bound: false }
 }
 
 const fn minor(of: Workload) -> Workload {
@@ -38,6 +40,8 @@ const fn minor(of: Workload) -> Workload {
 }
 
 const WRITE_QD1: Workload = workload("4k write qd1", "randwrite", 4096, 1, 0);
+const WRITE_QD1_BOUND: Workload =
+    Workload { is_bound: true, ..workload("4k write qd1, bound", "randwrite", 4096, 1, 0) };
 const WRITE_QD32: Workload = workload("4k write qd32", "randwrite", 4096, 32, 0);
 const WRITE_QD128: Workload = workload("4k write qd128", "randwrite", 4096, 128, 0);
 const WRITE_FLUSHED: Workload = workload("4k write qd1, flush each", "randwrite", 4096, 1, 1);
@@ -54,6 +58,7 @@ pub const IN_MEMORY: &[Workload] = &[WRITE_QD1, WRITE_QD32];
 /// All of them.
 pub const ALL: &[Workload] = &[
     WRITE_QD1,
+    WRITE_QD1_BOUND,
     minor(workload("4k write qd8", "randwrite", 4096, 8, 0)),
     WRITE_QD32,
     WRITE_QD128,
