@@ -14,6 +14,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use socket2::SockRef;
 
 use crate::{Context, Result};
@@ -69,7 +71,7 @@ struct Shared {
     stalled: [AtomicBool; 2],
     /// Bits to flip in each direction.
     flips: [AtomicU64; 2],
-    delay_ms: AtomicU64,
+    delay_us: AtomicU64,
     bytes_per_second: AtomicU64,
     bytes: [AtomicU64; 2],
     connections: Mutex<Vec<JoinHandle<()>>>,
@@ -143,10 +145,10 @@ impl Link {
         self.shared.is_cut.store(false, Ordering::SeqCst);
     }
 
-    /// Gives out everything so much later.
+    /// Gives out everything so much later, to the microsecond.
     pub fn delay(&self, delay: Duration) {
-        let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
-        self.shared.delay_ms.store(delay_ms, Ordering::SeqCst);
+        let delay_us = u64::try_from(delay.as_micros()).unwrap_or(u64::MAX);
+        self.shared.delay_us.store(delay_us, Ordering::SeqCst);
     }
 
     /// Limits each direction of each connection to so many bytes a second; 0 is without a limit.
@@ -260,12 +262,12 @@ impl Pump {
                 std::thread::sleep(patience);
                 continue;
             }
-            from.set_read_timeout(Some(patience))?;
-            match from.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(count) => self.take_in(&buffer[..count]),
-                Err(error) if is_timeout(&error) => {}
-                Err(error) => return Err(error),
+            if !is_readable(from, patience)? {
+                continue;
+            }
+            match from.read(&mut buffer)? {
+                0 => break,
+                count => self.take_in(&buffer[..count]),
             }
         }
         while !self.queue.is_empty() {
@@ -277,7 +279,7 @@ impl Pump {
     }
 
     fn take_in(&mut self, bytes: &[u8]) {
-        let delay = Duration::from_millis(self.shared.delay_ms.load(Ordering::SeqCst));
+        let delay = Duration::from_micros(self.shared.delay_us.load(Ordering::SeqCst));
         self.queued_bytes += bytes.len();
         let mut bytes = bytes.to_vec();
         let flips = &self.shared.flips[self.way.index()];
@@ -295,7 +297,7 @@ impl Pump {
             let left = due.saturating_duration_since(Instant::now());
             if !left.is_zero() || self.is_stalled() {
                 self.queue.push_front((due, bytes));
-                return Ok(left.clamp(Duration::from_millis(1), GLANCE));
+                return Ok(if left.is_zero() { GLANCE } else { left.min(GLANCE) });
             }
             self.queued_bytes -= bytes.len();
             self.write(to, &bytes)?;
@@ -335,6 +337,18 @@ impl Pump {
             return Err(io::ErrorKind::ConnectionReset.into());
         }
         Ok(())
+    }
+}
+
+/// Whether there is something to be read, or the end of it, before so much time has passed. The
+/// timeout of a socket would be one of the kernel's ticks at least, which may be 4 ms.
+fn is_readable(stream: &TcpStream, patience: Duration) -> io::Result<bool> {
+    let mut wanted = [PollFd::new(stream, PollFlags::IN)];
+    let patience = Timespec::try_from(patience).map_err(io::Error::other)?;
+    match poll(&mut wanted, Some(&patience)) {
+        Ok(count) => Ok(count > 0),
+        Err(Errno::INTR) => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }
 

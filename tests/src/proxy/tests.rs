@@ -93,6 +93,19 @@ fn a_delay_and_a_limit_take_their_time() {
 }
 
 #[test]
+fn a_short_delay_is_short() {
+    let Bench { link, mut a, mut b, .. } = bench();
+    link.delay(Duration::from_micros(500));
+    let round_trip = |_| {
+        let begun = Instant::now();
+        assert!(arrives(&mut a, &mut b) && arrives(&mut b, &mut a));
+        begun.elapsed()
+    };
+    let best = (0..50).map(round_trip).min().unwrap();
+    assert!(best >= Duration::from_millis(1) && best < Duration::from_millis(2), "{best:?}");
+}
+
+#[test]
 fn a_corruption_flips_one_bit_of_one_direction() {
     let Bench { link, mut a, mut b, .. } = bench();
     link.corrupt(Direction::AToB);
