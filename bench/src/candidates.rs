@@ -170,12 +170,12 @@ impl Kind {
         let name = self.name();
         match self {
             Self::Tandem(protocol) => {
-                let mut cluster = pair(parent, &name, bytes, protocol)?;
+                let mut cluster = pair(parent, &name, spec(bytes, protocol))?;
                 cluster.bring_up()?;
                 tandem(&name, cluster)
             }
             Self::TandemAlone => {
-                let mut cluster = pair(parent, &name, bytes, 'C')?;
+                let mut cluster = pair(parent, &name, spec(bytes, 'C'))?;
                 cluster.bring_up_alone()?;
                 tandem(&name, cluster)
             }
@@ -218,16 +218,23 @@ impl Kind {
     }
 }
 
-/// Disks of a pair whose nodes talk to each other over TCP on loopback; not brought up.
+/// One volume of so many bytes, whose nodes talk to each other over TCP on loopback. Metadata lie
+/// on the same disk, behind the volume.
+pub fn spec(bytes: u64, protocol: char) -> Spec {
+    let volumes = vec![bytes + (8 << 20)];
+    Spec { protocol, volumes, is_direct: true, ..Spec::default() }
+}
+
+/// Disks and configuration of a pair, in a folder of its own below `parent`; not brought up.
 ///
 /// # Errors
 /// There is no room.
-pub fn pair(parent: &Path, name: &str, bytes: u64, protocol: char) -> Result<Cluster> {
+pub fn pair(parent: &Path, name: &str, spec: Spec) -> Result<Cluster> {
     let folder = Cluster::folder_in(parent, &name.replace(' ', "-"))?;
-    let disks = ["a.img", "b.img"].map(|file| vec![folder.path().join(file)]);
-    // Metadata lie on the same disks, behind the volume.
-    let spec =
-        Spec { protocol, volumes: vec![bytes + (8 << 20)], is_direct: true, ..Spec::default() };
+    let disks = ["a", "b"].map(|node| {
+        let file = |volume| folder.path().join(format!("{node}{volume}.img"));
+        (0..spec.volumes.len()).map(file).collect()
+    });
     let mut cluster = Cluster::with_disks(spec, folder, &disks)?;
     cluster.be_quiet();
     Ok(cluster)

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use tandem_bench::measure;
+use tandem_bench::part::Part;
 use tandem_bench::plan::Plan;
 use tandem_bench::results::Results;
 use tandem_bench::{page, table};
@@ -27,8 +28,14 @@ enum Command {
     Quick(Where),
     /// All workloads and candidates, on disk and in memory, in under fifteen minutes
     Full(Where),
-    /// Resyncs, a fail-over, the start on large disks: a part of `full`
-    Operations(Where),
+    /// Parts of `full`, without its workloads
+    Part {
+        /// Which
+        #[arg(required = true, value_enum)]
+        parts: Vec<Part>,
+        #[command(flatten)]
+        place: Where,
+    },
     /// Print the table of results, and write FILE.html with charts
     Report {
         /// What a measurement has written
@@ -56,7 +63,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Quick(place) => measure(Plan::quick(), &place),
         Command::Full(place) => measure(Plan::full(), &place),
-        Command::Operations(place) => measure(Plan::operations(), &place),
+        Command::Part { parts, place } => measure(Plan::of_parts(&parts), &place),
         Command::Report { file } => report(&file),
     };
     match done {
@@ -71,10 +78,14 @@ fn main() -> ExitCode {
 fn measure(mut plan: Plan, place: &Where) -> Result<()> {
     plan.rounds = place.rounds.unwrap_or(plan.rounds).max(1);
     let results = measure::run(&plan, &place.disks, &place.only)?;
-    let text = serde_json::to_string_pretty(&results).about("results")?;
-    std::fs::write(&place.out, text).about(place.out.display())?;
-    print!("{}", table::markdown(&results));
-    println!("\nwritten to {}", place.out.display());
+    write(&results, &place.out)
+}
+
+fn write(results: &Results, out: &Path) -> Result<()> {
+    let text = serde_json::to_string_pretty(results).about("results")?;
+    std::fs::write(out, text).about(out.display())?;
+    print!("{}", table::markdown(results));
+    println!("\nwritten to {}", out.display());
     Ok(())
 }
 

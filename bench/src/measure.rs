@@ -8,7 +8,6 @@ use tandem_tests::{Context, Result};
 use crate::candidates::{self, Candidate, Kind};
 use crate::fio::Figures;
 use crate::machine::{self, Machine};
-use crate::operations;
 use crate::plan::Plan;
 use crate::results::{Results, Row, Run};
 use crate::usage::Usage;
@@ -44,8 +43,8 @@ pub fn run(plan: &Plan, disks: &Path, only: &[String]) -> Result<Results> {
         let medium = Medium { parent: Path::new("/dev/shm"), bytes: MEMORY_BYTES, workloads };
         medium.measure(plan, &kinds, &mut results)?;
     }
-    if plan.with_operations {
-        results.operations = operations::measure(&disks, plan.rounds)?;
+    for part in &plan.parts {
+        part.measure(&disks, plan.rounds, &mut results)?;
     }
     Ok(results)
 }

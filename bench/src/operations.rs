@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use tandem_tests::{Cluster, Context, Process, Result, Side, Status, fail, image};
 
-use crate::candidates::{daemons, export, pair};
+use crate::candidates::{daemons, export, pair, spec};
 use crate::fio::Target;
 use crate::qemu::{self, Copies};
-use crate::results::Operation;
+use crate::results::Results;
 use crate::usage::Usage;
 use crate::workload::Workload;
 
@@ -23,40 +23,29 @@ const LIMIT: Duration = Duration::from_secs(60);
 ///
 /// # Errors
 /// One of them does not come to its end.
-pub fn measure(disks: &Path, rounds: usize) -> Result<Vec<Operation>> {
-    let mut found = Vec::new();
+pub fn measure(disks: &Path, rounds: usize, results: &mut Results) -> Result<()> {
     for round in 1..=rounds {
         eprintln!("operations: round {round} of {rounds}");
         let folder = tempfile::Builder::new().prefix("tandem-bench-").tempdir_in(disks)?;
-        resyncs(folder.path(), &mut found).about("resync")?;
-        qemu_copy(folder.path(), &mut found).about("qemu")?;
-        failover(folder.path(), &mut found).about("fail-over")?;
+        resyncs(folder.path(), results).about("resync")?;
+        qemu_copy(folder.path(), results).about("qemu")?;
+        failover(folder.path(), results).about("fail-over")?;
         for tib in [1, 15] {
-            start_up(folder.path(), tib, &mut found).about(format!("{tib} TiB"))?;
+            start_up(folder.path(), tib, results).about(format!("{tib} TiB"))?;
         }
     }
-    Ok(found)
-}
-
-fn note(found: &mut Vec<Operation>, name: &str, unit: &str, value: f64) {
-    match found.iter_mut().find(|it| it.name == name && it.unit == unit) {
-        Some(operation) => operation.values.push(value),
-        None => {
-            let (name, unit) = (name.to_owned(), unit.to_owned());
-            found.push(Operation { name, unit, values: vec![value] });
-        }
-    }
+    Ok(())
 }
 
 fn in_sync(parent: &Path, name: &str, bytes: u64) -> Result<Cluster> {
-    let mut cluster = pair(parent, name, bytes, 'C')?;
+    let mut cluster = pair(parent, name, spec(bytes, 'C'))?;
     cluster.bring_up()?;
     Ok(cluster)
 }
 
 /// Notes how fast a copy of [`BYTES`] goes, and what it takes of the processors.
 fn copy(
-    found: &mut Vec<Operation>,
+    results: &mut Results,
     name: &str,
     pids: &[u32],
     act: impl FnOnce() -> Result<()>,
@@ -65,18 +54,18 @@ fn copy(
     act()?;
     let (seconds, after) = (begun.elapsed().as_secs_f64(), Usage::of(pids)?);
     let cpu = (after.cpu_ns - before.cpu_ns) as f64 / 1e9;
-    note(found, name, "MB/s", BYTES as f64 / 1e6 / seconds);
-    note(found, name, "CPU s/GB", cpu / (BYTES as f64 / 1e9));
+    results.note(name, "MB/s", BYTES as f64 / 1e6 / seconds);
+    results.note(name, "CPU s/GB", cpu / (BYTES as f64 / 1e9));
     Ok(())
 }
 
 /// All of a volume, then what was written to a twentieth of it while the nodes were apart.
-fn resyncs(parent: &Path, found: &mut Vec<Operation>) -> Result<()> {
+fn resyncs(parent: &Path, results: &mut Results) -> Result<()> {
     let mut cluster = in_sync(parent, "resync", BYTES)?;
     let pids = daemons(&mut cluster)?;
     let a = cluster.node(Side::A);
     Workload::fill(&[export(&cluster, 0)], BYTES)?;
-    copy(found, "full resync, 1 GiB: tandem", &pids, || {
+    copy(results, "full resync, 1 GiB: tandem", &pids, || {
         a.adm_ok(&["invalidate-remote", "r0:b/0"])?;
         cluster.wait_in_sync()
     })?;
@@ -90,12 +79,12 @@ fn resyncs(parent: &Path, found: &mut Vec<Operation>) -> Result<()> {
     a.adm_ok(&["connect", "r0"])?;
     cluster.wait_in_sync()?;
     let seconds = begun.elapsed().as_secs_f64();
-    note(found, "resync, every 20th block of 1 GiB: tandem", "s", seconds);
+    results.note("resync, every 20th block of 1 GiB: tandem", "s", seconds);
     cluster.stop()
 }
 
 /// The same copy by QEMU's mirror.
-fn qemu_copy(parent: &Path, found: &mut Vec<Operation>) -> Result<()> {
+fn qemu_copy(parent: &Path, results: &mut Results) -> Result<()> {
     let folder = parent.join("qemu-copy");
     std::fs::create_dir_all(&folder)?;
     let [a, b] = ["a", "b"].map(|name| folder.join(name));
@@ -108,13 +97,13 @@ fn qemu_copy(parent: &Path, found: &mut Vec<Operation>) -> Result<()> {
     Workload::fill(&[Target::Export(main.uri.clone())], BYTES)?;
     main.copy_all()?; // so that all space of the other file has been written, too
     let pids = [&main, &peer].map(|daemon| daemon.process.pid());
-    copy(found, "full copy, 1 GiB: qemu mirror", &pids, || main.copy_all())?;
+    copy(results, "full copy, 1 GiB: qemu mirror", &pids, || main.copy_all())?;
     let end = |process: &mut Process| process.terminate(LIMIT).map(drop);
     end(&mut main.process).and_then(|()| end(&mut peer.process))
 }
 
 /// From the kill of the Primary to the first write that the other node has answered.
-fn failover(parent: &Path, found: &mut Vec<Operation>) -> Result<()> {
+fn failover(parent: &Path, results: &mut Results) -> Result<()> {
     let mut cluster = in_sync(parent, "failover", 64 << 20)?;
     let mut client = cluster.node(Side::A).client(0)?;
     client.write(0, &[1; 4096])?;
@@ -127,13 +116,13 @@ fn failover(parent: &Path, found: &mut Vec<Operation>) -> Result<()> {
         }
     }
     b.client(0)?.write(0, &[2; 4096])?;
-    note(found, "fail-over, kill -9 to first write", "s", begun.elapsed().as_secs_f64());
+    results.note("fail-over, kill -9 to first write", "s", begun.elapsed().as_secs_f64());
     cluster.stop()
 }
 
 /// A volume of so many TiB, of which next to nothing is written: from the start of the daemon until
 /// its disk is attached, and its memory then.
-fn start_up(parent: &Path, tib: u64, found: &mut Vec<Operation>) -> Result<()> {
+fn start_up(parent: &Path, tib: u64, results: &mut Results) -> Result<()> {
     let folder = Cluster::folder_in(parent, "large")?;
     let mut cluster = Cluster::alone_on_sparse(folder, tib * TIB)?;
     cluster.be_quiet();
@@ -143,8 +132,8 @@ fn start_up(parent: &Path, tib: u64, found: &mut Vec<Operation>) -> Result<()> {
     let is_attached = |status: &Status| !["Diskless", "Attaching"].contains(&status.disk(0));
     cluster.node(Side::A).wait("attached", LIMIT, is_attached)?;
     let name = format!("start on {tib} TiB");
-    note(found, &name, "s", begun.elapsed().as_secs_f64());
+    results.note(&name, "s", begun.elapsed().as_secs_f64());
     let pids = daemons(&mut cluster)?;
-    note(found, &name, "MiB", Usage::of(&pids)?.rss_kib as f64 / 1024.0);
+    results.note(&name, "MiB", Usage::of(&pids)?.rss_kib as f64 / 1024.0);
     cluster.stop()
 }

@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use crate::results::{Results, Row, Run};
+use crate::grid::{Grid, shown};
+use crate::results::{Operation, Results, Row, Run};
 
 const WIDTH: f64 = 420.0;
 const BAR: f64 = 18.0;
@@ -14,9 +15,10 @@ pub fn html(results: &Results) -> String {
     let mut text = format!(
         "<!DOCTYPE html>\n<meta charset=\"utf-8\">\n<title>tandem-bench</title>\n<style>body \
          {{ font-family: sans-serif; max-width: 60em; margin: 2em auto }} svg {{ display: \
-         inline-block; margin: 0.5em }} text {{ font-size: 12px }}</style>\n<h1>tandem beside its \
-         peers</h1>\n<p>{} processors ({}), Linux {}. Medians of {} rounds of {} ms; lines: the \
-         rounds' extremes.</p>\n",
+         inline-block; margin: 0.5em }} text {{ font-size: 12px }} td, th {{ text-align: left; \
+         padding: 0.1em 0.8em 0.1em 0 }}</style>\n<h1>tandem beside its peers</h1>\n<p>{} \
+         processors ({}), Linux {}. Medians of {} rounds of {} ms; lines: the rounds' \
+         extremes.</p>\n",
         machine.processors,
         escape(&machine.model),
         escape(&machine.kernel),
@@ -29,7 +31,38 @@ pub fn html(results: &Results) -> String {
         chart("requests a second", &rows, |run| run.iops, &mut text);
         chart("CPU for each, microseconds", &rows, |run| run.cpu_us, &mut text);
     }
+    operations(&results.operations, &mut text);
+    for grid in &results.grids {
+        lines(grid, &mut text);
+    }
     text
+}
+
+fn operations(operations: &[Operation], text: &mut String) {
+    if operations.is_empty() {
+        return;
+    }
+    text.push_str("<h2>Whole operations</h2>\n<table>\n");
+    for Operation { name, unit, values } in operations {
+        let (name, unit, value) = (escape(name), escape(unit), shown(values));
+        let _ = writeln!(text, "<tr><td>{name}<td>{value}<td>{unit}");
+    }
+    text.push_str("</table>\n");
+}
+
+fn lines(grid: &Grid, text: &mut String) {
+    let _ = write!(text, "<h2>{}</h2>\n<table>\n<tr><th>", escape(&grid.title));
+    text.push_str(&escape(&grid.over));
+    for column in &grid.columns {
+        let _ = write!(text, "<th>{}", escape(column));
+    }
+    for line in &grid.lines {
+        let _ = write!(text, "\n<tr><td>{}", escape(&line.name));
+        for cell in &line.cells {
+            let _ = write!(text, "<td>{}", shown(cell));
+        }
+    }
+    text.push_str("\n</table>\n");
 }
 
 fn chart(title: &str, rows: &[&Row], figure: impl Fn(&Run) -> f64, text: &mut String) {
@@ -84,10 +117,15 @@ mod tests {
             runs: vec![Run { iops: 10.0, cpu_us: 3.0, ..Run::default() }],
             ..Row::default()
         };
-        let results =
-            Results { rows: vec![row("tandem C"), row("qemu quorum")], ..Results::default() };
+        let mut grid = Grid::new("Volumes", "volumes", [1, 8]);
+        grid.note("requests/s", 1, 4000.0);
+        let rows = vec![row("tandem C"), row("qemu quorum")];
+        let mut results = Results { rows, grids: vec![grid], ..Results::default() };
+        results.note("fail-over", "s", 0.5);
         let text = html(&results);
         assert_eq!(text.matches("<rect").count(), 4, "{text}");
+        assert!(text.contains("<tr><td>requests/s<td>-<td>4000\n"), "{text}");
+        assert!(text.contains("<tr><td>fail-over<td>0.50<td>s\n"), "{text}");
         assert!(text.contains("<h2>4k &lt;write>, disk</h2>"), "{text}");
     }
 }

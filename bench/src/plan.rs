@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use clap::ValueEnum;
+
 use crate::candidates::{self, Kind};
+use crate::part::Part;
 use crate::workload::{self, Workload};
 
 /// What is measured.
@@ -18,8 +21,8 @@ pub struct Plan {
     pub run: Duration,
     /// In memory as well.
     pub with_memory: bool,
-    /// Resyncs, fail-over and start-up as well.
-    pub with_operations: bool,
+    /// What else.
+    pub parts: Vec<Part>,
 }
 
 impl Plan {
@@ -31,13 +34,13 @@ impl Plan {
             rounds: 3,
             run: Duration::from_millis(700),
             with_memory: false,
-            with_operations: false,
+            parts: Vec::new(),
         }
     }
 
-    /// Resyncs, fail-over and start-up only.
-    pub fn operations() -> Self {
-        Self { workloads: &[], with_operations: true, ..Self::quick() }
+    /// These parts only.
+    pub fn of_parts(parts: &[Part]) -> Self {
+        Self { workloads: &[], parts: parts.to_vec(), ..Self::quick() }
     }
 
     /// Under fifteen.
@@ -48,7 +51,7 @@ impl Plan {
             rounds: 3,
             run: Duration::from_millis(800),
             with_memory: true,
-            with_operations: true,
+            parts: Part::value_variants().to_vec(),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::grid::Grid;
 use crate::machine::Machine;
 
 /// A measurement.
@@ -18,6 +19,9 @@ pub struct Results {
     /// One for each operation and figure.
     #[serde(default)]
     pub operations: Vec<Operation>,
+    /// What was varied, one for each figure or kind of figures.
+    #[serde(default)]
+    pub grids: Vec<Grid>,
 }
 
 /// A figure of something that was measured from its beginning to its end.
@@ -98,6 +102,18 @@ pub fn extremes(values: impl Iterator<Item = f64>) -> (f64, f64) {
 }
 
 impl Results {
+    /// Notes a figure of an operation.
+    pub fn note(&mut self, name: &str, unit: &str, value: f64) {
+        let mut known = self.operations.iter_mut();
+        match known.find(|it| it.name == name && it.unit == unit) {
+            Some(operation) => operation.values.push(value),
+            None => {
+                let (name, unit) = (name.to_owned(), unit.to_owned());
+                self.operations.push(Operation { name, unit, values: vec![value] });
+            }
+        }
+    }
+
     /// The rows of each medium and workload that was measured, in order.
     pub fn sections(&self) -> Vec<Vec<&Row>> {
         let mut sections = Vec::new();

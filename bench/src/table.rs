@@ -8,15 +8,21 @@ use crate::results::{Operation, Results, Row, extremes, median};
 pub fn markdown(results: &Results) -> String {
     let machine = &results.machine;
     let mut text = format!(
-        "{} processors ({}), Linux {}; {}. Medians of {} interleaved rounds of {} ms, and how far \
-         the rounds lie apart. CPU: of all daemons, for each request.\n",
+        "{} processors ({}), Linux {}; {}.",
         machine.processors,
         machine.model,
         machine.kernel,
-        machine.versions.join("; "),
-        results.rounds,
-        results.run_ms
+        machine.versions.join("; ")
     );
+    if results.rounds > 0 {
+        let _ = write!(
+            text,
+            " Medians of {} interleaved rounds of {} ms, and how far the rounds lie apart. CPU: of \
+             all daemons, for each request.",
+            results.rounds, results.run_ms
+        );
+    }
+    text.push('\n');
     for rows in results.sections() {
         section(&rows, &mut text);
     }
@@ -29,6 +35,9 @@ pub fn markdown(results: &Results) -> String {
         let (least, most) = extremes(values.iter().copied());
         let middle = median(values.clone());
         let _ = writeln!(text, "| {name} | {middle:.2} | {least:.2} | {most:.2} | {unit} |");
+    }
+    for grid in &results.grids {
+        text.push_str(&grid.markdown());
     }
     text
 }
@@ -72,6 +81,7 @@ fn of_daemons(row: &Row) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::grid::Grid;
     use crate::results::Run;
 
     #[test]
@@ -92,9 +102,14 @@ mod tests {
         let values = vec![2.0, 1.0, 4.0];
         let operations =
             vec![Operation { name: "fail-over".to_owned(), unit: "s".to_owned(), values }];
-        let results = Results { rounds: 3, run_ms: 1500, rows, operations, ..Results::default() };
+        let mut grid = Grid::new("Volumes", "volumes", [1, 8]);
+        grid.note("requests/s", 0, 4000.0);
+        let grids = vec![grid];
+        let results =
+            Results { rounds: 3, run_ms: 1500, rows, operations, grids, ..Results::default() };
         let text = markdown(&results);
         assert!(text.contains("| fail-over | 2.00 | 1.00 | 4.00 | s |"), "{text}");
+        assert!(text.contains("| requests/s | 4000 | - |"), "{text}");
         assert!(text.contains("**4k write qd1**, disk"), "{text}");
         let line = "| tandem C | 4000 ±10 % | 1.00 | 16 | 0 | 0 | 10.0 | 0.00 | 2 |";
         assert!(text.contains(line), "{text}");
