@@ -22,6 +22,7 @@ pub mod plan;
 pub mod qemu;
 pub mod results;
 pub mod round_trips;
+pub mod scaling;
 pub mod table;
 pub mod usage;
 pub mod workload;

@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use tandem_tests::Result;
 
 use crate::results::Results;
-use crate::{operations, round_trips};
+use crate::{operations, round_trips, scaling};
 
 /// A part of a measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -15,6 +15,8 @@ pub enum Part {
     Operations,
     /// Distances between the nodes
     RoundTrips,
+    /// Numbers of volumes, requests in flight and connections
+    Scaling,
 }
 
 impl Part {
@@ -28,6 +30,7 @@ impl Part {
         match self {
             Self::Operations => operations::measure(disks, rounds, results),
             Self::RoundTrips => round_trips::measure(disks, few, results),
+            Self::Scaling => scaling::measure(disks, few, results),
         }
     }
 }
