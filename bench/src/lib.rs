@@ -9,6 +9,7 @@
 //! a [`table`] or a [`page`] of charts.
 
 pub mod binding;
+pub mod busy_resync;
 pub mod candidates;
 pub mod fio;
 pub mod grid;

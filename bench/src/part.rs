@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use tandem_tests::Result;
 
 use crate::results::Results;
-use crate::{operations, round_trips, scaling};
+use crate::{busy_resync, operations, round_trips, scaling};
 
 /// A part of a measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -17,6 +17,8 @@ pub enum Part {
     RoundTrips,
     /// Numbers of volumes, requests in flight and connections
     Scaling,
+    /// A resync beside a full load
+    BusyResync,
 }
 
 impl Part {
@@ -31,6 +33,7 @@ impl Part {
             Self::Operations => operations::measure(disks, rounds, results),
             Self::RoundTrips => round_trips::measure(disks, few, results),
             Self::Scaling => scaling::measure(disks, few, results),
+            Self::BusyResync => busy_resync::measure(disks, results),
         }
     }
 }
