@@ -11,6 +11,7 @@
 pub mod binding;
 pub mod busy_resync;
 pub mod candidates;
+pub mod copies;
 pub mod fio;
 pub mod grid;
 pub mod machine;

@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use tandem_tests::Result;
 
 use crate::results::Results;
-use crate::{busy_resync, operations, round_trips, scaling};
+use crate::{busy_resync, copies, operations, round_trips, scaling};
 
 /// A part of a measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -19,6 +19,8 @@ pub enum Part {
     Scaling,
     /// A resync beside a full load
     BusyResync,
+    /// Copies that were away, by tandem and by rsync
+    Copies,
 }
 
 impl Part {
@@ -34,6 +36,7 @@ impl Part {
             Self::RoundTrips => round_trips::measure(disks, few, results),
             Self::Scaling => scaling::measure(disks, few, results),
             Self::BusyResync => busy_resync::measure(disks, results),
+            Self::Copies => copies::measure(disks, results),
         }
     }
 }
