@@ -14,6 +14,7 @@ pub mod candidates;
 pub mod copies;
 pub mod fio;
 pub mod grid;
+pub mod log_cost;
 pub mod machine;
 pub mod measure;
 pub mod nbd_server;

@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use tandem_tests::Result;
 
 use crate::results::Results;
-use crate::{busy_resync, copies, operations, round_trips, scaling};
+use crate::{busy_resync, copies, log_cost, operations, round_trips, scaling};
 
 /// A part of a measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -21,6 +21,8 @@ pub enum Part {
     BusyResync,
     /// Copies that were away, by tandem and by rsync
     Copies,
+    /// The activity log, and none
+    LogCost,
 }
 
 impl Part {
@@ -37,6 +39,7 @@ impl Part {
             Self::Scaling => scaling::measure(disks, few, results),
             Self::BusyResync => busy_resync::measure(disks, results),
             Self::Copies => copies::measure(disks, results),
+            Self::LogCost => log_cost::measure(disks, rounds, results),
         }
     }
 }
