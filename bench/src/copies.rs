@@ -21,7 +21,10 @@ const DIRTY: u64 = BYTES / BLOCK / 20;
 const HUGE_BYTES: u64 = 1 << 40;
 const FEW: u64 = 1000;
 
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// rsync reads and sums up all of both images, and one in blocks that start at every byte.
+const RSYNC_LIMIT: Duration = Duration::from_secs(300);
 
 /// Measures both, once: what crosses the link is the same every time, but for chance.
 ///
@@ -133,7 +136,7 @@ fn by_rsync(new: &Path, old: &Path) -> Result<(f64, f64)> {
     let arguments =
         ["--inplace", "--no-whole-file", "--ignore-times", "--stats", new.as_str(), old.as_str()];
     let begun = Instant::now();
-    let text = run_tool("rsync", &arguments, LIMIT)?.ok()?;
+    let text = run_tool("rsync", &arguments, RSYNC_LIMIT)?.ok()?;
     let seconds = begun.elapsed().as_secs_f64();
     let sent = statistic(&text, "Total bytes sent:")?;
     Ok((seconds, sent + statistic(&text, "Total bytes received:")?))
