@@ -22,6 +22,7 @@ pub mod operations;
 pub mod page;
 pub mod part;
 pub mod plan;
+pub mod profile;
 pub mod qemu;
 pub mod results;
 pub mod round_trips;

@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tandem_bench::machine::Machine;
 use tandem_bench::measure;
 use tandem_bench::part::Part;
 use tandem_bench::plan::Plan;
 use tandem_bench::results::Results;
-use tandem_bench::{page, table};
+use tandem_bench::{page, profile, table};
 use tandem_tests::{Context, Result};
 
 /// Tandem beside its peers, on the same disk, in the same run.
@@ -36,6 +37,8 @@ enum Command {
         #[command(flatten)]
         place: Where,
     },
+    /// Instructions, cycles and functions of the daemons under load, by perf
+    Profile(Where),
     /// Print the table of results, and write FILE.html with charts
     Report {
         /// What a measurement has written
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
         Command::Quick(place) => measure(Plan::quick(), &place),
         Command::Full(place) => measure(Plan::full(), &place),
         Command::Part { parts, place } => measure(Plan::of_parts(&parts), &place),
+        Command::Profile(place) => profile(&place),
         Command::Report { file } => report(&file),
     };
     match done {
@@ -78,6 +82,12 @@ fn main() -> ExitCode {
 fn measure(mut plan: Plan, place: &Where) -> Result<()> {
     plan.rounds = place.rounds.unwrap_or(plan.rounds).max(1);
     let results = measure::run(&plan, &place.disks, &place.only)?;
+    write(&results, &place.out)
+}
+
+fn profile(place: &Where) -> Result<()> {
+    let mut results = Results { machine: Machine::this(), ..Results::default() };
+    profile::measure(&place.disks, &mut results)?;
     write(&results, &place.out)
 }
 
