@@ -50,7 +50,7 @@ FUZZ ?=
 # Private items are documented too: links to them lead somewhere, and need no words for every field.
 RUSTDOC_LINTS := -D warnings -A missing_docs -A rustdoc::private_intra_doc_links
 
-.PHONY: help build demo release test lint doc tidy sim sim-long small-worlds mutants fuzz kills power chaos vm-smoke vm-test bench-quick bench bench-report profile install
+.PHONY: help build demo release test lint doc tidy sim sim-long small-worlds mutants fuzz kills power chaos vm-smoke vm-test bench-quick bench bench-report profile microbench install
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 12
@@ -148,6 +148,10 @@ profile: ## Instructions, cycles and functions of both daemons under load, by pe
 	scripts/install-profile-tools
 	$(RELEASE)
 	$(TARGET)/release/tandem-bench profile --disks $(TARGET) --out $(TARGET)/profile.json
+
+microbench: ## Frames, checksums, bitmaps, and a write through two cores in memory
+	$(CARGO) bench --locked -p tandem-wire --bench frames
+	$(CARGO) bench --locked -p tandem-replica --bench core
 
 install: build ## tandemd, tandemadm, its manual pages and completions to PREFIX
 	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/share/man/man8 \
