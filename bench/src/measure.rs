@@ -13,10 +13,6 @@ use crate::results::{Results, Row, Run};
 use crate::usage::Usage;
 use crate::workload::{self, Workload};
 
-/// Bytes of an export: more than any cache of a candidate's own, little enough to be written at
-/// once.
-const BYTES: u64 = 512 << 20;
-
 /// In memory a few workloads say enough, on smaller disks.
 const MEMORY_BYTES: u64 = 128 << 20;
 
@@ -34,7 +30,7 @@ pub fn run(plan: &Plan, disks: &Path, only: &[String]) -> Result<Results> {
     let disks = disks.canonicalize().about(disks.display())?;
     if !plan.workloads.is_empty() {
         let kinds = candidates::named(plan.candidates, only)?;
-        let medium = Medium { parent: &disks, bytes: BYTES, workloads: plan.workloads };
+        let medium = Medium { parent: &disks, bytes: plan.bytes, workloads: plan.workloads };
         medium.measure(plan, &kinds, &mut results)?;
     }
     if plan.with_memory {

@@ -15,6 +15,9 @@ pub struct Plan {
     pub candidates: &'static [Kind],
     /// By what.
     pub workloads: &'static [Workload],
+    /// Bytes of an export on disk: more than any cache of a candidate's own, little enough to be
+    /// written at once.
+    pub bytes: u64,
     /// Rounds of each workload.
     pub rounds: usize,
     /// Length of a run.
@@ -31,6 +34,7 @@ impl Plan {
         Self {
             candidates: candidates::QUICK,
             workloads: workload::QUICK,
+            bytes: 256 << 20,
             rounds: 3,
             run: Duration::from_millis(700),
             with_memory: false,
@@ -48,6 +52,7 @@ impl Plan {
         Self {
             candidates: candidates::ALL,
             workloads: workload::ALL,
+            bytes: 512 << 20,
             rounds: 3,
             run: Duration::from_millis(800),
             with_memory: true,
