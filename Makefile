@@ -50,7 +50,7 @@ FUZZ ?=
 # Private items are documented too: links to them lead somewhere, and need no words for every field.
 RUSTDOC_LINTS := -D warnings -A missing_docs -A rustdoc::private_intra_doc_links
 
-.PHONY: help build demo release test lint doc tidy sim sim-long small-worlds mutants fuzz kills power chaos vm-smoke vm-test bench-quick bench bench-report profile microbench install
+.PHONY: help build demo release test lint doc tidy sim sim-long small-worlds mutants fuzz kills power chaos vm-smoke vm-test vm-bench bench-quick bench bench-report profile microbench install
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 12
@@ -129,6 +129,10 @@ vm-smoke: ## Machines with kernels of their own: what says most
 vm-test: ## The same with every case, or with CASES='boot ...'
 	$(VM)
 	$(TARGET)/release/tandem-vm run --kernel $(TARGET)/vm --out $(TARGET)/vm/cases $(CASES)
+
+vm-bench: ## tandem beside DRBD 8.4 in one machine, by instructions; half an hour
+	$(VM)
+	$(TARGET)/release/tandem-vm bench --kernel $(TARGET)/vm --out $(TARGET)/vm/bench
 
 bench-quick: ## tandem beside its peers and the disk, the workloads that say most; three minutes
 	scripts/install-test-tools

@@ -6,6 +6,7 @@ use crate::testbed::Testbed;
 
 mod boot;
 mod device;
+mod drbd;
 mod flakey;
 mod log_writes;
 mod network;
@@ -13,6 +14,8 @@ mod postgres;
 mod power;
 mod smoke;
 mod stopped;
+
+pub(crate) use drbd::fail_over;
 
 /// A case.
 #[derive(Clone, Copy, Debug)]
@@ -37,4 +40,5 @@ pub const ALL: &[Case] = &[
     log_writes::CASE,
     postgres::CASE,
     power::CASE,
+    drbd::CASE,
 ];

@@ -8,6 +8,7 @@
 mod acceleration;
 mod agent;
 mod archive;
+pub mod bench;
 pub mod cases;
 mod disk;
 mod files;
@@ -19,6 +20,7 @@ mod pair;
 mod record;
 mod replay;
 pub mod sequence;
+mod software;
 mod testbed;
 mod write_log;
 
@@ -30,4 +32,5 @@ pub use kernel::Kernel;
 pub use machine::{Machine, Parts};
 pub use network::Card;
 pub use pair::Pair;
+pub use software::Software;
 pub use testbed::{Shared, Testbed};

@@ -41,6 +41,18 @@ enum Command {
         #[arg(long)]
         emulate: bool,
     },
+    /// Measure tandem beside DRBD 8.4, by instructions, and print a table
+    Bench {
+        /// How often each load is measured; the median is told
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
+        /// The folder that scripts/install-vm-tools was given
+        #[arg(long, default_value = "target/vm")]
+        kernel: PathBuf,
+        /// Where logs and disks go
+        #[arg(long, default_value = "target/vm/bench")]
+        out: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -53,6 +65,7 @@ fn main() -> ExitCode {
         }
         Command::Sequence { path } => sequence::write(&path, &mut std::io::stdout()),
         Command::Run { cases, kernel, out, emulate } => run(&cases, &kernel, &out, emulate),
+        Command::Bench { rounds, kernel, out } => measure(rounds, &kernel, &out),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -65,13 +78,8 @@ fn main() -> ExitCode {
 
 fn run(names: &[String], kernel: &Path, out: &Path, emulate: bool) -> Result<()> {
     let chosen = choose(names)?;
-    std::fs::create_dir_all(out).about(out.display())?;
-    let kernel = kernel.canonicalize().about(kernel.display())?;
-    let kernel = Kernel::prepare(&kernel)?;
-    let acceleration =
-        if emulate { Acceleration::Emulation } else { Acceleration::find(&kernel, out)? };
-    println!("machines run by {acceleration}");
-    let shared = Shared { kernel, acceleration, binaries: Binaries::find()? };
+    let shared = prepare(kernel, out, emulate)?;
+    println!("machines run by {}", shared.acceleration);
     let mut failed = Vec::new();
     for case in chosen {
         println!("=== {}\n{}", case.name, case.story);
@@ -89,6 +97,21 @@ fn run(names: &[String], kernel: &Path, out: &Path, emulate: bool) -> Result<()>
         }
     }
     if failed.is_empty() { Ok(()) } else { Err(Failure::new(format!("failed: {failed:?}"))) }
+}
+
+fn measure(rounds: usize, kernel: &Path, out: &Path) -> Result<()> {
+    let testbed = Testbed::new(prepare(kernel, out, false)?, out)?;
+    println!("{}", tandem_vm::bench::run(&testbed, rounds)?);
+    Ok(())
+}
+
+fn prepare(kernel: &Path, out: &Path, emulate: bool) -> Result<Shared> {
+    std::fs::create_dir_all(out).about(out.display())?;
+    let kernel = kernel.canonicalize().about(kernel.display())?;
+    let kernel = Kernel::prepare(&kernel)?;
+    let acceleration =
+        if emulate { Acceleration::Emulation } else { Acceleration::find(&kernel, out)? };
+    Ok(Shared { kernel, acceleration, binaries: Binaries::find()? })
 }
 
 fn choose(names: &[String]) -> Result<Vec<&'static Case>> {

@@ -33,6 +33,8 @@ pub struct Shared {
 pub struct Testbed {
     shared: Shared,
     folder: PathBuf,
+    /// Of each machine, in MiB.
+    memory: u32,
 }
 
 impl Testbed {
@@ -47,7 +49,29 @@ impl Testbed {
         std::fs::create_dir_all(folder).about(folder.display())?;
         // Machines name files of the host from its root on.
         let folder = folder.canonicalize().about(folder.display())?;
-        Ok(Self { shared, folder })
+        Ok(Self { shared, folder, memory: MEMORY })
+    }
+
+    /// A part of it, with a folder of its own in this one.
+    ///
+    /// # Errors
+    /// The folder cannot be made.
+    pub fn part(&self, name: &str) -> Result<Self> {
+        Self::new(self.shared.clone(), &self.folder.join(name))
+    }
+
+    /// A part of it whose machines have so many MiB of memory, and count what they do.
+    ///
+    /// # Errors
+    /// The folder cannot be made.
+    pub fn counting(&self, name: &str, memory: u32) -> Result<Self> {
+        let shared = Shared { acceleration: Acceleration::Counted, ..self.shared.clone() };
+        Ok(Self { memory, ..Self::new(shared, &self.folder.join(name))? })
+    }
+
+    /// Where a file of this name lies in the folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
     }
 
     /// The programs under test.
@@ -101,7 +125,7 @@ impl Testbed {
         for (name, disks) in names.into_iter().zip(disks) {
             let name = name.to_owned();
             let (cards, addresses) = (Vec::new(), Vec::new());
-            all.push(Parts { name, memory: MEMORY, disks, cards, addresses });
+            all.push(Parts { name, memory: self.memory, disks, cards, addresses });
         }
         let mut cables = 0;
         for one in 0..N {

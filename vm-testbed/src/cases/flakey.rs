@@ -27,13 +27,13 @@ pub(super) const CASE: Case = Case {
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The disk of the resource is one that can fail from here on.
-const LAY_UNDER: &str = "modprobe dm-flakey; mv /dev/vda /dev/under\n\
+pub(super) const LAY_UNDER: &str = "modprobe dm-flakey; mv /dev/vda /dev/under\n\
     sectors=$(blockdev --getsz /dev/under)\n\
     dmsetup create disk --noudevsync --table \"0 $sectors linear /dev/under 0\"\n\
     dmsetup mknodes disk; ln -s /dev/mapper/disk /dev/vda";
 
-const GOOD: &str = "linear /dev/under 0";
-const FAILING: &str = "flakey /dev/under 0 0 3600 1 error_writes";
+pub(super) const GOOD: &str = "linear /dev/under 0";
+pub(super) const FAILING: &str = "flakey /dev/under 0 0 3600 1 error_writes";
 const LYING: &str = "flakey /dev/under 0 0 3600 1 drop_writes";
 
 fn run(testbed: &Testbed) -> Result<()> {
@@ -61,7 +61,7 @@ fn run(testbed: &Testbed) -> Result<()> {
 }
 
 /// Makes the disk one of that kind, with nothing in flight.
-fn turn(machine: &mut Machine, kind: &str) -> Result<()> {
+pub(super) fn turn(machine: &mut Machine, kind: &str) -> Result<()> {
     let sectors = "$(blockdev --getsz /dev/under)";
     let script = format!(
         "dmsetup suspend --noudevsync disk; dmsetup reload disk --table \"0 {sectors} {kind}\"\n\
