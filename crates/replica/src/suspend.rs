@@ -76,9 +76,11 @@ impl Resource {
         self.lacks_data() || self.lacks_fence()
     }
 
-    /// Whether nothing of the application moves any more.
+    /// Whether nothing of the application moves any more. Once the operator was told so it stays,
+    /// though a write that waits may still read what it fills its blocks up with.
     pub(crate) fn is_frozen(&self) -> bool {
-        self.holds_answers() || (self.is_suspended() && self.is_settled_io())
+        let was_told = self.suspension.user.as_ref().is_some_and(Vec::is_empty);
+        self.holds_answers() || (self.is_suspended() && (was_told || self.is_settled_io()))
     }
 
     fn lacks_data(&self) -> bool {
