@@ -16,8 +16,9 @@ pub(super) const TARGET: Target = Target {
     generate,
     words: &[b"r0", b"\x02r0", b"r0/0", b"alice", &[0xfb, 0xff, 0xff], &[0xfd, 0xff, 0xff]],
     len_max: 4 << 10,
-    // The length of a frame: serde reserves up to 1 MiB for a list on its word.
-    base_bytes: 4 << 20,
+    // The length of a frame: serde reserves up to 1 MiB for a list on its word, and there are lists
+    // in lists.
+    base_bytes: 6 << 20,
     // An element of a list takes more room in memory than the byte that it is made of.
     per_byte: 1 << 10,
 };

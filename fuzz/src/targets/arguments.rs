@@ -200,7 +200,7 @@ fn as_told(called: &[OsString], stage: &Stage, done: &Rehearsed) -> Result<(), S
 
 /// What is asked of the daemon, if there is one, has no place on a disk.
 fn without_place(step: &str) -> &str {
-    let has_place = step.starts_with("outdate ");
+    let has_place = ["outdate ", "invalidate "].iter().any(|verb| step.starts_with(verb));
     if has_place { step.split(" meta-disk:").next().unwrap_or(step) } else { step }
 }
 
