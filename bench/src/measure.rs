@@ -80,6 +80,7 @@ impl Medium<'_> {
                     let index = (turn + round + number) % running.len();
                     let candidate = &running[index];
                     if let Some(row) = &mut rows[number * running.len() + index] {
+                        empty_cache(folder.path())?;
                         let run = of_processes(&candidate.pids, || {
                             candidate.run(workload, self.bytes, plan.run)
                         });
@@ -107,6 +108,13 @@ impl Medium<'_> {
         };
         self.workloads.iter().flat_map(of).collect()
     }
+}
+
+/// Has the disk write out what it has cached: whoever flushes next would pay for what others, who
+/// never do, have written before.
+fn empty_cache(folder: &Path) -> Result<()> {
+    let folder = std::fs::File::open(folder).about(folder.display())?;
+    rustix::fs::syncfs(&folder).about("syncfs")
 }
 
 /// What a run comes to, and what it takes of these processes.
