@@ -14,7 +14,7 @@ use crate::node::volume_number;
 use crate::view::View;
 use crate::world::World;
 
-/// Who asked for a peer to be fenced.
+/// Who waits for a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caller {
     /// Which node.
@@ -47,7 +47,7 @@ impl World {
     pub(crate) fn call_fence(&mut self, node: usize, call: CallId, handler: Handler) {
         assert_eq!(handler, Handler::FencePeer, "the other one that is waited for");
         self.marks.hit(Mark::FenceCalled);
-        let caller = Caller { node, life: self.nodes[node].life, call };
+        let caller = self.caller(node, call);
         let profile = self.profile.fencing;
         let delay = self.prng.log_between(MILLIS, profile.delay_max);
         if self.prng.per_mille(profile.fails) {
@@ -130,16 +130,35 @@ impl World {
         caller: Caller,
         exit_code: Option<i32>,
     ) -> Result<(), Violation> {
-        let Caller { node, life, call } = caller;
-        if self.nodes[node].life != life || self.nodes[node].resource.is_none() {
+        if self.is_gone(caller) {
             return Ok(());
         }
-        self.tell(Some(node), format_args!("fence-peer ends with {exit_code:?}"));
         self.marks.hit_if(exit_code == Some(1), Mark::FenceFailed);
         self.marks.hit_if(exit_code.is_none(), Mark::FenceSilent);
-        self.marks.hit_if(self.nodes[node].session.is_some(), Mark::FenceAnswerLate);
-        self.input(node, |core, now| core.handle_called(call, exit_code, now))?;
-        Ok(())
+        self.marks.hit_if(self.nodes[caller.node].session.is_some(), Mark::FenceAnswerLate);
+        self.answer_call(caller, Handler::FencePeer, exit_code)
+    }
+
+    /// Who waits for a program now.
+    pub(super) fn caller(&self, node: usize, call: CallId) -> Caller {
+        Caller { node, life: self.nodes[node].life, call }
+    }
+
+    /// Whether the process that waited is dead, or its resource down.
+    pub(super) fn is_gone(&self, caller: Caller) -> bool {
+        let node = &self.nodes[caller.node];
+        node.life != caller.life || node.resource.is_none()
+    }
+
+    /// A program that is waited for has ended.
+    pub(super) fn answer_call(
+        &mut self,
+        Caller { node, call, .. }: Caller,
+        handler: Handler,
+        exit_code: Option<i32>,
+    ) -> Result<(), Violation> {
+        self.tell(Some(node), format_args!("{} ends with {exit_code:?}", handler.name()));
+        self.input(node, |core, now| core.handle_called(call, exit_code, now)).map(drop)
     }
 
     /// What an operator says to a node may be to go on without a fence.

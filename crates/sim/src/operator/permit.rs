@@ -1,7 +1,7 @@
 //! What stands behind `before-resync-target`: a program with delays that forbids a resync, or does
 //! not end in time, at times.
 
-use tandem_replica::CallId;
+use tandem_replica::{CallId, Handler};
 
 use super::fence::Caller;
 use crate::checks::Violation;
@@ -13,7 +13,7 @@ use crate::world::{Phase, World};
 impl World {
     /// A node asks whether it may be target of a resync.
     pub(crate) fn ask_permit(&mut self, node: usize, call: CallId) {
-        let caller = Caller { node, life: self.nodes[node].life, call };
+        let caller = self.caller(node, call);
         let profile = self.profile.permits[node];
         self.marks.hit(Mark::PermitAsked);
         self.marks.hit_if(self.nodes[node].session.is_some(), Mark::PermitAskedBehind);
@@ -35,17 +35,14 @@ impl World {
         caller: Caller,
         exit_code: Option<i32>,
     ) -> Result<(), Violation> {
-        let Caller { node, life, call } = caller;
-        if self.nodes[node].life != life || self.nodes[node].resource.is_none() {
+        if self.is_gone(caller) {
             return Ok(());
         }
-        self.tell(Some(node), format_args!("before-resync-target ends with {exit_code:?}"));
         self.marks.hit(match exit_code {
             Some(0) => Mark::PermitGranted,
             Some(_) => Mark::PermitRefused,
             None => Mark::PermitSilent,
         });
-        self.input(node, |core, now| core.handle_called(call, exit_code, now))?;
-        Ok(())
+        self.answer_call(caller, Handler::BeforeResyncTarget, exit_code)
     }
 }
