@@ -7,7 +7,6 @@ use clap::Subcommand;
 use tandem_control::NodeId;
 use tandem_control::exit;
 use tandem_control::handler::{Caller, Facts, Occasion, environment};
-use tandem_control::names::DiskState;
 use tandem_control::status::ResourceStatus;
 
 use crate::cli::{Arguments, Objects};
@@ -139,7 +138,9 @@ fn variables(
     let peer = said.or_else(|| only.map(|it| it.node_id));
     let facts = match arguments.dry_run {
         true => Facts::default(),
-        false => status(world, arguments, resource).map(|it| facts(&it, peer)).unwrap_or_default(),
+        false => {
+            status(world, arguments, resource).map(|it| Facts::of(&it, peer)).unwrap_or_default()
+        }
     };
     let occasion = Occasion { handler, volume: target.named_volume(), peer, facts };
     let (config_file, run_dir) = (&arguments.config_file, &arguments.run_dir);
@@ -160,19 +161,6 @@ fn status(world: &mut dyn World, arguments: &Arguments, resource: &str) -> Optio
     let mut daemon = world.connect(&arguments.run_dir).ok()?;
     let object = Object { resource: Some(resource.to_owned()), peer: None, volume: None };
     fetch(&mut *daemon, &object).ok()?.into_iter().next()
-}
-
-fn facts(status: &ResourceStatus, peer: Option<NodeId>) -> Facts {
-    let own = status.volumes.iter().all(|it| it.disk_state == DiskState::UpToDate);
-    let mut up_to_date_nodes = u64::from(own) << status.node_id.0;
-    for connection in &status.connections {
-        let mut devices = connection.peer_devices.iter();
-        let good = devices.all(|it| it.peer_disk_state == DiskState::UpToDate);
-        up_to_date_nodes |= u64::from(good) << connection.peer_node_id.0;
-    }
-    let connection = status.connections.iter().find(|it| Some(it.peer_node_id) == peer);
-    let connection_state = connection.map(|it| it.connection_state.name());
-    Facts { connection_state, up_to_date_nodes }
 }
 
 /// Says what the handler has come to.

@@ -5,6 +5,8 @@ use std::path::Path;
 
 use crate::config::{PeerConfig, ResourceConfig, VolumeConfig};
 use crate::id::{NodeId, VolumeNumber};
+use crate::names::DiskState;
+use crate::status::ResourceStatus;
 
 /// An event that a handler is run for.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +28,22 @@ pub struct Facts {
     pub connection_state: Option<&'static str>,
     /// One bit for each node whose data are known to be UpToDate, by node id.
     pub up_to_date_nodes: u64,
+}
+
+impl Facts {
+    /// Those of an event that concerns this peer, if it is one.
+    pub fn of(status: &ResourceStatus, peer: Option<NodeId>) -> Self {
+        let own = status.volumes.iter().all(|it| it.disk_state == DiskState::UpToDate);
+        let mut up_to_date_nodes = u64::from(own) << status.node_id.0;
+        for connection in &status.connections {
+            let mut devices = connection.peer_devices.iter();
+            let good = devices.all(|it| it.peer_disk_state == DiskState::UpToDate);
+            up_to_date_nodes |= u64::from(good) << connection.peer_node_id.0;
+        }
+        let connection = status.connections.iter().find(|it| Some(it.peer_node_id) == peer);
+        let connection_state = connection.map(|it| it.connection_state.name());
+        Self { connection_state, up_to_date_nodes }
+    }
 }
 
 /// Where a handler, and `tandemadm` in it, finds what called it.

@@ -16,8 +16,8 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tandem_control::config::ResourceConfig;
 use tandem_control::handler;
-use tandem_replica::wire::{DiskState, NodeId, VolumeNumber};
-use tandem_replica::{CallId, Handler, ResourceStatus};
+use tandem_replica::wire::{NodeId, VolumeNumber};
+use tandem_replica::{CallId, Handler};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::process::Command;
 use tokio::time::timeout;
@@ -71,12 +71,13 @@ impl Control {
         occasion: Occasion,
         program: &Program,
     ) -> Option<i32> {
-        let status = status::of_core(self, running).await.ok();
+        let peer = occasion.peer.map(|it| tandem_control::NodeId(it.0));
+        let status = status::of(self, running).await;
         let told = handler::Occasion {
             handler: occasion.handler.name(),
             volume: occasion.volume.map(|it| tandem_control::VolumeNumber(it.0)),
-            peer: occasion.peer.map(|it| tandem_control::NodeId(it.0)),
-            facts: status.map(|it| facts(&it, running, occasion)).unwrap_or_default(),
+            peer,
+            facts: status.map(|it| handler::Facts::of(&it, peer)).unwrap_or_default(),
         };
         // So that tandemadm, called by the handler, finds this very daemon.
         let caller = handler::Caller {
@@ -88,19 +89,6 @@ impl Control {
         let limit = limits::HANDLER_TIME_MAX;
         run(&running.config, occasion.handler, program, variables, limit).await
     }
-}
-
-/// What only the running resource knows.
-fn facts(status: &ResourceStatus, running: &Running, occasion: Occasion) -> handler::Facts {
-    let own = status.volumes.iter().all(|it| it.disk == DiskState::UpToDate);
-    let mut up_to_date_nodes = u64::from(own) << running.config.node_id.0;
-    for connection in &status.connections {
-        let good = connection.peer_devices.iter().all(|it| it.peer_disk == DiskState::UpToDate);
-        up_to_date_nodes |= u64::from(good) << connection.peer.0;
-    }
-    let connection = status.connections.iter().find(|it| Some(it.peer) == occasion.peer);
-    let connection_state = connection.map(|it| it.state.name());
-    handler::Facts { connection_state, up_to_date_nodes }
 }
 
 /// What is run for an event.
