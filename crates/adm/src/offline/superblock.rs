@@ -58,7 +58,7 @@ fn object(superblock: &Superblock) -> Value {
         "volume": owner.map(|it| it.volume().0),
         "node-id": owner.map(|it| it.node().0),
         "update": superblock.sequence,
-        "device-uuid": word(Uuid(superblock.device_uuid.half())),
+        "device-uuid": Uuid(superblock.device_uuid.half()).to_string(),
         "meta-disk": match superblock.placement {
             Placement::Internal => "internal",
             Placement::External { .. } => "external",
@@ -68,8 +68,8 @@ fn object(superblock: &Superblock) -> Value {
         "effective-bytes": superblock.effective_bytes,
         "al-extent-bytes": superblock.al_extent_bytes,
         "max-peers": superblock.max_peers,
-        "current-uuid": word(superblock.current_uuid),
-        "history-uuids": history.map(|uuid| word(*uuid)).collect::<Vec<_>>(),
+        "current-uuid": superblock.current_uuid.to_string(),
+        "history-uuids": history.map(Uuid::to_string).collect::<Vec<_>>(),
         "flags": {
             "consistent": flags.consistent,
             "was-up-to-date": flags.was_up_to_date,
@@ -86,12 +86,7 @@ fn peer(slot: usize, of: PeerSlot) -> Value {
     json!({
         "bitmap-index": slot,
         "node-id": of.node.0,
-        "bitmap-uuid": word(of.bitmap_uuid),
+        "bitmap-uuid": of.bitmap_uuid.to_string(),
         "flags": flags,
     })
-}
-
-/// As get-gi writes them.
-fn word(uuid: Uuid) -> String {
-    format!("{:016X}", uuid.0)
 }
