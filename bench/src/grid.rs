@@ -3,8 +3,7 @@
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
-
-use crate::results::median;
+use tandem_tests::median;
 
 /// A table of figures.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -1,6 +1,7 @@
 //! What was measured, as it is written to a file.
 
 use serde::{Deserialize, Serialize};
+use tandem_tests::median;
 
 use crate::grid::Grid;
 use crate::machine::Machine;
@@ -83,16 +84,6 @@ impl Row {
         let (low, high) = self.extremes(&figure);
         let median = self.median(figure);
         if median > 0.0 { (high - low) / median } else { 0.0 }
-    }
-}
-
-/// The middle of some values, 0 of none.
-pub fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    match values.len() {
-        0 => 0.0,
-        odd if odd % 2 == 1 => values[odd / 2],
-        even => (values[even / 2 - 1] + values[even / 2]) / 2.0,
     }
 }
 

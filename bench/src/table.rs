@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use crate::results::{Operation, Results, Row, extremes, median};
+use tandem_tests::median;
+
+use crate::results::{Operation, Results, Row, extremes};
 
 /// The table of everything, a section for each medium and workload.
 pub fn markdown(results: &Results) -> String {

@@ -8,7 +8,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use tandem_tests::{Failure, Result, ensure};
+use tandem_tests::{Failure, Result, ensure, median};
 
 use crate::cases::fail_over;
 use crate::disk::Disk;
@@ -171,11 +171,6 @@ fn numbers<const N: usize>(answer: &str) -> Result<[f64; N]> {
     numbers.ok().and_then(|numbers| numbers.try_into().ok()).ok_or_else(wrong)
 }
 
-fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -184,10 +179,5 @@ mod tests {
     fn the_last_line_has_the_numbers() {
         assert_eq!(numbers("UpToDate/DUnknown\n2000 31.5\n").unwrap(), [2000.0, 31.5]);
         assert!(numbers::<2>("2000\n").is_err() && numbers::<1>("").is_err());
-    }
-
-    #[test]
-    fn the_median_is_the_one_in_the_middle() {
-        assert!((median(vec![9.0, 1.0, 2.0]) - 2.0).abs() < f64::EPSILON);
     }
 }
