@@ -1,7 +1,7 @@
 //! The core: what a write takes that goes through two of them, with disks and a link in memory, and
 //! what it takes to find the bits of a bitmap.
 
-#![allow(clippy::unwrap_used, reason = "where a node refuses, there is nothing to be measured")]
+#![expect(clippy::unwrap_used, reason = "where a node refuses, there is nothing to be measured")]
 
 use std::hint::black_box;
 
