@@ -53,8 +53,8 @@ enum Settled {
 }
 
 impl Resource {
-    /// The handler asked for by [`Action::Call`] has ended: its exit code, `None` where there is
-    /// none.
+    /// The handler asked for by [`Action::Call`](crate::Action::Call) has ended: its exit code,
+    /// `None` where there is none.
     pub fn handle_called(&mut self, id: CallId, exit_code: Option<i32>, now: Instant) {
         self.begin_input(now);
         self.unsettled = true;
