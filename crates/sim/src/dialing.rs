@@ -118,6 +118,7 @@ impl World {
         self.nodes[node].attempt = None;
         self.trace.mark(self.clock.now(), key);
         self.tell(Some(node), format_args!("link {key} up"));
+        self.nodes[node].linked_split = self.is_split();
         let event = LinkEvent::Up { session, session_id, peer_discards };
         self.input(node, |core, now| core.handle_link(node_id(peer), event, now))?;
         Ok(())

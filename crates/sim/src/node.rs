@@ -34,6 +34,8 @@ pub struct Node {
     pub opened: Vec<Option<AttachGeneration>>,
     /// The link as the process has it: its name and the network's key.
     pub session: Option<(LinkSession, u64)>,
+    /// Both nodes had written apart when it last came up.
+    pub linked_split: bool,
     /// When it has last ended a link by itself.
     pub hung_up_at: Option<u64>,
     /// When it did so first since it was last connected.
@@ -81,6 +83,7 @@ impl Node {
             frozen_at: 0,
             disks,
             session: None,
+            linked_split: false,
             hung_up_at: None,
             apart_since: None,
             attempt: None,

@@ -88,20 +88,26 @@ impl World {
             let text = format!("node {node} is StandAlone: {reason}");
             return Err(Violation::new("LIVE-1", text));
         }
-        let is_good =
-            |node: &Node, volume: usize| node.view.volumes[volume].disk == DiskState::UpToDate;
-        let is_split = self.model.volumes.iter().enumerate().any(|(volume, model)| {
-            model.is_split() && self.nodes.iter().all(|node| is_good(node, volume))
-        });
         let is_told = self.nodes[node].view.sync != SyncState::Normal;
         // The disk that was missing then may be there by now.
         let by_rule = BY_RULE.contains(&reason.as_str())
             || [WITHOUT_DISK, FORBIDDEN].iter().any(|it| reason.contains(it));
+        // What is written when one node has left already is no part of the verdict.
+        let is_split = self.nodes[node].linked_split && self.is_split();
         if is_split && !is_told && !by_rule {
             let text = format!("both nodes wrote apart, and node {node} only says: {reason}");
             return Err(Violation::new("INV-11 split brain", text));
         }
         Ok(())
+    }
+
+    /// Whether both nodes wrote apart, and have what they wrote.
+    pub(crate) fn is_split(&self) -> bool {
+        let is_good =
+            |node: &Node, volume: usize| node.view.volumes[volume].disk == DiskState::UpToDate;
+        self.model.volumes.iter().enumerate().any(|(volume, model)| {
+            model.is_split() && self.nodes.iter().all(|node| is_good(node, volume))
+        })
     }
 
     /// A node has become Primary.
