@@ -197,6 +197,7 @@ impl Resource {
                 for command in commands {
                     self.done(command, Ok(()));
                 }
+                self.broadcast_states();
                 self.unsettled = true;
             }
         }

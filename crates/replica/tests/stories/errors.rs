@@ -22,6 +22,17 @@ fn a_failed_local_write_is_masked_by_the_peer() {
     assert_eq!(pair.read(0, 0, 4096)[..], [7; 4096]);
 }
 
+/// The peer hears of both: that the disk has failed, and that it is gone.
+#[test]
+fn a_failed_disk_is_diskless_to_the_peer() {
+    let mut pair = Pair::in_sync(1, Protocol::C);
+    pair.fail[0] = data_writes;
+    pair.write(0, 0, &[7; 4096]);
+    pair.run(Duration::from_secs(5));
+    let devices = connection(&pair, 1).peer_devices;
+    assert_eq!(devices[0].peer_disk, DiskState::Diskless);
+}
+
 /// `on-io-error call-local-io-error`: the disk is detached, and the operators' program is told.
 #[test]
 fn a_failed_disk_calls_its_handler() {
