@@ -160,10 +160,10 @@ impl Client {
     ) -> Progress {
         // Looked at before anything is taken: who gives a connection up does so before he asks
         // again, and what he asks again is received after this.
-        if self.once_gone == OnceGone::Forget && self.stream.is_hung_up(io) {
+        if self.once_gone == OnceGone::Forget && self.takes_input() && self.stream.is_hung_up(io) {
             return Progress::Ended("the kernel has given the connection up".into());
         }
-        while !self.stream.is_receiving() && self.transmission.wants_input() && !self.is_leaving {
+        while self.takes_input() {
             if !budget.admits(self.key, self.charged) {
                 return Progress::Stalled;
             }
@@ -190,6 +190,11 @@ impl Client {
             return Progress::Ended("client disconnected".into());
         }
         Progress::Waiting
+    }
+
+    /// Whether there may be something to take of what was received.
+    fn takes_input(&self) -> bool {
+        !self.stream.is_receiving() && self.transmission.wants_input() && !self.is_leaving
     }
 
     /// Answers a request. The caller flushes when its turn is over.

@@ -173,7 +173,8 @@ impl Shard {
     fn run(mut self) {
         let mut completions = Vec::new();
         while !self.is_stopping {
-            let timeout = self.next_timeout().map(|timeout| timeout.since(clock::now()));
+            let due = self.next_timeout();
+            let timeout = due.map(|due| due.since(clock::now()));
             let turn = match self.io.wait(timeout, &mut completions) {
                 Ok(turn) => turn,
                 // Nothing can be completed or answered without the ring.
@@ -188,7 +189,9 @@ impl Shard {
             for completion in completions.drain(..) {
                 self.handle_completion(completion, now);
             }
-            self.handle_timeouts(now);
+            if due.is_some_and(|due| due <= now) {
+                self.handle_timeouts(now);
+            }
             self.settle(now);
         }
     }
