@@ -27,6 +27,10 @@ MARKS_SEEDS ?= 20000
 KILLS ?= 50
 POWER_LOSSES ?= 20
 
+# What `make vm-profile` looks at: nbd0, socket, or DRBD's drbd0; and a load of `make vm-bench`.
+ON ?= nbd0
+LOAD ?= 4k write qd32
+
 # Minutes of `make fuzz`, all its targets together, and of `make chaos`.
 MINUTES ?= 2
 
@@ -50,7 +54,7 @@ FUZZ ?=
 # Private items are documented too: links to them lead somewhere, and need no words for every field.
 RUSTDOC_LINTS := -D warnings -A missing_docs -A rustdoc::private_intra_doc_links
 
-.PHONY: help build demo release test lint doc tidy sim sim-long small-worlds mutants fuzz kills power chaos vm-smoke vm-test vm-bench bench-quick bench bench-report profile microbench install
+.PHONY: help build demo release test lint doc tidy sim sim-long small-worlds mutants fuzz kills power chaos vm-smoke vm-test vm-bench vm-profile bench-quick bench bench-report profile microbench install
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 12
@@ -133,6 +137,12 @@ vm-test: ## The same with every case, or with CASES='boot ...'
 vm-bench: ## tandem beside DRBD 8.4 in one machine, by instructions; half an hour
 	$(VM)
 	$(TARGET)/release/tandem-vm bench --kernel $(TARGET)/vm --out $(TARGET)/vm/bench
+
+vm-profile: ## The functions that one load of it spends its instructions in: ON=nbd0 LOAD='4k read qd1'
+	scripts/install-profile-tools
+	$(VM)
+	$(TARGET)/release/tandem-vm profile --kernel $(TARGET)/vm --out $(TARGET)/vm/profile \
+		$(ON) '$(LOAD)'
 
 bench-quick: ## tandem beside its peers and the disk, the workloads that say most; three minutes
 	scripts/install-test-tools

@@ -40,16 +40,20 @@ const SMALL_PATIENCE: Duration = Duration::from_secs(300);
 /// How often a power cut is timed.
 const FAIL_OVERS: usize = 3;
 
-/// Measures everything: a text of tables.
+/// Measures everything: a text of tables. `tell` is told what comes next.
 ///
 /// # Errors
 /// A machine, or what runs on it, does not do what it is told.
-pub fn run(testbed: &Testbed, rounds: usize) -> Result<String> {
+pub fn run(testbed: &Testbed, rounds: usize, tell: &dyn Fn(&str)) -> Result<String> {
     ensure(rounds > 0, || "no rounds, no figures".to_owned())?;
     let [tandem, drbd] = Software::both(testbed.binaries())?;
-    let device = loads(testbed, &tandem, "nbd0", rounds)?;
-    let socket = loads(testbed, &tandem, "socket", rounds)?;
-    let theirs = loads(testbed, &drbd, "drbd0", rounds)?;
+    let loads = |software, on| {
+        tell(&format!("loads on {on}"));
+        loads(testbed, software, on, rounds)
+    };
+    let device = loads(&tandem, "nbd0")?;
+    let socket = loads(&tandem, "socket")?;
+    let theirs = loads(&drbd, "drbd0")?;
     let mut text = "| k instructions for each request | tandem, /dev/nbd0 | tandem, socket | \
                     DRBD 8.4, /dev/drbd0 | DRBD / tandem, /dev/nbd0 | DRBD / tandem, socket |\n\
                     |---|---|---|---|---|---|\n"
@@ -64,7 +68,7 @@ pub fn run(testbed: &Testbed, rounds: usize) -> Result<String> {
         )?;
     }
     text += "\n| | tandem | DRBD 8.4 | |\n|---|---|---|---|\n";
-    let [ours, theirs] = [operations(testbed, &tandem)?, operations(testbed, &drbd)?];
+    let [ours, theirs] = [operations(testbed, &tandem, tell)?, operations(testbed, &drbd, tell)?];
     for (ours, theirs) in ours.iter().zip(&theirs) {
         let (what, unit) = (ours.what, ours.unit);
         writeln!(text, "| {what} | {} | {} | {unit} |", ours.figure, theirs.figure)?;
@@ -77,7 +81,7 @@ pub fn run(testbed: &Testbed, rounds: usize) -> Result<String> {
 fn loads(testbed: &Testbed, software: &Software, on: &str, rounds: usize) -> Result<Vec<f64>> {
     let mut machine = boot(&testbed.counting(on, MEMORY)?, software, vec![])?;
     sh(&mut machine, "begin")?;
-    let on = if on == "socket" { on.to_owned() } else { format!("/dev/{on}") };
+    let on = target(on);
     let mut figures = vec![Vec::new(); WORKLOADS.len()];
     for _ in 0..rounds {
         for (workload, figures) in WORKLOADS.iter().zip(&mut figures) {
@@ -91,6 +95,29 @@ fn loads(testbed: &Testbed, software: &Software, on: &str, rounds: usize) -> Res
     Ok(figures.into_iter().map(median).collect())
 }
 
+/// Where the instructions of one load go, by program and function: what perf prints. `on` is
+/// `nbd0` or `socket` for tandem, `drbd0` for DRBD.
+///
+/// # Errors
+/// There is no load of that name, or a machine does not do what it is told.
+pub fn profile(testbed: &Testbed, on: &str, load: &str) -> Result<String> {
+    let found = WORKLOADS.iter().find(|it| it.name == load);
+    let Workload { options, .. } = found.ok_or_else(|| {
+        let names: Vec<&str> = WORKLOADS.iter().map(|it| it.name).collect();
+        Failure::new(format!("no load {load:?}: there are {names:?}"))
+    })?;
+    let [tandem, drbd] = Software::both(testbed.binaries())?;
+    let software = if on == "drbd0" { drbd } else { tandem };
+    let mut machine = boot(&testbed.counting("profile", MEMORY)?, &software, vec![])?;
+    sh(&mut machine, "begin")?;
+    sh(&mut machine, &format!("profile {} {options}", target(on)))
+}
+
+/// What fio is pointed at.
+fn target(on: &str) -> String {
+    if on == "socket" { on.to_owned() } else { format!("/dev/{on}") }
+}
+
 /// A figure of a whole operation.
 struct Operation {
     what: &'static str,
@@ -98,8 +125,13 @@ struct Operation {
     unit: &'static str,
 }
 
-fn operations(testbed: &Testbed, software: &Software) -> Result<Vec<Operation>> {
+fn operations(
+    testbed: &Testbed,
+    software: &Software,
+    tell: &dyn Fn(&str),
+) -> Result<Vec<Operation>> {
     let name = software.name();
+    tell(&format!("resyncs of {name}"));
     let on = if name == "tandem" { "/dev/nbd0" } else { "/dev/drbd0" };
     let mut machine =
         boot(&testbed.counting(&format!("{name}-copies"), MEMORY)?, software, vec![])?;
@@ -113,6 +145,7 @@ fn operations(testbed: &Testbed, software: &Software) -> Result<Vec<Operation>> 
     for (tebibytes, what, memory) in
         [(1, "attach of 1 TiB", "its memory"), (16, "attach of 16 TiB", "its memory")]
     {
+        tell(&format!("{what}: {name}"));
         let folder = testbed.counting(&format!("{name}-attach-{tebibytes}"), MEMORY)?;
         let mut machine = boot(&folder, software, vec![])?;
         let script = format!("ram_disks 1 {METADATA_MEBIBYTES}; attach {tebibytes} /dev/ram0");
@@ -120,10 +153,12 @@ fn operations(testbed: &Testbed, software: &Software) -> Result<Vec<Operation>> 
         note(what, format!("{:.2}", time / 1e6), "s of its clock");
         note(memory, format!("{mebibytes:.0}"), "MiB");
     }
+    tell(&format!("attach on a small machine: {name}"));
     let small = attach_on_small(testbed, software)?;
     note("attach of 16 TiB on a machine of 640 MiB", small, "");
     let mut times = Vec::new();
     for round in 0..FAIL_OVERS {
+        tell(&format!("fail-over {} of {FAIL_OVERS}: {name}", round + 1));
         let part = testbed.part(&format!("{name}-fail-over-{round}"))?;
         times.push(fail_over(part, software.clone())?.as_secs_f64());
     }

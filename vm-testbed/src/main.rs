@@ -53,6 +53,19 @@ enum Command {
         #[arg(long, default_value = "target/vm/bench")]
         out: PathBuf,
     },
+    /// Tell in which functions one load of `bench` spends its instructions, by perf
+    Profile {
+        /// What the load is on: nbd0, socket, or DRBD's drbd0
+        on: String,
+        /// Its name, as in the table of `bench`
+        load: String,
+        /// The folder that scripts/install-vm-tools was given
+        #[arg(long, default_value = "target/vm")]
+        kernel: PathBuf,
+        /// Where logs and disks go
+        #[arg(long, default_value = "target/vm/profile")]
+        out: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -66,6 +79,7 @@ fn main() -> ExitCode {
         Command::Sequence { path } => sequence::write(&path, &mut std::io::stdout()),
         Command::Run { cases, kernel, out, emulate } => run(&cases, &kernel, &out, emulate),
         Command::Bench { rounds, kernel, out } => measure(rounds, &kernel, &out),
+        Command::Profile { on, load, kernel, out } => profile(&on, &load, &kernel, &out),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -101,7 +115,15 @@ fn run(names: &[String], kernel: &Path, out: &Path, emulate: bool) -> Result<()>
 
 fn measure(rounds: usize, kernel: &Path, out: &Path) -> Result<()> {
     let testbed = Testbed::new(prepare(kernel, out, false)?, out)?;
-    println!("{}", tandem_vm::bench::run(&testbed, rounds)?);
+    let began = Instant::now();
+    let tell = |what: &str| println!("{:4} s: {what}", began.elapsed().as_secs());
+    println!("{}", tandem_vm::bench::run(&testbed, rounds, &tell)?);
+    Ok(())
+}
+
+fn profile(on: &str, load: &str, kernel: &Path, out: &Path) -> Result<()> {
+    let testbed = Testbed::new(prepare(kernel, out, false)?, out)?;
+    println!("{}", tandem_vm::bench::profile(&testbed, on, load)?);
     Ok(())
 }
 

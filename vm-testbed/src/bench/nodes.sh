@@ -116,6 +116,20 @@ load() {
     awk -F';' -v bs=$bs 'NF > 100 { print ($6 + $47) / bs, ($9 + $50) * 1000 }' /run/fio
 }
 
+# Functions in which `load` of the same arguments spends its instructions, in percent: the machine's
+# clock counts them, and perf looks each 100000.
+profile() {
+    load "$@" >/dev/null
+    echo 0 >/proc/sys/kernel/kptr_restrict
+    # shellcheck disable=SC2016 # for the inner shell
+    perf record -q -a -e cpu-clock -F 10000 -o /run/perf -- \
+        bash -c '. /run/setting; load "$@"' load "$@"
+    # Not what it takes to begin and to end.
+    local report=(perf report -q --stdio -i /run/perf --time '60%-85%' --percent-limit 0.3)
+    "${report[@]}" --fields overhead,comm,dso
+    "${report[@]}" --fields overhead,comm,dso,sym
+}
+
 # Microseconds that a whole copy takes.
 full_resync() {
     local began
