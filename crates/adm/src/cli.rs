@@ -85,6 +85,9 @@ pub(crate) enum Command {
         /// Take the peer's data, whatever the histories say
         #[arg(long)]
         discard_my_data: bool,
+        /// DRBD's, and refused with a sentence
+        #[arg(long, hide = true)]
+        tentative: bool,
         #[command(flatten)]
         objects: Objects,
     },
@@ -280,9 +283,9 @@ pub(crate) enum Command {
     Cstate(Objects),
     /// Print disk states, one line per volume: LOCAL/PEER
     Dstate(Objects),
-    /// Change running resources to what the configuration says
+    /// Change running resources to what the configuration says, and start those that do not run
     #[command(after_help = examples::ADJUST)]
-    Adjust(Objects),
+    Adjust(Adjust),
     #[command(flatten)]
     Options(SectionOptions),
     /// Print the configuration as it is understood, also where it asks for what is not there (exit
@@ -406,6 +409,25 @@ pub(crate) struct Objects {
     /// Resources, or what is in them
     #[arg(required = true, value_name = "OBJECT")]
     pub(crate) objects: Vec<String>,
+}
+
+/// What is adjusted.
+#[derive(Debug, Args)]
+pub(crate) struct Adjust {
+    /// Leave disks as they are: none is attached, and no option of theirs changes
+    #[arg(long)]
+    pub(crate) skip_disk: bool,
+    /// Leave connections as they are: none is made, and no peer, path or option of theirs changes
+    #[arg(long)]
+    pub(crate) skip_net: bool,
+    /// Where it connects, take the peer's data, whatever the histories say
+    #[arg(long)]
+    pub(crate) discard_my_data: bool,
+    /// DRBD's, and refused with a sentence
+    #[arg(long, hide = true)]
+    pub(crate) tentative: bool,
+    #[command(flatten)]
+    pub(crate) objects: Objects,
 }
 
 /// What is invalidated.

@@ -6,11 +6,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tandem_control::admin::{InitialData, Request};
+use tandem_control::admin::{Adjustment, InitialData, Request};
 use tandem_control::config::{Config, MetaDisk};
 use tandem_control::{NodeId, VolumeNumber, exit};
 
-use crate::cli::{Command, Objects, Wait};
+use crate::cli::{Adjust, Command, Objects, Wait};
 use crate::object::{Allowed, PEER, PEER_DEVICE, RESOURCE, Target, VOLUME};
 use crate::offline::{self, Offline};
 use crate::output::Failure;
@@ -60,6 +60,11 @@ pub(crate) fn plan(
         return precise(command, steps).map(Some);
     }
     let Some((texts, allowed)) = objects_of(command) else { return Ok(None) };
+    if let Command::Connect { tentative: true, .. }
+    | Command::Adjust(Adjust { tentative: true, .. }) = command
+    {
+        return Err(Failure::new(exit::FAILURE, TENTATIVE));
+    }
     let mut steps = Vec::new();
     for target in Target::find(config, node, &texts.objects, allowed)? {
         if let Command::Outdate(_) | Command::Invalidate(_) = command {
@@ -74,13 +79,17 @@ pub(crate) fn plan(
     Ok(Some(steps))
 }
 
+/// What `--tentative` is answered with.
+pub(crate) const TENTATIVE: &str = "--tentative is not there, nothing was done: nodes compare \
+    their data only to go on with what comes of it; 'tandemadm show-gi' on each of them, with the \
+    resource down, prints what they would compare";
+
 /// What a command is applied to, and of which kind; `None` for those that show something only.
 fn objects_of(command: &Command) -> Option<(&Objects, Allowed)> {
     Some(match command {
         Command::CreateMd { objects, .. } => (objects, VOLUME),
-        Command::Up(objects) | Command::Down(objects) | Command::Adjust(objects) => {
-            (objects, RESOURCE)
-        }
+        Command::Up(objects) | Command::Down(objects) => (objects, RESOURCE),
+        Command::Adjust(it) => (&it.objects, RESOURCE),
         Command::Primary { objects, .. } | Command::Secondary { objects, .. } => {
             (objects, RESOURCE)
         }
@@ -171,7 +180,9 @@ fn add(command: &Command, target: &Target<'_>, steps: &mut Vec<Step>) {
         Command::Options(section) => return steps.extend(section.steps(target)),
         Command::Up(_) => Request::Up(target.config.clone()),
         Command::Down(_) => Request::Down { resource },
-        Command::Adjust(_) => Request::Adjust(target.config.clone()),
+        Command::Adjust(it) => {
+            Request::Adjust { config: target.config.clone(), adjustment: adjustment(it) }
+        }
         Command::Primary { force, .. } => Request::Primary { resource, force: *force },
         Command::Secondary { force, .. } => Request::Secondary { resource, force: *force },
         Command::SuspendIo(_) => Request::SuspendIo { resource },
@@ -219,6 +230,11 @@ fn of_volume(command: &Command, resource: String, volume: VolumeNumber) -> Optio
         }
         _ => None,
     }
+}
+
+fn adjustment(adjust: &Adjust) -> Adjustment {
+    let Adjust { skip_disk, skip_net, discard_my_data, .. } = *adjust;
+    Adjustment { skip_disk, skip_net, discard_my_data }
 }
 
 /// What the options of `new-current-uuid` say.
@@ -318,7 +334,7 @@ impl Step {
 
 fn resource_of(request: &Request) -> &str {
     match request {
-        Request::Up(config) | Request::Adjust(config) => &config.name,
+        Request::Up(config) | Request::Adjust { config, .. } => &config.name,
         Request::Down { resource }
         | Request::Attach { resource, .. }
         | Request::Detach { resource, .. }

@@ -86,7 +86,8 @@ Examples:
 pub(super) const ADJUST: &str = "\
 Examples:
   tandemadm check && tandemadm -d adjust all    # what would a changed configuration do?
-  tandemadm adjust all";
+  tandemadm adjust all
+  tandemadm adjust --skip-net r0      # disks and their options only; what is apart stays so";
 
 pub(super) const WAIT_SYNC: &str = "\
 Example, in a script: give up after ten minutes, with exit code 5

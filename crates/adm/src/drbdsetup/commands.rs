@@ -7,7 +7,7 @@ use super::session::Session;
 use super::usage;
 use super::words::Words;
 use crate::output::Failure;
-use crate::plan::initial_data;
+use crate::plan::{TENTATIVE, initial_data};
 
 /// Carries out a command that is one of these.
 pub(super) fn run(
@@ -44,7 +44,7 @@ fn of_connection(command: &str, words: &mut Words) -> Asked {
         return Ok(Some(Request::Disconnect { resource, peer, force: words.flag("force")? }));
     }
     if words.flag("tentative")? {
-        return Err(usage("--tentative is not there, nothing was done"));
+        return Err(usage(TENTATIVE));
     }
     let discard_my_data = words.flag("discard-my-data")?;
     Ok(Some(Request::Connect { resource, peer, discard_my_data }))

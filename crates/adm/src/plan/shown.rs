@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use tandem_control::VolumeNumber;
-use tandem_control::admin::{InitialData, Request};
+use tandem_control::admin::{Adjustment, InitialData, Request};
 use tandem_control::config::{Backing, MetaDisk, Part, ResourceConfig, is_secret};
 
 use super::{CreateMd, Step};
@@ -28,8 +28,8 @@ fn show_request(request: &Request, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match request {
         Request::Hello { version } => write!(f, "hello {version}"),
         Request::Ping => write!(f, "ping"),
-        Request::Up(config) => show_config("up", config, f),
-        Request::Adjust(config) => show_config("adjust", config, f),
+        Request::Up(config) => show_config("up", "", config, f),
+        Request::Adjust { .. } => show_adjust(request, f),
         Request::Down { resource } => write!(f, "down {resource}"),
         Request::Attach { resource, volume } => write!(f, "attach {resource}/{volume}"),
         Request::Detach { resource, volume, force } => {
@@ -175,8 +175,23 @@ fn show_wait(
     }
 }
 
-fn show_config(verb: &str, config: &ResourceConfig, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    write!(f, "{verb} {} node-id:{}", config.name, config.node_id)?;
+fn show_adjust(request: &Request, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let Request::Adjust { config, adjustment } = request else {
+        unreachable!("the caller has looked")
+    };
+    let Adjustment { skip_disk, skip_net, discard_my_data } = *adjustment;
+    let (skip_disk, skip_net) = (flag(skip_disk, "--skip-disk"), flag(skip_net, "--skip-net"));
+    let flags = skip_disk + &skip_net + &flag(discard_my_data, "--discard-my-data");
+    show_config("adjust", &flags, config, f)
+}
+
+fn show_config(
+    verb: &str,
+    flags: &str,
+    config: &ResourceConfig,
+    f: &mut fmt::Formatter<'_>,
+) -> fmt::Result {
+    write!(f, "{verb} {} node-id:{}{flags}", config.name, config.node_id)?;
     for volume in &config.volumes {
         write!(f, "\n  volume:{} minor:{} ", volume.number, volume.minor)?;
         if let Some(Backing { disk, meta_disk: meta }) = &volume.backing {

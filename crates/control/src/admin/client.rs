@@ -265,7 +265,7 @@ fn reply_timeout(request: &Request) -> Option<Duration> {
         | Request::ResumeSync { .. }
         | Request::Verify { .. }
         | Request::StopVerify { .. }
-        | Request::Adjust(_)
+        | Request::Adjust { .. }
         | Request::Status { .. }
         | Request::Part { .. }
         | Request::Running { .. }

@@ -29,7 +29,7 @@ use crate::id::{NodeId, VolumeNumber};
 use crate::status::ResourceStatus;
 
 /// Version of this protocol; both ends must speak the same.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// Name of the socket in the run directory.
 pub const SOCKET_NAME: &str = "admin.sock";
@@ -41,6 +41,17 @@ pub enum InitialData {
     Equal,
     /// This node's are the data: they are copied.
     Mine,
+}
+
+/// What an adjustment leaves as it is, and how it connects.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Adjustment {
+    /// Disks stay: which they are, their options, and whether they are attached.
+    pub skip_disk: bool,
+    /// Connections stay: to whom, over which paths, their options, and whether they are tried.
+    pub skip_net: bool,
+    /// Where it connects, this node becomes the target whatever the histories say.
+    pub discard_my_data: bool,
 }
 
 /// What a client asks of the daemon.
@@ -129,7 +140,12 @@ pub enum Request {
         reset_bitmap: bool,
     },
     /// Changes the running resource to what the configuration says; makes it if it does not run.
-    Adjust(ResourceConfig),
+    Adjust {
+        /// What the configuration says.
+        config: ResourceConfig,
+        /// What of it is taken over.
+        adjustment: Adjustment,
+    },
     /// Answered by [`Response::Status`].
     Status {
         /// Only this resource; every one for `None`.

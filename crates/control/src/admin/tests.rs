@@ -41,7 +41,10 @@ fn requests() -> Vec<Request> {
         Request::ResumeIo { resource: resource() },
         Request::PauseSync { resource: resource(), volume, peer },
         Request::ResumeSync { resource: resource(), volume, peer },
-        Request::Adjust(config()),
+        Request::Adjust {
+            config: config(),
+            adjustment: Adjustment { skip_net: true, ..Adjustment::default() },
+        },
         Request::Status { resource: Some(resource()) },
         Request::WaitConnect { resource: resource(), peer: Some(peer), timeout },
         Request::WaitSync { resource: resource(), volume: None, peer: None, timeout: None },

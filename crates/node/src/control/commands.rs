@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tandem_control::admin::{Hello, InitialData, Request, Response, VERSION};
+use tandem_control::admin::{Adjustment, Hello, InitialData, Request, Response, VERSION};
 use tandem_control::{NodeId, VolumeNumber};
 use tandem_replica::wire;
 use tandem_replica::{Command, Initial};
@@ -25,7 +25,8 @@ impl Control {
             Request::Watch { .. } | Request::Refresh => {
                 return Err(Refused::Usage("this is of a session that watches".into()));
             }
-            Request::Up(config) | Request::Adjust(config) => self.up(config).await?,
+            Request::Up(config) => self.up(config, Adjustment::default()).await?,
+            Request::Adjust { config, adjustment } => self.up(config, adjustment).await?,
             Request::Part { resource, part } => self.part(&resource, part).await?,
             Request::Running { resource } => return self.running(resource.as_deref()).await,
             Request::Down { resource } => self.down(&resource).await?,
@@ -214,7 +215,7 @@ fn core_command(request: Request) -> (String, Command) {
         | Request::Ping
         | Request::Up(_)
         | Request::Down { .. }
-        | Request::Adjust(_)
+        | Request::Adjust { .. }
         | Request::Part { .. }
         | Request::Running { .. }
         | Request::Watch { .. }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tandem_control::admin::Adjustment;
 use tandem_control::config::ResourceConfig;
 use tandem_replica::wire;
 use tandem_replica::{Command, CommandError, ConnectionState};
@@ -14,14 +15,18 @@ use crate::opener::DiskPaths;
 use crate::random;
 
 impl Control {
-    /// Makes the resource, attaches its disks, connects to its peers. A resource that cannot be
-    /// attached is not made. One that exists is adjusted.
-    pub(crate) async fn up(self: &Arc<Self>, config: ResourceConfig) -> Result<(), Refused> {
+    /// Makes the resource, attaches its disks, connects to its peers, as far as that is asked for.
+    /// A resource that cannot be attached is not made. One that exists is adjusted.
+    pub(crate) async fn up(
+        self: &Arc<Self>,
+        config: ResourceConfig,
+        asked: Adjustment,
+    ) -> Result<(), Refused> {
         let lock = self.registry.lock(&config.name);
         let _guard = lock.lock().await;
         match self.registry.find(&config.name) {
-            Some(running) => self.adjust_running(running, config).await,
-            None => self.make(config).await,
+            Some(running) => self.adjust_running(running, config, asked).await,
+            None => self.make(config, asked).await,
         }
     }
 
@@ -55,9 +60,13 @@ impl Control {
             .map_err(|error| Refused::Command { resource: running.config.name.clone(), error })
     }
 
-    async fn make(self: &Arc<Self>, config: ResourceConfig) -> Result<(), Refused> {
+    async fn make(
+        self: &Arc<Self>,
+        config: ResourceConfig,
+        asked: Adjustment,
+    ) -> Result<(), Refused> {
         let running = self.create(config, Origin::Whole).await?;
-        if let Err(refusal) = self.attach_all(&running).await {
+        if let Err(refusal) = self.attach_detached(&running, asked).await {
             let down = self.command(&running, Command::Down { force: true }).await;
             if let Err(error) = down {
                 tracing::error!("cannot take back what was begun: {error}");
@@ -65,7 +74,7 @@ impl Control {
             self.forget(&running).await?;
             return Err(refusal);
         }
-        self.connect_all(&running).await
+        self.connect_apart(&running, asked).await
     }
 
     /// Makes the resource, with nothing attached and nothing connected.
@@ -109,18 +118,27 @@ impl Control {
         Ok(())
     }
 
-    async fn attach_all(&self, running: &Running) -> Result<(), Refused> {
-        for volume in &running.config.volumes {
-            let volume = wire::VolumeNumber(volume.number.0);
-            self.command(running, Command::Attach { volume }).await?;
+    /// Attaches what is not, unless disks are to stay as they are.
+    async fn attach_detached(&self, running: &Running, asked: Adjustment) -> Result<(), Refused> {
+        if asked.skip_disk {
+            return Ok(());
+        }
+        let state = status::of_core(self, running).await?;
+        for volume in state.volumes.iter().filter(|it| it.disk == wire::DiskState::Diskless) {
+            self.command(running, Command::Attach { volume: volume.number }).await?;
         }
         Ok(())
     }
 
-    async fn connect_all(&self, running: &Running) -> Result<(), Refused> {
-        for peer in &running.config.peers {
-            let peer = wire::NodeId(peer.node_id.0);
-            self.command(running, Command::Connect { peer, discard_my_data: false }).await?;
+    /// Connects what is StandAlone, unless connections are to stay as they are.
+    async fn connect_apart(&self, running: &Running, asked: Adjustment) -> Result<(), Refused> {
+        if asked.skip_net {
+            return Ok(());
+        }
+        let state = status::of_core(self, running).await?;
+        for it in state.connections.iter().filter(|it| it.state == ConnectionState::StandAlone) {
+            let discard_my_data = asked.discard_my_data;
+            self.command(running, Command::Connect { peer: it.peer, discard_my_data }).await?;
         }
         Ok(())
     }
@@ -139,18 +157,13 @@ impl Control {
         self: &Arc<Self>,
         running: Running,
         config: ResourceConfig,
+        asked: Adjustment,
     ) -> Result<(), Refused> {
+        let config = shape::adjusted(&running.config, config, asked);
         let running = self.change(running, config).await?;
         self.registry.describe(&running.config.name);
-        let state = status::of_core(self, &running).await?;
-        for volume in state.volumes.iter().filter(|it| it.disk == wire::DiskState::Diskless) {
-            self.command(&running, Command::Attach { volume: volume.number }).await?;
-        }
-        for it in state.connections.iter().filter(|it| it.state == ConnectionState::StandAlone) {
-            let command = Command::Connect { peer: it.peer, discard_my_data: false };
-            self.command(&running, command).await?;
-        }
-        Ok(())
+        self.attach_detached(&running, asked).await?;
+        self.connect_apart(&running, asked).await
     }
 
     /// Changes the configuration of a resource that runs. Where the core cannot take that over it
@@ -237,7 +250,7 @@ impl Control {
     /// Brings a resource of the configuration file up when the daemon starts.
     pub(crate) async fn start_resource(self: Arc<Self>, config: ResourceConfig) {
         let name = config.name.clone();
-        let Err(refused) = self.up(config).await else { return };
+        let Err(refused) = self.up(config, Adjustment::default()).await else { return };
         let is_metadata = |error: &CommandError| matches!(error, CommandError::Metadata { .. });
         if matches!(&refused, Refused::Command { error, .. } if is_metadata(error)) {
             tracing::warn!(

@@ -3,9 +3,29 @@
 //! A core has its volumes, its peers and some options from its making on. Pure.
 
 use tandem_control::VolumeNumber;
+use tandem_control::admin::Adjustment;
 use tandem_control::config::{MetaDisk, PeerPath, ResourceConfig, ResourceOptions, VolumeConfig};
 use tandem_replica::wire::{DiskState, Role};
 use tandem_replica::{ConnectionState, ResourceStatus};
+
+/// The new configuration, but for what is to stay as it runs.
+pub(crate) fn adjusted(
+    running: &ResourceConfig,
+    new: ResourceConfig,
+    asked: Adjustment,
+) -> ResourceConfig {
+    let mut config = new;
+    for volume in config.volumes.iter_mut().filter(|_| asked.skip_disk) {
+        if let Some(runs) = running.volumes.iter().find(|it| it.number == volume.number) {
+            let (minor, device) = (volume.minor, std::mem::take(&mut volume.device));
+            *volume = VolumeConfig { minor, device, ..runs.clone() };
+        }
+    }
+    if asked.skip_net {
+        config.peers.clone_from(&running.peers);
+    }
+    config
+}
 
 /// What differs that a core cannot take over, in words; `made` is what it was made with.
 pub(crate) fn difference(made: &ResourceConfig, new: &ResourceConfig) -> Option<&'static str> {
@@ -85,4 +105,59 @@ fn placements(config: &ResourceConfig) -> Vec<bool> {
 
 fn path(config: &ResourceConfig, peer: u8) -> Option<PeerPath> {
     config.peers.iter().find(|it| it.node_id.0 == peer)?.path
+}
+
+#[cfg(test)]
+mod tests {
+    use tandem_control::config::{Config, Part, PartOptions};
+    use tandem_control::names::OnIoError;
+
+    use super::*;
+
+    fn config(disk: &str, port: u16) -> ResourceConfig {
+        let text = format!(
+            "resource r0 {{ disk {{ on-io-error {disk}; }} net {{ ping-int {0}; }}
+               options {{ auto-promote-timeout {0}; }} device minor 1; disk /dev/{disk};
+               on a {{ node-id 0; address 10.0.0.1:{port}; }}
+               on b {{ node-id 1; address 10.0.0.2:{port}; }} }}",
+            port - 7000
+        );
+        let parsed = Config::parse("t.res".as_ref(), &text).expect("it is well-formed");
+        parsed.seen_from("a").remove(0)
+    }
+
+    #[test]
+    fn an_adjustment_leaves_what_it_is_told_to() {
+        let (runs, new) = (config("detach", 7012), config("pass_on", 7013));
+        let adjusted = |skip_disk, skip_net| {
+            let asked = Adjustment { skip_disk, skip_net, discard_my_data: true };
+            adjusted(&runs, new.clone(), asked)
+        };
+        assert_eq!(adjusted(false, false), new);
+        let ResourceConfig { volumes, peers, .. } = runs.clone();
+        assert_eq!(
+            adjusted(true, false),
+            ResourceConfig { volumes: volumes.clone(), ..new.clone() }
+        );
+        assert_eq!(adjusted(false, true), ResourceConfig { peers: peers.clone(), ..new.clone() });
+        assert_eq!(adjusted(true, true), ResourceConfig { volumes, peers, ..new.clone() });
+        assert_ne!(runs.options, new.options, "options of the resource are neither");
+        assert_eq!(new.volumes[0].options.on_io_error, OnIoError::PassOn);
+    }
+
+    #[test]
+    fn a_volume_that_does_not_run_is_as_the_configuration_says() {
+        let new = config("pass_on", 7013);
+        let text = PartOptions { texts: Default::default(), set_defaults: false };
+        let part = Part::Volume {
+            volume: VolumeNumber(1),
+            minor: tandem_control::Minor(9),
+            options: text,
+        };
+        let new = new.with(&part).expect("there is room");
+        let asked = Adjustment { skip_disk: true, ..Adjustment::default() };
+        let adjusted = adjusted(&config("detach", 7012), new.clone(), asked);
+        assert_eq!(adjusted.volumes[0].options.on_io_error, OnIoError::Detach);
+        assert_eq!(adjusted.volumes[1], new.volumes[1]);
+    }
 }
