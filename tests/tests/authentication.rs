@@ -16,18 +16,18 @@ const SECRET: &str = "cram-hmac-alg sha256;\n        shared-secret \"tell nobody
 #[test]
 fn a_wrong_secret_keeps_nodes_apart() -> Result<()> {
     let wrong = SECRET.replace("tell nobody", "tell everybody");
-    apart("authentication-wrong", &wrong, "does not know the shared-secret")
+    apart("authentication-wrong", &wrong, "does not know the shared-secret of")
 }
 
 #[test]
 fn another_hash_keeps_nodes_apart() -> Result<()> {
     let other = SECRET.replace("sha256", "sha1");
-    apart("authentication-hash", &other, "cram-hmac-alg is sha256 here and sha1 at the peer")
+    apart("authentication-hash", &other, "authentication fails: cram-hmac-alg is ")
 }
 
 #[test]
 fn a_secret_on_one_node_keeps_nodes_apart() -> Result<()> {
-    apart("authentication-one", "", "cram-hmac-alg and shared-secret are configured on this node")
+    apart("authentication-one", "", "cram-hmac-alg and shared-secret are set on a, not on b")
 }
 
 fn apart(test: &str, other: &str, reason: &str) -> Result<()> {
@@ -41,6 +41,15 @@ fn apart(test: &str, other: &str, reason: &str) -> Result<()> {
     cluster.link().reset();
     a.wait("apart", LIMIT, |it| it.connection() == "Connecting")?;
     wait_for_log(a, reason)?;
+    a.wait("told why in the status", LIMIT, |it| {
+        let error = &it.json()["connections"][0]["authentication-error"];
+        error.as_str().is_some_and(|error| log_text(error).contains(reason))
+    })?;
+    let why = a.adm_ok(&["why", "r0"])?;
+    assert!(
+        why.contains("authentication fails") && why.contains("shared-secret (section"),
+        "{why}"
+    );
     a.client(0)?.write(65_536, &[3; 65_536])?;
     assert_eq!(a.status()?.connection(), "Connecting");
     let logs = a.log()? + &b.log()?;
@@ -48,8 +57,16 @@ fn apart(test: &str, other: &str, reason: &str) -> Result<()> {
 
     change(b, other, SECRET)?;
     cluster.wait_in_sync()?;
+    let status = a.status()?;
+    let connection = &status.json()["connections"][0];
+    assert!(connection.get("authentication-error").is_none(), "{connection}");
     cluster.assert_same_data()?;
     cluster.finish()
+}
+
+/// As the log tells an error of the status.
+fn log_text(error: &str) -> String {
+    format!("authentication fails: {error}")
 }
 
 /// The configuration of a node is changed, and taken over by `adjust`.

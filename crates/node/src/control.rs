@@ -17,6 +17,7 @@ use crate::limits;
 use crate::mail::{Errand, Mailbox, ResourceKey, ShardGone};
 
 pub(crate) mod admin;
+mod authentication;
 pub(crate) mod commands;
 pub(crate) mod convert;
 pub(crate) mod crowd;

@@ -173,6 +173,7 @@ const KEYS: &[&str] = &[
     "suspended-fencing",
     "suspended-no-data",
     "verify-found-blocks",
+    "authentication",
 ];
 
 fn state(status: &Status, key: &str) -> String {
@@ -184,10 +185,21 @@ fn state(status: &Status, key: &str) -> String {
         "peer-disk" => return status.peer_disk(0).to_owned(),
         "sync-state" => return status.sync_state().to_owned(),
         "peer-role" => &connection["peer-role"],
+        "authentication" => return authentication(&connection["authentication-error"]).to_owned(),
         "resync-suspended" | "verify-found-blocks" => &connection["peer_devices"][0][key],
         _ => &status.json()[key],
     };
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// What of it differs: `secret`, `algorithm` or `one`, which has none; `ok` where nothing does.
+fn authentication(error: &serde_json::Value) -> &'static str {
+    match error.as_str() {
+        None => "ok",
+        Some(text) if text.contains("does not know the shared-secret") => "secret",
+        Some(text) if text.contains("cram-hmac-alg is") => "algorithm",
+        Some(_) => "one",
+    }
 }
 
 fn write(node: &Node, blocks: usize) -> Result<()> {

@@ -6,7 +6,8 @@
 //! `disk-timeouts`, `requests`, `requests-us` of a device; `protocol`, `sync-state`,
 //! `sync-state-reason`, `sync-state-volume`, `sync-state-rule`, `sync-state-policy`,
 //! `own-loss-blocks`, `peer-loss-blocks`, `own-loss-bytes`, `peer-loss-bytes`,
-//! `own-primary-at-fork`, `peer-primary-at-fork`, `disconnect-reason`, `lag-bytes` of a connection.
+//! `own-primary-at-fork`, `peer-primary-at-fork`, `disconnect-reason`, `authentication-error`,
+//! `lag-bytes`, `lag-ms` of a connection.
 
 use std::net::SocketAddr;
 
@@ -166,8 +167,11 @@ fn connection(connection: &ConnectionStatus, resource: &ResourceStatus) -> Strin
             .flag("own-primary-at-fork", divergence.own_was_primary)
             .flag("peer-primary-at-fork", divergence.peer_was_primary);
     }
+    object = object.string_or_null("disconnect-reason", connection.disconnect_reason.as_deref());
+    if let Some(error) = &connection.authentication_error {
+        object = object.string("authentication-error", error);
+    }
     object
-        .string_or_null("disconnect-reason", connection.disconnect_reason.as_deref())
         .number("lag-bytes", connection.lag_bytes)
         .number("lag-ms", connection.lag_ms)
         .array("paths", &paths)

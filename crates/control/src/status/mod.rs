@@ -157,6 +157,9 @@ pub struct ConnectionStatus {
     pub sync_state: SyncState,
     /// Why the last session ended or could not begin; `None` before the first such event.
     pub disconnect_reason: Option<String>,
+    /// Why the peers did not take each other for who they say they are, the last time that this
+    /// node reached the peer; `None` where that is not what keeps them apart.
+    pub authentication_error: Option<String>,
     /// Bytes written here that the peer may not have on its disk: never smaller than the truth.
     pub lag_bytes: u64,
     /// Age of the oldest of these, in milliseconds.

@@ -64,6 +64,7 @@ pub fn connection(name: &str, connection_state: ConnectionState) -> ConnectionSt
         protocol: Protocol::C,
         sync_state: SyncState::Normal,
         disconnect_reason: None,
+        authentication_error: None,
         lag_bytes: 0,
         lag_ms: 0,
     }

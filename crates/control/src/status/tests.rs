@@ -168,6 +168,7 @@ fn split_brain_shows_on_the_connection() {
     let connection = &mut status.connections[0];
     connection.connection_state = ConnectionState::StandAlone;
     connection.disconnect_reason = Some("the session ended".to_owned());
+    connection.authentication_error = Some("a does not know the shared-secret of b".to_owned());
     connection.sync_state = SyncState::SplitBrain(divergence());
     let text = text(std::slice::from_ref(&status), TextOptions::default());
     let expected = [
@@ -189,6 +190,8 @@ fn split_brain_shows_on_the_connection() {
     assert_eq!(connection["own-primary-at-fork"], true);
     assert_eq!(connection["peer-primary-at-fork"], false);
     assert_eq!(connection["disconnect-reason"], "the session ended");
+    let error = "a does not know the shared-secret of b";
+    assert_eq!(connection["authentication-error"], error);
 }
 
 #[test]
@@ -271,6 +274,7 @@ fn everything() -> Vec<ResourceStatus> {
     let mut all: Vec<ResourceStatus> = statuses().into_iter().map(|(_, status)| status).collect();
     let mut verifying = verifying();
     verifying.connections[0].sync_state = SyncState::Unrelated(divergence());
+    verifying.connections[0].authentication_error = Some(String::new());
     all.push(verifying);
     all
 }

@@ -22,10 +22,10 @@ use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
-use super::Control;
 use super::convert::shared_secret;
 use super::registry::Running;
 use super::socket;
+use super::{Control, authentication};
 use crate::limits;
 use crate::mail::{Mail, OwnGreeting, ResourceKey, ShardGone};
 use crate::random;
@@ -48,16 +48,27 @@ enum PeerFailure {
 }
 
 impl PeerFailure {
-    /// Trying again will not help: an operator is to make the secrets equal.
-    fn is_of_secrets(&self) -> bool {
+    /// What differs of the secrets, where that is what went wrong: trying again will not help, an
+    /// operator is to make them equal.
+    fn of_secrets(&self, own: &str, peer: &str) -> Option<String> {
         match self {
-            Self::Proof(ProofError::Message(HelloError::Rejected(reject))) => {
-                reject.code == RejectCode::NotProved
+            Self::Hello(error) => authentication::of_greeting(error, own, peer),
+            Self::Proof(error) => authentication::of_proof(error, own, peer),
+            Self::Io(_) | Self::Timeout(_) | Self::Gone(_) | Self::Refused(_) => None,
+        }
+    }
+
+    /// Whether it says nothing of the peer.
+    fn is_crossing(&self) -> bool {
+        match self {
+            Self::Hello(error) | Self::Proof(ProofError::Message(error)) => {
+                authentication::is_crossing(error)
             }
-            Self::Proof(_) | Self::Hello(HelloError::OneSecret { .. }) => true,
-            Self::Hello(_) | Self::Io(_) | Self::Timeout(_) | Self::Gone(_) | Self::Refused(_) => {
-                false
-            }
+            Self::Proof(ProofError::Algorithm { .. } | ProofError::Wrong)
+            | Self::Io(_)
+            | Self::Timeout(_)
+            | Self::Gone(_)
+            | Self::Refused(_) => false,
         }
     }
 }
@@ -87,24 +98,38 @@ pub(crate) fn begin_attempt(control: &Arc<Control>, shard: usize, key: ResourceK
 }
 
 async fn attempt(control: Arc<Control>, running: Running, peer: NodeId) {
-    let name = &running.config.name;
     let result = match find_peer(&running, peer) {
         Some(config) => dial(&control, &running, config).await,
         None => Err(PeerFailure::Refused(format!("node {peer} is not configured"))),
     };
     control.registry.end_attempt(&running, peer, result.is_ok());
     let mail = match result {
-        Ok(mail) => mail,
+        Ok(mail) => {
+            control.registry.set_authentication_error(&running, peer, None);
+            mail
+        }
         Err(failure) => {
-            if failure.is_of_secrets() {
-                tracing::warn!(resource = name, peer = peer.0, "not connected: {failure}");
-            } else {
-                tracing::debug!(resource = name, peer = peer.0, "not connected: {failure}");
-            }
+            tell_failure(&control, &running, peer, &failure);
             Mail::ConnectFailed { resource: running.key, peer }
         }
     };
     control.shard(running.shard).post(mail);
+}
+
+/// An attempt came to nothing: what an operator must mend is kept for `why`.
+fn tell_failure(control: &Control, running: &Running, peer: NodeId, failure: &PeerFailure) {
+    let resource = &running.config.name;
+    let name = find_peer(running, peer).map_or("?", |peer| peer.name.as_str());
+    let differs = failure.of_secrets(&running.config.node_name, name);
+    match &differs {
+        Some(text) => {
+            tracing::warn!(resource, peer = name, "not connected: authentication fails: {text}");
+        }
+        None => tracing::debug!(resource, peer = peer.0, "not connected: {failure}"),
+    }
+    if !failure.is_crossing() {
+        control.registry.set_authentication_error(running, peer, differs);
+    }
 }
 
 async fn dial(
@@ -201,7 +226,7 @@ async fn greet(
             stream.write_all(&acceptor).await?;
             if let Some(secret) = secret {
                 let greetings = Greetings { dialer, acceptor };
-                prove_second(&mut stream, &secret, &greetings).await?;
+                prove_second(&mut stream, &running, peer, &secret, &greetings).await?;
             }
             let mail = link_up(&running, peer, stream, link, theirs.discard_my_data)?;
             control.registry.abandon_attempt(&running, peer);
@@ -219,12 +244,17 @@ async fn greet(
 /// The acceptor's part of proving the secret: a stranger who does not know it gets no proof.
 async fn prove_second(
     stream: &mut TcpStream,
+    running: &Running,
+    peer: NodeId,
     secret: &SharedSecret,
     greetings: &Greetings,
 ) -> Result<(), PeerFailure> {
     let proof = read_message(stream).await?;
     if let Err(error) = secret.verify(greetings, End::Dialer, &proof) {
-        refuse(stream, RejectCode::NotProved, &error.to_string()).await?;
+        let name = find_peer(running, peer).map_or("?", |peer| peer.name.as_str());
+        let text = authentication::of_proof(&error, &running.config.node_name, name);
+        let text = text.unwrap_or_else(|| error.to_string());
+        refuse(stream, RejectCode::NotProved, &text).await?;
         return Err(error.into());
     }
     stream.write_all(&secret.prove(greetings, End::Acceptor)).await?;
@@ -256,7 +286,7 @@ async fn welcome(
         let text = format!("node {own_id} does not know node {peer} at {address}");
         return reject(RejectCode::WrongNode, text);
     };
-    let secret = shared_secret(config);
+    let (secret, name) = (shared_secret(config), config.name.clone());
     if own_id < peer && control.registry.is_attempting(&running, peer) {
         return reject(RejectCode::Busy, "attempts cross, this node's is the one to keep".into());
     }
@@ -273,7 +303,13 @@ async fn welcome(
     let ours = own_hello(&running, peer, greeting, secret.as_ref());
     match negotiate(&ours, theirs) {
         Ok(link) => Ok(Ok(Welcome { running, ours, secret, link })),
-        Err(error) => reject(RejectCode::Version, error.to_string()),
+        Err(error) => {
+            let own = &running.config.node_name;
+            match authentication::of_greeting(&error, own, &name) {
+                Some(text) => reject(RejectCode::NotProved, text),
+                None => reject(RejectCode::Version, error.to_string()),
+            }
+        }
     }
 }
 

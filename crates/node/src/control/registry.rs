@@ -24,6 +24,8 @@ struct State {
     resources: BTreeMap<String, Running>,
     /// Attempts to reach a peer, by resource and peer.
     attempts: BTreeMap<(usize, ResourceKey, NodeId), Attempt>,
+    /// Why peers that were reached do not take this node for who it says it is, or the reverse.
+    authentication_errors: BTreeMap<(usize, ResourceKey, NodeId), String>,
     listeners: BTreeMap<SocketAddr, AbortHandle>,
     /// Serialises what makes, changes and ends a resource.
     locks: BTreeMap<String, Arc<tokio::sync::Mutex<()>>>,
@@ -156,6 +158,28 @@ impl Registry {
         if let Some(attempt) = self.state().attempts.remove(&(running.shard, running.key, peer)) {
             attempt.abort();
         }
+        self.set_authentication_error(running, peer, None);
+    }
+
+    /// The peer was reached: what its authentication, or this node's, has come to.
+    pub(crate) fn set_authentication_error(
+        &self,
+        running: &Running,
+        peer: NodeId,
+        error: Option<String>,
+    ) {
+        let mut state = self.state();
+        let id = (running.shard, running.key, peer);
+        match error {
+            Some(error) => drop(state.authentication_errors.insert(id, error)),
+            None => drop(state.authentication_errors.remove(&id)),
+        }
+    }
+
+    /// What it came to the last time; `None` where nothing is wrong with it.
+    pub(crate) fn authentication_error(&self, running: &Running, peer: NodeId) -> Option<String> {
+        let id = (running.shard, running.key, peer);
+        self.state().authentication_errors.get(&id).cloned()
     }
 
     /// Whether an attempt is under way, or has succeeded so recently that the peer's crossing one
@@ -181,6 +205,7 @@ impl State {
             attempt.abort();
         }
         self.attempts.retain(|id, _| !is_its(id));
+        self.authentication_errors.retain(|id, _| !is_its(id));
     }
 
     fn close_unused_listeners(&mut self) {

@@ -36,7 +36,14 @@ pub(crate) async fn of(
     control: &Control,
     running: &Running,
 ) -> Result<shown::ResourceStatus, Refused> {
-    Ok(resource(&running.config, &of_core(control, running).await?))
+    let mut status = resource(&running.config, &of_core(control, running).await?);
+    for connection in &mut status.connections {
+        if connection.connection_state != names::ConnectionState::Connected {
+            let peer = wire::NodeId(connection.peer_node_id.0);
+            connection.authentication_error = control.registry.authentication_error(running, peer);
+        }
+    }
+    Ok(status)
 }
 
 /// What a list of exports says of a volume: `r0, Primary, UpToDate`.
@@ -133,6 +140,7 @@ fn connection(
         protocol: protocol(status.protocol),
         sync_state: sync_state(config, status),
         disconnect_reason: status.reason.clone(),
+        authentication_error: None,
         lag_bytes: status.lag.bytes,
         lag_ms: u64::try_from(status.lag.age.as_millis()).unwrap_or(u64::MAX),
     })
