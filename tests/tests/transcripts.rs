@@ -13,7 +13,7 @@
 //!
 //! What must differ from run to run is replaced by a word: see [`constant`]. With `UPDATE_GOLDEN=1`
 //! in the environment the answers are written anew, to be read as a diff. [`coverage`] counts the
-//! commands that have an answer.
+//! commands that have an answer, [`refusals`] the sentences that refuse one.
 
 use std::path::PathBuf;
 
@@ -21,6 +21,7 @@ use tandem_tests::{Cluster, Result, Spec};
 
 mod constant;
 mod coverage;
+mod refusals;
 mod script;
 mod stage;
 
@@ -91,6 +92,11 @@ fn unrelated_data_are_as_recorded() -> Result<()> {
 #[test]
 fn verifies_are_as_recorded() -> Result<()> {
     play("verify", Spec::default())
+}
+
+#[test]
+fn verifies_that_go_on_are_as_recorded() -> Result<()> {
+    play("long-verify", Spec::with_bytes(4 << 30))
 }
 
 #[test]
@@ -167,4 +173,9 @@ fn drbdsetups_parts_are_as_recorded() -> Result<()> {
 #[test]
 fn every_command_is_recorded_well_and_refused() -> Result<()> {
     coverage::check()
+}
+
+#[test]
+fn every_refusal_is_recorded_or_excepted() -> Result<()> {
+    refusals::check()
 }

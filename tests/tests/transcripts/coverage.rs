@@ -42,7 +42,7 @@ pub(super) fn check() -> Result<()> {
 }
 
 /// Everything that is recorded.
-fn files() -> Result<Vec<PathBuf>> {
+pub(super) fn files() -> Result<Vec<PathBuf>> {
     let offline = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/adm/tests/golden");
     let mut files = Vec::new();
     for folder in [super::folder(), offline] {

@@ -174,6 +174,7 @@ const KEYS: &[&str] = &[
     "suspended-no-data",
     "verify-found-blocks",
     "authentication",
+    "reason",
 ];
 
 fn state(status: &Status, key: &str) -> String {
@@ -185,6 +186,11 @@ fn state(status: &Status, key: &str) -> String {
         "peer-disk" => return status.peer_disk(0).to_owned(),
         "sync-state" => return status.sync_state().to_owned(),
         "peer-role" => &connection["peer-role"],
+        // The word that it begins with.
+        "reason" => {
+            let reason = connection["disconnect-reason"].as_str().unwrap_or("null");
+            return reason.split(' ').next().unwrap_or_default().to_owned();
+        }
         "authentication" => return authentication(&connection["authentication-error"]).to_owned(),
         "resync-suspended" | "verify-found-blocks" => &connection["peer_devices"][0][key],
         _ => &status.json()[key],
