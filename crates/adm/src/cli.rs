@@ -85,8 +85,9 @@ pub(crate) enum Command {
         /// Take the peer's data, whatever the histories say
         #[arg(long)]
         discard_my_data: bool,
-        /// DRBD's, and refused with a sentence
-        #[arg(long, hide = true)]
+        /// Only find out what connecting would come to: 'why' tells it, and the connection is
+        /// StandAlone again
+        #[arg(long)]
         tentative: bool,
         #[command(flatten)]
         objects: Objects,
@@ -423,8 +424,8 @@ pub(crate) struct Adjust {
     /// Where it connects, take the peer's data, whatever the histories say
     #[arg(long)]
     pub(crate) discard_my_data: bool,
-    /// DRBD's, and refused with a sentence
-    #[arg(long, hide = true)]
+    /// Where it connects, only find out what that would come to: 'why' tells it
+    #[arg(long)]
     pub(crate) tentative: bool,
     #[command(flatten)]
     pub(crate) objects: Objects,

@@ -60,11 +60,6 @@ pub(crate) fn plan(
         return precise(command, steps).map(Some);
     }
     let Some((texts, allowed)) = objects_of(command) else { return Ok(None) };
-    if let Command::Connect { tentative: true, .. }
-    | Command::Adjust(Adjust { tentative: true, .. }) = command
-    {
-        return Err(Failure::new(exit::FAILURE, TENTATIVE));
-    }
     let mut steps = Vec::new();
     for target in Target::find(config, node, &texts.objects, allowed)? {
         if let Command::Outdate(_) | Command::Invalidate(_) = command {
@@ -78,11 +73,6 @@ pub(crate) fn plan(
     }
     Ok(Some(steps))
 }
-
-/// What `--tentative` is answered with.
-pub(crate) const TENTATIVE: &str = "--tentative is not there, nothing was done: nodes compare \
-    their data only to go on with what comes of it; 'tandemadm show-gi' on each of them, with the \
-    resource down, prints what they would compare";
 
 /// What a command is applied to, and of which kind; `None` for those that show something only.
 fn objects_of(command: &Command) -> Option<(&Objects, Allowed)> {
@@ -233,8 +223,8 @@ fn of_volume(command: &Command, resource: String, volume: VolumeNumber) -> Optio
 }
 
 fn adjustment(adjust: &Adjust) -> Adjustment {
-    let Adjust { skip_disk, skip_net, discard_my_data, .. } = *adjust;
-    Adjustment { skip_disk, skip_net, discard_my_data }
+    let Adjust { skip_disk, skip_net, discard_my_data, tentative, .. } = *adjust;
+    Adjustment { skip_disk, skip_net, discard_my_data, tentative }
 }
 
 /// What the options of `new-current-uuid` say.
@@ -249,8 +239,9 @@ pub(crate) fn initial_data(clear_bitmap: bool, force_resync: bool) -> Option<Ini
 #[expect(clippy::wildcard_enum_match_arm, reason = "the caller's match lists the commands")]
 fn of_peer(command: &Command, resource: String, peer: NodeId) -> Option<Request> {
     match command {
-        Command::Connect { discard_my_data, .. } => {
-            Some(Request::Connect { resource, peer, discard_my_data: *discard_my_data })
+        Command::Connect { discard_my_data, tentative, .. } => {
+            let (discard_my_data, tentative) = (*discard_my_data, *tentative);
+            Some(Request::Connect { resource, peer, discard_my_data, tentative })
         }
         Command::Disconnect { force, .. } => {
             Some(Request::Disconnect { resource, peer, force: *force })

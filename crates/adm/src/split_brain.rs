@@ -134,7 +134,8 @@ fn resolve(daemon: &mut dyn Daemon, object: &Object) -> Result<Vec<Step>, Failur
                 let (resource, force) = (resource.clone(), false);
                 steps.push(Step::Ask(Request::Disconnect { resource, peer, force }));
             }
-            steps.push(Step::Ask(Request::Connect { resource, peer, discard_my_data: true }));
+            let (discard_my_data, tentative) = (true, false);
+            steps.push(Step::Ask(Request::Connect { resource, peer, discard_my_data, tentative }));
         }
         if steps.len() == of_resource && object.resource.is_some() {
             let message =

@@ -32,6 +32,9 @@ impl Resource {
             Command::Connect { peer, discard_my_data } => {
                 self.begin_connect(id, self.find_peer(peer)?, discard_my_data)
             }
+            Command::TryConnect { peer, discard_my_data } => {
+                self.begin_trial(id, self.find_peer(peer)?, discard_my_data)
+            }
             Command::Disconnect { peer, force } => {
                 self.begin_leaving(self.find_peer(peer)?, Some(id), force);
                 Ok(())
@@ -98,7 +101,7 @@ impl Resource {
         self.peer_by_node(node).ok_or(CommandError::UnknownPeer(node.0))
     }
 
-    fn begin_connect(
+    pub(crate) fn begin_connect(
         &mut self,
         id: CommandId,
         peer: PeerIndex,
@@ -118,8 +121,10 @@ impl Resource {
                 connection.reason = None;
             }
             Link::Attempting => connection.discard_my_data = discard_my_data,
+            Link::Up(_) if connection.on_trial => connection.discard_my_data = discard_my_data,
             Link::Up(_) => {}
         }
+        connection.on_trial = false;
         self.unsettled = true;
         self.done(id, Ok(()));
         Ok(())

@@ -109,6 +109,8 @@ pub(crate) struct Connection {
     /// This node ended the session to decide anew; requests wait for the next one until this time.
     pub(crate) renegotiating: Option<Instant>,
     pub(crate) discard_my_data: bool,
+    /// It connects to find out what that would come to, and no further.
+    pub(crate) on_trial: bool,
     pub(crate) sync_state: SyncState,
     pub(crate) reason: Option<String>,
     pub(crate) peer_role: Role,
@@ -146,6 +148,7 @@ impl Connection {
             pause: CONNECT_PAUSE_FIRST,
             renegotiating: None,
             discard_my_data: false,
+            on_trial: false,
             sync_state: SyncState::Normal,
             reason: None,
             peer_role: Role::Unknown,
@@ -363,6 +366,7 @@ impl Resource {
         assert!(connection.session().is_none(), "a session ends before");
         connection.link = Link::StandAlone;
         connection.discard_my_data = false;
+        connection.on_trial = false;
         connection.reason = Some(reason.to_owned());
         self.unsettled = true;
     }

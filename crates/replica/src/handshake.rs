@@ -24,6 +24,7 @@ use crate::volume::Volume;
 mod report;
 mod size;
 mod split_brain;
+mod trial;
 mod verdict;
 
 pub(crate) use report::{PeerReport, Piece};
@@ -39,6 +40,12 @@ impl Resource {
             return self.renegotiate(peer, "a new generation begins in the handshake");
         }
         match session.phase {
+            Phase::Settling(ref report) if self.connections[peer].on_trial => {
+                if report.is_complete() && self.is_settled(peer) {
+                    let report = report.clone();
+                    self.end_trial(peer, &report);
+                }
+            }
             Phase::Settling(_) if self.is_settled(peer) => self.report_durably(peer),
             Phase::Reporting { ref report, .. } if report.is_complete() => self.decide(peer),
             Phase::Yielding if self.role == Role::Secondary => self.tell_verdicts(peer),

@@ -336,7 +336,9 @@ impl Resource {
 
     /// Whether our greeting to the peer says `--discard-my-data`.
     pub fn discards_my_data(&self, peer: NodeId) -> bool {
-        self.peer_by_node(peer).is_some_and(|peer| self.connections[peer].discard_my_data)
+        let connection = self.peer_by_node(peer).map(|peer| &self.connections[peer]);
+        // On trial it is nobody's word: a peer that waits for that one goes on waiting.
+        connection.is_some_and(|it| it.discard_my_data && !it.on_trial)
     }
 
     /// New times, limits or name of a connection; a new protocol takes effect at the next session.

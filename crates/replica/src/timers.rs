@@ -89,7 +89,7 @@ impl Resource {
             if due(self.patience_ends(peer), now) {
                 self.end_session(peer, "the peer answers pings but no requests (ko-count)");
             } else if due(self.handshake_deadline(peer), now) && !self.is_parting(peer) {
-                self.end_session(peer, "the handshake took too long");
+                self.handshake_is_overdue(peer);
             } else if self.ping_deadline(peer) <= now {
                 match self.connections[peer].signs.pinged_at {
                     Some(_) => self.end_session(peer, "no answer to a ping"),
@@ -101,6 +101,14 @@ impl Resource {
             if self.connections[peer].is_running() {
                 self.step_resyncs(peer);
             }
+        }
+    }
+
+    fn handshake_is_overdue(&mut self, peer: PeerIndex) {
+        if self.connections[peer].on_trial {
+            self.give_up_trial(peer);
+        } else {
+            self.end_session(peer, "the handshake took too long");
         }
     }
 

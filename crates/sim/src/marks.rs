@@ -27,6 +27,7 @@ macro_rules! marks {
 marks! {
     BothConnectCross = "both_connect_cross": "Both nodes dial at the same time.",
     LinkRejected = "link_rejected": "A greeting is rejected.",
+    OnlyTried = "only_tried": "A node finds out what connecting would come to.",
     SessionReplaced = "session_replaced": "A link comes up while its end still had an older one.",
     LateFrame = "late_frame": "A frame of an ended session reaches a core.",
     LateFrameInNewSession = "late_frame_in_new_session": "The same while a newer session is up.",

@@ -223,6 +223,7 @@ impl World {
                 Command::Attach { .. }
                 | Command::Detach { .. }
                 | Command::Connect { .. }
+                | Command::TryConnect { .. }
                 | Command::Disconnect { .. }
                 | Command::Invalidate { .. }
                 | Command::InvalidateRemote { .. }
@@ -306,6 +307,10 @@ impl World {
         let view = &self.nodes[node].view;
         let alone = view.connection == ConnectionState::StandAlone && !view.is_split();
         if alone && now >= self.operator.apart_until {
+            if self.prng.per_mille(200) {
+                let peer = node_id(1 - node);
+                return self.command(node, Command::TryConnect { peer, discard_my_data: false });
+            }
             return self.connect_again(node);
         }
         Ok(())

@@ -23,6 +23,9 @@ const LINK_LOST: [&str; 3] =
 /// Why a node stands alone whatever the data are.
 const BY_RULE: [&str; 2] = ["disconnected by the operator", "congested (on-congestion disconnect)"];
 
+/// Why it does that was only to find out what connecting would come to.
+const ON_TRIAL: &str = "only tried (tentative)";
+
 /// Why a Primary does, of whose disk nothing was known yet.
 const WITHOUT_DISK: &str = "a Primary without a good disk";
 
@@ -76,7 +79,7 @@ impl World {
     }
 
     /// LIVE-1: who has only lost the link tries again. INV-11: a split brain is called one.
-    fn check_standing_alone(&self, node: usize, before: &View) -> Result<(), Violation> {
+    fn check_standing_alone(&mut self, node: usize, before: &View) -> Result<(), Violation> {
         let stands = |view: &View| view.alive && view.connection == ConnectionState::StandAlone;
         if stands(before) || !before.alive || !stands(&self.nodes[node].view) {
             return Ok(());
@@ -84,6 +87,7 @@ impl World {
         let resource = self.nodes[node].resource.as_ref().expect("it is alive");
         let status = resource.status(self.now());
         let reason = status.connections[0].reason.clone().unwrap_or_default();
+        self.marks.hit_if(reason.starts_with(ON_TRIAL), Mark::OnlyTried);
         if LINK_LOST.contains(&reason.as_str()) {
             let text = format!("node {node} is StandAlone: {reason}");
             return Err(Violation::new("LIVE-1", text));
@@ -91,7 +95,7 @@ impl World {
         let is_told = self.nodes[node].view.sync != SyncState::Normal;
         // The disk that was missing then may be there by now.
         let by_rule = BY_RULE.contains(&reason.as_str())
-            || [WITHOUT_DISK, FORBIDDEN].iter().any(|it| reason.contains(it));
+            || [WITHOUT_DISK, FORBIDDEN, ON_TRIAL].iter().any(|it| reason.contains(it));
         // What is written when one node has left already is no part of the verdict.
         let is_split = self.nodes[node].linked_split && self.is_split();
         if is_split && !is_told && !by_rule {

@@ -10,6 +10,7 @@ pub(super) const CONNECT: &str = "\
 Examples:
   tandemadm connect r0                # to all its peers, after a 'disconnect'
   tandemadm connect r0:bravo          # to one of them
+  tandemadm connect --tentative r0 && sleep 2 && tandemadm why r0    # what would be copied?
   tandemadm connect --discard-my-data r0    # what only this node has is lost";
 
 pub(super) const PRIMARY: &str = "\

@@ -7,7 +7,7 @@ use super::session::Session;
 use super::usage;
 use super::words::Words;
 use crate::output::Failure;
-use crate::plan::{TENTATIVE, initial_data};
+use crate::plan::initial_data;
 
 /// Carries out a command that is one of these.
 pub(super) fn run(
@@ -43,11 +43,9 @@ fn of_connection(command: &str, words: &mut Words) -> Asked {
     if command == "disconnect" {
         return Ok(Some(Request::Disconnect { resource, peer, force: words.flag("force")? }));
     }
-    if words.flag("tentative")? {
-        return Err(usage(TENTATIVE));
-    }
+    let tentative = words.flag("tentative")?;
     let discard_my_data = words.flag("discard-my-data")?;
-    Ok(Some(Request::Connect { resource, peer, discard_my_data }))
+    Ok(Some(Request::Connect { resource, peer, discard_my_data, tentative }))
 }
 
 fn of_resource(command: &str, words: &mut Words) -> Asked {

@@ -35,9 +35,9 @@ fn show_request(request: &Request, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Request::Detach { resource, volume, force } => {
             write!(f, "detach {resource}/{volume}{}", flag(*force, "--force"))
         }
-        Request::Connect { resource, peer, discard_my_data } => {
-            let discard = flag(*discard_my_data, "--discard-my-data");
-            write!(f, "connect {resource} peer:{peer}{discard}")
+        Request::Connect { resource, peer, discard_my_data, tentative } => {
+            let flags = connect_flags(*discard_my_data, *tentative);
+            write!(f, "connect {resource} peer:{peer}{flags}")
         }
         Request::Disconnect { resource, peer, force } => {
             write!(f, "disconnect {resource} peer:{peer}{}", flag(*force, "--force"))
@@ -175,13 +175,17 @@ fn show_wait(
     }
 }
 
+fn connect_flags(discard_my_data: bool, tentative: bool) -> String {
+    flag(discard_my_data, "--discard-my-data") + &flag(tentative, "--tentative")
+}
+
 fn show_adjust(request: &Request, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let Request::Adjust { config, adjustment } = request else {
         unreachable!("the caller has looked")
     };
-    let Adjustment { skip_disk, skip_net, discard_my_data } = *adjustment;
+    let Adjustment { skip_disk, skip_net, discard_my_data, tentative } = *adjustment;
     let (skip_disk, skip_net) = (flag(skip_disk, "--skip-disk"), flag(skip_net, "--skip-net"));
-    let flags = skip_disk + &skip_net + &flag(discard_my_data, "--discard-my-data");
+    let flags = skip_disk + &skip_net + &connect_flags(discard_my_data, tentative);
     show_config("adjust", &flags, config, f)
 }
 

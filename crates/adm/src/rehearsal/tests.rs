@@ -25,7 +25,8 @@ fn rehearsed(line: &str) -> Rehearsed {
 fn a_line_touches_what_it_is_for_and_prints_to_nobody() {
     let done = rehearsed("tandemadm -c t.res --run-dir x connect r0");
     let (resource, peer) = ("r0".to_owned(), NodeId(1));
-    let request = Request::Connect { resource, peer, discard_my_data: false };
+    let (discard_my_data, tentative) = (false, false);
+    let request = Request::Connect { resource, peer, discard_my_data, tentative };
     let touches =
         vec![Touch::Read("t.res".into()), Touch::Connected("x".into()), Touch::Asked(request)];
     let (printed, complained) = (String::new(), String::new());

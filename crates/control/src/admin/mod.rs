@@ -52,6 +52,8 @@ pub struct Adjustment {
     pub skip_net: bool,
     /// Where it connects, this node becomes the target whatever the histories say.
     pub discard_my_data: bool,
+    /// Where it connects, that is only tried.
+    pub tentative: bool,
 }
 
 /// What a client asks of the daemon.
@@ -95,6 +97,8 @@ pub enum Request {
         peer: NodeId,
         /// Become the target whatever the histories say.
         discard_my_data: bool,
+        /// Only find out what that would come to.
+        tentative: bool,
     },
     /// Ends the connection: `StandAlone`.
     Disconnect {

@@ -29,7 +29,7 @@ fn requests() -> Vec<Request> {
         Request::Down { resource: resource() },
         Request::Attach { resource: resource(), volume },
         Request::Detach { resource: resource(), volume, force: true },
-        Request::Connect { resource: resource(), peer, discard_my_data: true },
+        Request::Connect { resource: resource(), peer, discard_my_data: true, tentative: false },
         Request::Disconnect { resource: resource(), peer, force: false },
         Request::Primary { resource: resource(), force: true },
         Request::Secondary { resource: resource(), force: false },

@@ -57,7 +57,10 @@ impl Control {
                 let (resource, command) = core_command(request);
                 let running = self.find(&resource)?;
                 parts::check_whole(&running, command)?;
-                if matches!(command, Command::Connect { .. } | Command::Primary { .. }) {
+                if let Command::Connect { .. }
+                | Command::TryConnect { .. }
+                | Command::Primary { .. } = command
+                {
                     self.registry.seal(&resource);
                 }
                 self.command_beside_devices(&running, command).await?;
@@ -166,8 +169,8 @@ fn core_command(request: Request) -> (String, Command) {
         Request::Detach { resource, volume, force } => {
             (resource, Command::Detach { volume: core_volume(volume), force })
         }
-        Request::Connect { resource, peer, discard_my_data } => {
-            (resource, Command::Connect { peer: core_node(peer), discard_my_data })
+        Request::Connect { resource, peer, discard_my_data, tentative } => {
+            (resource, connect(core_node(peer), discard_my_data, tentative))
         }
         Request::Disconnect { resource, peer, force } => {
             (resource, Command::Disconnect { peer: core_node(peer), force })
@@ -230,6 +233,15 @@ fn core_command(request: Request) -> (String, Command) {
 
 fn core_volume(volume: VolumeNumber) -> wire::VolumeNumber {
     wire::VolumeNumber(volume.0)
+}
+
+/// Connects, or finds out what that would come to.
+pub(super) fn connect(peer: wire::NodeId, discard_my_data: bool, tentative: bool) -> Command {
+    if tentative {
+        Command::TryConnect { peer, discard_my_data }
+    } else {
+        Command::Connect { peer, discard_my_data }
+    }
 }
 
 fn core_node(node: NodeId) -> wire::NodeId {

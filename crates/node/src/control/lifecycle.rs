@@ -7,6 +7,7 @@ use tandem_control::config::ResourceConfig;
 use tandem_replica::wire;
 use tandem_replica::{Command, CommandError, ConnectionState};
 
+use super::commands::connect;
 use super::refusal::Refused;
 use super::registry::{Origin, Running};
 use super::{Control, convert, kernel, peer, shape, status};
@@ -137,8 +138,8 @@ impl Control {
         }
         let state = status::of_core(self, running).await?;
         for it in state.connections.iter().filter(|it| it.state == ConnectionState::StandAlone) {
-            let discard_my_data = asked.discard_my_data;
-            self.command(running, Command::Connect { peer: it.peer, discard_my_data }).await?;
+            let command = connect(it.peer, asked.discard_my_data, asked.tentative);
+            self.command(running, command).await?;
         }
         Ok(())
     }

@@ -68,7 +68,7 @@ pub(crate) fn check_whole(running: &Running, command: Command) -> Result<(), Ref
         Command::Attach { volume } => volumes
             .any(|it| it.number.0 == volume.0 && it.backing.is_none())
             .then(|| format!("volume {volume} has no disk: 'attach' names it")),
-        Command::Connect { peer, .. } => find(config, peer)
+        Command::Connect { peer, .. } | Command::TryConnect { peer, .. } => find(config, peer)
             .is_some_and(|peer| peer.path.is_none())
             .then(|| format!("peer {peer} has no path: 'new-path' names it")),
         _ => None,

@@ -130,7 +130,7 @@ mod tests {
     fn an_adjustment_leaves_what_it_is_told_to() {
         let (runs, new) = (config("detach", 7012), config("pass_on", 7013));
         let adjusted = |skip_disk, skip_net| {
-            let asked = Adjustment { skip_disk, skip_net, discard_my_data: true };
+            let asked = Adjustment { skip_disk, skip_net, ..Adjustment::default() };
             adjusted(&runs, new.clone(), asked)
         };
         assert_eq!(adjusted(false, false), new);

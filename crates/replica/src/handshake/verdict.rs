@@ -65,7 +65,7 @@ impl Resource {
     }
 
     /// What the peer said of itself, volume by volume; also kept for the status.
-    fn take_report(
+    pub(super) fn take_report(
         &mut self,
         peer: PeerIndex,
         report: &PeerReport,
@@ -94,7 +94,11 @@ impl Resource {
     }
 
     /// A setting that both sides must share and do not.
-    fn incompatible(&self, peer: PeerIndex, theirs: &ProtocolSettings) -> Option<String> {
+    pub(super) fn incompatible(
+        &self,
+        peer: PeerIndex,
+        theirs: &ProtocolSettings,
+    ) -> Option<String> {
         let connection = &self.connections[peer];
         let ours = connection.session().expect("a handshake has a session").protocol;
         let text = |what: &str, here: &str, there: &str| {

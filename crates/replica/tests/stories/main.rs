@@ -32,5 +32,6 @@ mod split_brain;
 mod stage;
 mod survivor;
 mod suspended;
+mod trial;
 mod verify;
 mod violently;

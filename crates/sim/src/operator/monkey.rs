@@ -40,7 +40,7 @@ impl World {
         let volume = volume_number(prng.index(self.nodes[node].disks.len()));
         let force = prng.per_mille(300);
         let reset_bitmap = true;
-        match prng.below(20) {
+        match prng.below(21) {
             0..4 => Command::Primary { force: force && prng.per_mille(300) },
             4..7 => Command::Secondary { force },
             7..10 => Command::Disconnect { peer, force },
@@ -49,7 +49,8 @@ impl World {
             14 => Command::InvalidateRemote { volume, peer, reset_bitmap },
             15..17 => Command::Attach { volume },
             17..19 => Command::Detach { volume, force },
-            _ => Command::Down { force },
+            19 => Command::Down { force },
+            _ => Command::TryConnect { peer, discard_my_data: prng.per_mille(150) },
         }
     }
 
