@@ -38,7 +38,9 @@ fn version(program: &str) -> Option<String> {
     // nbd-server knows the short form only, and fio the long one.
     let argument = if program == "nbd-server" { "-V" } else { "--version" };
     let output = Command::new(program).arg(argument).output().ok()?;
-    Some(String::from_utf8_lossy(&output.stdout).lines().next()?.to_owned())
+    let text = String::from_utf8_lossy(&output.stdout);
+    let line = text.lines().next()?;
+    Some(line.strip_prefix("This is ").unwrap_or(line).to_owned())
 }
 
 /// A folder's kind of storage, as results name it.
