@@ -27,6 +27,7 @@ pub mod qemu;
 pub mod results;
 pub mod round_trips;
 pub mod scaling;
+pub mod sockets;
 pub mod table;
 pub mod usage;
 pub mod workload;

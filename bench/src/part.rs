@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use tandem_tests::Result;
 
 use crate::results::Results;
-use crate::{busy_resync, copies, log_cost, operations, round_trips, scaling};
+use crate::{busy_resync, copies, log_cost, operations, round_trips, scaling, sockets};
 
 /// A part of a measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -17,6 +17,8 @@ pub enum Part {
     RoundTrips,
     /// Numbers of volumes, requests in flight and connections
     Scaling,
+    /// A unix socket and TCP
+    Sockets,
     /// A resync beside a full load
     BusyResync,
     /// Copies that were away, by tandem and by rsync
@@ -37,6 +39,7 @@ impl Part {
             Self::Operations => operations::measure(disks, rounds, results),
             Self::RoundTrips => round_trips::measure(disks, few, results),
             Self::Scaling => scaling::measure(disks, few, results),
+            Self::Sockets => sockets::measure(disks, rounds, results),
             Self::BusyResync => busy_resync::measure(disks, results),
             Self::Copies => copies::measure(disks, results),
             Self::LogCost => log_cost::measure(disks, rounds, results),
