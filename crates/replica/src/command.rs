@@ -120,9 +120,8 @@ impl Resource {
                 connection.link = Link::Waiting(now);
                 connection.reason = None;
             }
-            Link::Attempting => connection.discard_my_data = discard_my_data,
-            Link::Up(_) if connection.on_trial => connection.discard_my_data = discard_my_data,
-            Link::Up(_) => {}
+            Link::Up(_) if !connection.on_trial => {}
+            Link::Attempting | Link::Up(_) => connection.discard_my_data = discard_my_data,
         }
         connection.on_trial = false;
         self.unsettled = true;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tandem_replica::wire::{NodeId, Protocol};
 use tandem_replica::{Command, CommandError, ConnectionState, SyncState};
 
-use crate::pair::Pair;
+use crate::pair::{Pair, peer_of};
 use crate::stage::{assert_in_sync, connection, demote, promote};
 
 fn trial(discard_my_data: bool) -> Command {
@@ -17,6 +17,16 @@ fn apart() -> Pair {
     let mut pair = Pair::in_sync(1, Protocol::C);
     pair.command(1, Command::Disconnect { peer: NodeId(0), force: true }).unwrap();
     pair.write(0, 0, &[1; 8192]);
+    pair
+}
+
+/// Then node 1 has, too.
+fn split_brain() -> Pair {
+    let mut pair = apart();
+    pair.command(1, Command::Primary { force: true }).unwrap();
+    promote(&mut pair, 1);
+    pair.write(1, 4096, &[3; 4096]);
+    demote(&mut pair, 1);
     pair
 }
 
@@ -48,11 +58,7 @@ fn a_trial_tells_who_would_copy_and_changes_nothing() {
 
 #[test]
 fn a_trial_of_a_split_brain_calls_nobody() {
-    let mut pair = apart();
-    pair.command(1, Command::Primary { force: true }).unwrap();
-    promote(&mut pair, 1);
-    pair.write(1, 4096, &[3; 4096]);
-    demote(&mut pair, 1);
+    let mut pair = split_brain();
     let reason = tried(&mut pair, false);
     assert!(reason.contains("it would be a split brain"), "{reason}");
     let reason = tried(&mut pair, true);
@@ -74,7 +80,6 @@ fn connect_ends_a_trial_that_goes_on() {
     pair.hold_dials = true;
     pair.command(1, trial(false)).unwrap();
     pair.try_connect(1, false).unwrap();
-    pair.hold_dials = false;
     pair.dial(1);
     pair.run(Duration::from_secs(30));
     assert_in_sync(&pair);
@@ -83,15 +88,14 @@ fn connect_ends_a_trial_that_goes_on() {
 /// Nor does it discard anything because the trial would have.
 #[test]
 fn connect_beside_a_trial_discards_nothing() {
-    let mut pair = apart();
-    pair.command(1, Command::Primary { force: true }).unwrap();
-    promote(&mut pair, 1);
-    pair.write(1, 4096, &[3; 4096]);
-    demote(&mut pair, 1);
+    let mut pair = split_brain();
+    pair.paused[1] = true;
     pair.start(1, trial(true));
     pair.dial(1);
-    pair.try_connect(1, false).unwrap();
+    let connect = pair.try_connect_later(1, false);
+    pair.paused[1] = false;
     pair.run(Duration::from_secs(30));
+    assert_eq!(pair.ended(1, connect), Some(Ok(())));
     let told = connection(&pair, 1);
     assert!(matches!(told.sync_state, SyncState::SplitBrain(_)), "{told:?}");
 }
@@ -101,11 +105,10 @@ fn connect_beside_a_trial_discards_nothing() {
 fn two_trials_of_each_other_end() {
     let mut pair = Pair::in_sync(1, Protocol::C);
     for node in 0..2 {
-        let peer = NodeId(1 - u8::try_from(node).unwrap());
-        pair.command(node, Command::Disconnect { peer, force: true }).unwrap();
+        pair.command(node, Command::Disconnect { peer: peer_of(node), force: true }).unwrap();
     }
     for node in 0..2 {
-        let peer = NodeId(1 - u8::try_from(node).unwrap());
+        let peer = peer_of(node);
         pair.command(node, Command::TryConnect { peer, discard_my_data: false }).unwrap();
     }
     pair.run(Duration::from_secs(120));
